@@ -1,0 +1,1 @@
+//! The people's door: gRPC services and the web map.

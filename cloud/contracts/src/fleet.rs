@@ -1,0 +1,123 @@
+//! What the vehicle domain shows of the fleet. Reading never activates an actor.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use remuda_model::{OrganizationId, SignalId, VehicleId};
+use tokio::sync::broadcast;
+
+/// Is it there?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Presence {
+    /// Known, never seen by this node.
+    #[default]
+    Unknown,
+    /// Greeted on a living connection.
+    Online,
+    /// Its connection ended, or it said farewell.
+    Offline,
+}
+
+/// Where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Position {
+    /// 1e-7 degrees, north positive.
+    pub latitude_e7: i32,
+    /// 1e-7 degrees, east positive.
+    pub longitude_e7: i32,
+    /// Degrees clockwise from north.
+    pub heading_deg: f32,
+    /// km/h.
+    pub speed_kmh: f32,
+}
+
+/// A vehicle's line in the fleet index.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VehicleSummary {
+    /// Whose.
+    pub organization: OrganizationId,
+    /// Which.
+    pub vehicle: VehicleId,
+    /// Is it there?
+    pub presence: Presence,
+    /// When the cloud last heard of it, ms since 1970 UTC; 0 = never.
+    pub last_seen_ms: i64,
+    /// Where, when known.
+    pub position: Option<Position>,
+    /// State of charge or fuel level, percent, when known.
+    pub charge_percent: Option<f32>,
+    /// Alerts raised and not cleared.
+    pub open_alerts: u16,
+    /// Grows with every change of this line or of the twin; the source of etags and resume tokens.
+    pub revision: u64,
+}
+
+/// One signal of a twin.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TwinValue {
+    /// Which signal.
+    pub signal: SignalId,
+    /// Raw scaled integer.
+    pub raw: i64,
+    /// When it was sampled, ms since 1970 UTC by the best clock known; 0 when unknown.
+    pub sampled_ms: i64,
+}
+
+/// An alert on a vehicle.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AlertView {
+    /// The rule that raised it, such as `low-charge`.
+    pub rule: String,
+    /// When the samples that raised it were taken, ms since 1970 UTC.
+    pub raised_ms: i64,
+    /// The value that raised it, in the rule's unit.
+    pub value: f64,
+}
+
+/// Everything the cloud shows of one vehicle.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TwinView {
+    /// Its line in the index.
+    pub summary: VehicleSummary,
+    /// Newest value of each signal, ascending by id.
+    pub values: Vec<TwinValue>,
+    /// Open alerts.
+    pub alerts: Vec<AlertView>,
+    /// Frames of `samples` that are durable, over all incarnations known.
+    pub frames_durable: u64,
+    /// Frames that were lost at the edge and recorded as gaps.
+    pub frames_in_gaps: u64,
+    /// Frames in quarantine.
+    pub frames_quarantined: u64,
+    /// Messages refused, by stable reason code.
+    pub refusals: Vec<(String, u64)>,
+}
+
+/// A change of the fleet, as watchers get it.
+#[derive(Debug, Clone)]
+pub struct FleetChange {
+    /// Lines that changed, newest state of each.
+    pub vehicles: Arc<[VehicleSummary]>,
+}
+
+/// The vehicle domain's read side: on this node, later also over the cluster.
+#[async_trait]
+pub trait FleetView: Send + Sync + 'static {
+    /// One vehicle's twin, from its actor's memory or its snapshot.
+    async fn twin(&self, organization: &OrganizationId, vehicle: &VehicleId) -> Option<TwinView>;
+
+    /// Lines after `after` in order of vehicle id, at most `limit` that `matches` accepts.
+    fn list(
+        &self,
+        organization: &OrganizationId,
+        after: Option<&VehicleId>,
+        limit: usize,
+        matches: &(dyn Fn(&VehicleSummary) -> bool + Sync),
+    ) -> Vec<VehicleSummary>;
+
+    /// How many vehicles the index holds for the organisation.
+    fn count(&self, organization: &OrganizationId) -> usize;
+
+    /// Changes from now on, coalesced a few times a second. A slow reader gets `Lagged` and must list again.
+    fn changes(&self) -> broadcast::Receiver<FleetChange>;
+}

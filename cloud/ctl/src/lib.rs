@@ -1,0 +1,1 @@
+//! remudactl, the operators' command line.

@@ -1,0 +1,1 @@
+//! One node of the cloud: configuration, wiring, health, shutdown.

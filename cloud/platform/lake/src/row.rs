@@ -1,0 +1,51 @@
+//! Rows of the lake.
+
+use remuda_model::{Incarnation, OrganizationId, Seq, SignalId, VehicleId};
+
+/// One row. Every kind is in the same file as its neighbours, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Whose.
+    pub organization: OrganizationId,
+    /// Which vehicle.
+    pub vehicle: VehicleId,
+    /// Start of the agent that made the frame.
+    pub incarnation: Incarnation,
+    /// The frame; for a gap, its first missing frame.
+    pub seq: Seq,
+    /// Row's place in its frame, from 0.
+    pub row_in_frame: u32,
+    /// Start counter of the agent.
+    pub boot: u32,
+    /// Monotonic clock of that boot, ns.
+    pub mono_ns: u64,
+    /// Wall clock of the vehicle, ns since 1970 UTC, when known.
+    pub sample_time_ns: Option<i64>,
+    /// When the door read it, ms since 1970 UTC.
+    pub receive_time_ms: i64,
+    /// What it says.
+    pub body: RowBody,
+}
+
+/// What a row says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RowBody {
+    /// Values at one instant: raw scaled integers, ascending by signal, each once.
+    Samples(Vec<(SignalId, i64)>),
+    /// A frame that had no rows: only says that it arrived.
+    Marker,
+    /// Frames `seq..=to` will never come.
+    Gap {
+        /// Last missing frame.
+        to: Seq,
+        /// `shed`, `age`, `damaged`, `cloud-lost`.
+        reason: String,
+    },
+    /// A frame that could not be used, as it came, for `remuda lake reprocess`.
+    Quarantine {
+        /// Stable code of why.
+        reason: String,
+        /// Its bytes.
+        raw: Vec<u8>,
+    },
+}

@@ -1,0 +1,1 @@
+//! Road networks: reading, generating, routing, drawing.

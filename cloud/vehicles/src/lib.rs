@@ -1,0 +1,1 @@
+//! The vehicle domain: twin, rules, reception, actors and the fleet index.

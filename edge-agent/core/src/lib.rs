@@ -1,0 +1,1 @@
+//! The vehicle agent as a sans-IO machine.

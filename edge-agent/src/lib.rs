@@ -1,0 +1,1 @@
+//! The vehicle agent: outbox, MQTT, sources around the sans-IO core.

@@ -1,0 +1,1 @@
+//! The operators' gRPC contract and its generated stubs.

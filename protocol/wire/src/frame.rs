@@ -1,0 +1,153 @@
+//! Frames: the unit of durability. Encoded once; the outbox stores what the wire carries.
+
+use remuda_model::{Incarnation, Seq};
+use serde::{Deserialize, Serialize};
+
+use crate::samples::SampleBlock;
+
+/// How good the wall clock was when the frame was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClockQuality {
+    /// Never set since boot.
+    Unknown,
+    /// From the cloud's acks.
+    Server,
+    /// From a satellite receiver.
+    Gnss,
+}
+
+/// W3C trace context, only on sampled frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceContext {
+    /// 16 bytes.
+    pub trace_id: [u8; 16],
+    /// 8 bytes.
+    pub span_id: [u8; 8],
+    /// Flags byte.
+    pub flags: u8,
+}
+
+/// What every frame says of itself, whatever its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameHeader {
+    /// Number in its lane and incarnation, from 1.
+    pub seq: Seq,
+    /// Start counter of the agent that made it.
+    pub boot: u32,
+    /// Monotonic clock of that boot when the frame began, ms.
+    pub mono_ms: u64,
+    /// Wall clock at the same instant, ms since 1970 UTC, when known.
+    pub wall_ms: Option<i64>,
+    /// How far to trust `wall_ms`.
+    pub clock: ClockQuality,
+    /// Registry revision the body's signals are numbered by.
+    pub registry: u16,
+    /// Trace context, when this frame is sampled for tracing.
+    pub trace: Option<TraceContext>,
+}
+
+/// What a frame carries.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    /// Up to one second of telemetry.
+    Samples(SampleBlock),
+    /// One event.
+    Event(Event),
+    /// The record was damaged on the vehicle's disk; the sequence goes on.
+    Damaged,
+}
+
+/// One thing a vehicle reports on its `events` lane. Variants are only ever added at the end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Event {
+    /// The agent started.
+    Started {
+        /// Version of the agent.
+        agent_version: String,
+    },
+    /// What became of a command.
+    CommandResult {
+        /// The command's id.
+        command: [u8; 16],
+        /// What became of it.
+        outcome: CommandOutcome,
+    },
+    /// The vehicle set off or came to rest.
+    TripMark {
+        /// True when it set off.
+        departed: bool,
+        /// 1e-7 degrees.
+        latitude_e7: i32,
+        /// 1e-7 degrees.
+        longitude_e7: i32,
+    },
+    /// The agent shed frames because its outbox was full.
+    Shed {
+        /// Incarnation of the frames.
+        incarnation: Incarnation,
+        /// First one shed.
+        from: Seq,
+        /// Last one shed.
+        to: Seq,
+    },
+}
+
+/// Results of a command (UPLINK section 7).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum CommandOutcome {
+    /// Begun.
+    Accepted,
+    /// Finished.
+    Done,
+    /// Tried and failed, with a reason.
+    Failed(String),
+    /// Too late.
+    Expired,
+    /// Not obeyed, with a stable reason code (`clock`, `incarnation`, `signature`, `stale`, `kind`).
+    Refused(String),
+    /// Begun under an earlier incarnation, its end was not seen.
+    Unknown,
+}
+
+/// A decoded frame.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Frame {
+    /// Its header.
+    pub header: FrameHeader,
+    /// Its body.
+    pub body: Body,
+}
+
+/// Why bytes are not a usable frame.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum FrameError {
+    /// The CRC does not match, or the record is too short to have one: nothing in it can be trusted.
+    #[error("the frame's checksum does not match")]
+    Checksum,
+    /// A sound CRC but a frame version, header or body that this code cannot use: quarantine it.
+    #[error("the frame cannot be used: {reason}")]
+    Unusable {
+        /// The header, when it could be read.
+        header: Option<FrameHeader>,
+        /// A stable code: `version`, `header`, `body_kind`, `body`, `signal`, `limit`.
+        reason: &'static str,
+    },
+}
+
+/// Encodes a frame with its CRC32C: `version | header | kind | body | crc (4 bytes, little endian)`.
+///
+/// # Panics
+/// Never; the caller keeps blocks within `limits`, and `encode` of a larger one yields bytes that `decode` refuses.
+pub fn encode(_header: &FrameHeader, _body: &Body) -> Vec<u8> {
+    todo!()
+}
+
+/// Decodes what [`encode`] wrote.
+pub fn decode(_bytes: &[u8]) -> Result<Frame, FrameError> {
+    todo!()
+}
+
+/// Checks only the CRC.
+pub fn is_sound(_bytes: &[u8]) -> bool {
+    todo!()
+}

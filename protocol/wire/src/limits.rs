@@ -1,0 +1,18 @@
+//! Bounds of the wire, each with its reason.
+
+/// Largest MQTT payload, bytes: two full frames fit, and a slow link still sends one in seconds.
+pub const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
+/// Largest encoded frame, bytes: one second of samples of a very chatty vehicle.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// Longest span of samples in a frame, ms: bounds what one damaged record can cost.
+pub const FRAME_SPAN_MS_MAX: u64 = 1_000;
+/// Most rows in a sample block: a row takes at least a byte of its frame.
+pub const BLOCK_ROWS_MAX: usize = 16 * 1024;
+/// Most signals in a sample block: the registry and a customer's file together are smaller.
+pub const BLOCK_SIGNALS_MAX: usize = 1024;
+/// Most (lane, incarnation) pairs in a Hello: a vehicle that restarted 64 times without ever draining.
+pub const HELLO_LANES_MAX: usize = 128;
+/// Longest text in a message, bytes.
+pub const TEXT_BYTES_MAX: usize = 256;
+/// Default credit per lane, bytes beyond `durable`.
+pub const CREDIT_BYTES_DEFAULT: u32 = 256 * 1024;

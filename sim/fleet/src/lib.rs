@@ -1,0 +1,1 @@
+//! Thousands of simulated vehicles, each the real agent, in one process.

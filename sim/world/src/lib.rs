@@ -1,0 +1,1 @@
+//! A seeded world of roads and vehicles that drive on them.

@@ -1,0 +1,1 @@
+//! The ledger: counts every frame from what is on disk.

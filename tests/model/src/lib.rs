@@ -1,0 +1,1 @@
+//! An exhaustive model of the uplink's rules.

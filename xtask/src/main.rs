@@ -1,0 +1,3 @@
+//! Checks, benches and formatting, with what they need installed.
+
+fn main() {}
