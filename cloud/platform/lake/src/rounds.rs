@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use remuda_eventsourcing::NewEvent;
+use remuda_eventsourcing::{ManifestPosition, NewEvent};
 use remuda_model::{ShardId, VehicleId};
 
 use crate::row::Row;
@@ -46,8 +46,11 @@ pub struct Answer {
 
 /// Gets a round's answers, a shard at a time, after the transaction is definite. Must not block.
 pub trait RoundListener: Send + Sync + 'static {
-    /// Answers of one shard, in the order of the contributions.
-    fn answered(&self, shard: ShardId, answers: Vec<Answer>);
+    /// Answers of one shard, in the order of the contributions. `position` is the manifest's after the commit.
+    fn answered(&self, shard: ShardId, position: ManifestPosition, answers: Vec<Answer>);
+    /// The highest manifest position such that a snapshot covers every row of this shard at or below it: a
+    /// checkpoint records it, and recovery replays the files above it.
+    fn replay_floor(&self, shard: ShardId) -> ManifestPosition;
     /// The shard has a newer owner, or its commit cannot be made definite: stop it here and reload.
     fn shard_lost(&self, shard: ShardId);
 }
