@@ -1,0 +1,91 @@
+//! Figures of this process, from `/proc/self` and the kernel's accounting.
+
+use std::fs;
+
+/// Resident memory, bytes; 0 where the system does not tell.
+pub fn resident_bytes() -> u64 {
+    status_kb("VmRSS:") * 1024
+}
+
+/// Largest resident memory so far, bytes; 0 where the system does not tell.
+pub fn peak_resident_bytes() -> u64 {
+    status_kb("VmHWM:") * 1024
+}
+
+fn status_kb(key: &str) -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(key));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Open file handles; 0 where the system does not tell.
+pub fn open_files() -> usize {
+    // The directory being read is itself one of them.
+    fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1))
+}
+
+/// Processor time used so far, user and system, seconds.
+#[allow(unsafe_code)]
+pub fn cpu_seconds() -> f64 {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the pointer is to a rusage we own; a zeroed rusage is valid if the call should fail.
+    let usage = unsafe {
+        libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    let seconds = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 / 1e6;
+    seconds(usage.ru_utime) + seconds(usage.ru_stime)
+}
+
+/// Raises the limit of open files as far as it goes without privileges and answers it.
+#[allow(unsafe_code)]
+pub fn raise_file_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls only read or write the struct we own.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0 {
+            return 0;
+        }
+        if limit.rlim_cur < limit.rlim_max {
+            let raised = libc::rlimit { rlim_cur: limit.rlim_max, rlim_max: limit.rlim_max };
+            if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) == 0 {
+                limit = raised;
+            }
+        }
+    }
+    limit.rlim_cur
+}
+
+/// Checks that the process may open `needed` files.
+///
+/// # Errors
+/// A sentence that says what to do.
+pub fn require_files(needed: u64, what: &str) -> Result<(), String> {
+    let limit = raise_file_limit();
+    if limit >= needed {
+        return Ok(());
+    }
+    Err(format!(
+        "{what} needs {needed} file handles, this process may open {limit}; raise the limit (ulimit -n {needed}) or ask for less"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_has_memory_files_and_time() {
+        assert!(resident_bytes() > 100_000);
+        assert!(peak_resident_bytes() >= 100_000);
+        assert!(open_files() >= 3);
+        assert!(cpu_seconds() >= 0.0);
+        assert!(raise_file_limit() >= 64);
+    }
+
+    #[test]
+    fn too_few_handles_is_one_sentence() {
+        let sentence = require_files(u64::MAX, "the demo with 5 vehicles").expect_err("nobody has that many");
+        assert!(sentence.contains("ulimit -n"), "{sentence}");
+    }
+}
