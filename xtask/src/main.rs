@@ -1,3 +1,68 @@
 //! Checks, benches and formatting, with what they need installed.
+//!
+//! `cargo xtask test` is what CI runs. Every step prints its name and its time; the first failure ends the run with
+//! exit code 1, wrong usage with 2.
 
-fn main() {}
+mod bench;
+mod run;
+mod steps;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Work on the Remuda workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything CI checks, installing what it needs.
+    Test {
+        /// More seeds and rounds; up to two hours.
+        #[arg(long)]
+        full: bool,
+        /// Run only the steps whose name contains one of these.
+        only: Vec<String>,
+    },
+    /// The figures of docs/benchmarks.md, each beside its baseline from the same run.
+    Bench {
+        /// Only the figures whose name contains one of these.
+        names: Vec<String>,
+        /// One JSON object on standard output.
+        #[arg(long)]
+        json: bool,
+        /// Seconds each load runs.
+        #[arg(long, default_value_t = 20)]
+        seconds: u64,
+    },
+    /// Formats all code.
+    Fmt {
+        /// Only check.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Installs what the checks need and nothing else.
+    Install,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Test { full, only } => steps::test(full, &only),
+        Command::Bench { names, json, seconds } => bench::bench(&names, json, seconds),
+        Command::Fmt { check } => steps::fmt(check),
+        Command::Install => tools::install_all(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentence) => {
+            eprintln!("xtask: {sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What the checks need besides Rust and a C compiler, installed from the package registries into the system
+//! (`apt-get`, when we may) and into `target/` (Python packages).
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::run::{Outcome, command, on_path, run, target};
+
+/// Programs the checks start, and the Debian packages that have them.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("mosquitto", "mosquitto"),
+    ("mosquitto_pub", "mosquitto-clients"),
+    ("chromium", "chromium"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
+    ("python3", "python3-venv"),
+];
+
+/// Python packages: an MQTT client, an independent Parquet reader, an independent gRPC client, the licence check.
+const PYTHON: &[&str] = &[
+    "paho-mqtt==2.1.0",
+    "pyarrow>=20,<30",
+    "grpcio>=1.70,<2",
+    "grpcio-reflection>=1.70,<2",
+    "grpcio-health-checking>=1.70,<2",
+];
+
+/// Installs everything.
+///
+/// # Errors
+/// A sentence that names what is missing and how to install it.
+pub fn install_all() -> Outcome {
+    programs()?;
+    python()?;
+    cargo_deny().map(|_| ())
+}
+
+/// Installs the missing programs with `apt-get`.
+///
+/// # Errors
+/// When they are missing and may not be installed.
+pub fn programs() -> Outcome {
+    let missing: Vec<&str> =
+        PROGRAMS.iter().filter(|(p, _)| !on_path(p) && !in_sbin(p)).map(|(_, d)| *d).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let advice = format!("install them with: apt-get install {}", missing.join(" "));
+    if !on_path("apt-get") {
+        return Err(format!("these packages are missing: {}; {advice}", missing.join(" ")));
+    }
+    let quiet = |args: &[&str]| {
+        let mut apt = if is_root() { command("apt-get") } else { sudo() };
+        run(apt.args(args).env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    quiet(&["update", "-qq"]).map_err(|e| format!("{e}; {advice}"))?;
+    let install = [&["install", "-y", "-qq", "--no-install-recommends"], missing.as_slice()].concat();
+    quiet(&install).map_err(|e| format!("{e}; {advice}"))
+}
+
+/// Debian puts daemons where only root's path looks.
+fn in_sbin(program: &str) -> bool {
+    PathBuf::from("/usr/sbin").join(program).is_file()
+}
+
+fn sudo() -> std::process::Command {
+    let mut sudo = command("sudo");
+    sudo.args(["-n", "apt-get"]);
+    sudo
+}
+
+fn is_root() -> bool {
+    fs::read_to_string("/proc/self/status")
+        .unwrap_or_default()
+        .lines()
+        .find_map(|l| l.strip_prefix("Uid:"))
+        .is_some_and(|ids| ids.split_whitespace().next() == Some("0"))
+}
+
+/// The virtual environment's Python, made when it is not there.
+///
+/// # Errors
+/// When it cannot be made or a package cannot be installed.
+pub fn python() -> Result<PathBuf, String> {
+    let venv = target().join("venv");
+    let python = venv.join("bin/python");
+    if !python.is_file() {
+        fs::create_dir_all(target()).map_err(|e| format!("cannot make {}: {e}", target().display()))?;
+        run(command("python3").args(["-m", "venv"]).arg(&venv))?;
+    }
+    let stamp = venv.join("remuda-packages");
+    let wanted = PYTHON.join("\n");
+    if fs::read_to_string(&stamp).unwrap_or_default() != wanted {
+        let mut pip = command(&python);
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(PYTHON);
+        run(&mut pip)?;
+        fs::write(&stamp, wanted).map_err(|e| format!("cannot write {}: {e}", stamp.display()))?;
+    }
+    Ok(python)
+}
+
+/// A `cargo-deny` that can be run: the one on the path, or one built into `target/tools`.
+///
+/// # Errors
+/// When it cannot be installed.
+pub fn cargo_deny() -> Result<PathBuf, String> {
+    if on_path("cargo-deny") {
+        return Ok("cargo-deny".into());
+    }
+    let tools = target().join("tools");
+    let program = tools.join("bin/cargo-deny");
+    if !program.is_file() {
+        let mut install = crate::run::cargo();
+        install
+            .args(["install", "--quiet", "--locked", "cargo-deny", "--no-default-features", "--root"])
+            .arg(&tools);
+        install.env("CARGO_TARGET_DIR", tools.join("build")).env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
+        install.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+        run(&mut install)?;
+    }
+    Ok(program)
+}
