@@ -1,1 +1,6 @@
 //! One node of the cloud: configuration, wiring, health, shutdown.
+//!
+//! Owns: the `remuda` binary and the one place where ports meet adapters (`wiring`). It alone reads the environment.
+//! Deliberately absent: any rule of the business, any protocol.
+
+pub mod config;

@@ -23,7 +23,11 @@ pub fn files() -> Vec<PathBuf> {
         .output();
     let listed = listed.expect("git must be installed to check the tree").stdout;
     let text = String::from_utf8_lossy(&listed);
-    text.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from).filter(|p| root().join(p).is_file()).collect()
+    text.split('\0')
+        .filter(|name| !name.is_empty())
+        .map(PathBuf::from)
+        .filter(|p| root().join(p).is_file())
+        .collect()
 }
 
 /// A file's text; empty for what is not text.

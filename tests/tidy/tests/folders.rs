@@ -17,9 +17,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cloud/node", &["protocol/", "cloud/", "sim/demo"]),
     ("cloud/", &["protocol/", "cloud/contracts", "cloud/platform/"]),
     ("sim/world", &["protocol/model", "cloud/platform/roads"]),
-    ("sim/", &["protocol/", "edge-agent", "cloud/platform/roads", "sim/", "tests/ledger"]),
-    ("tests/ledger", &["protocol/", "edge-agent", "cloud/vehicles", "cloud/platform/"]),
-    ("tests/", &["protocol/", "edge-agent", "cloud/", "sim/", "tests/"]),
+    ("sim/", &["protocol/", "edge-agent", "edge-agent/core", "cloud/platform/roads", "sim/", "tests/ledger"]),
+    ("tests/ledger", &["protocol/", "edge-agent", "edge-agent/core", "cloud/vehicles", "cloud/platform/"]),
+    ("tests/", &["protocol/", "edge-agent", "edge-agent/core", "cloud/", "sim/", "tests/"]),
     ("xtask", &[]),
 ];
 
@@ -76,8 +76,11 @@ fn some_libraries_are_named_in_few_places() {
 #[test]
 fn crates_are_named_after_their_folder_and_share_the_lints() {
     // A folder's last word alone would collide or say nothing.
-    const OTHERWISE: &[(&str, &str)] =
-        &[("edge-agent/core", "remuda-edge-agent-core"), ("tests/model", "remuda-uplink-model"), ("xtask", "xtask")];
+    const OTHERWISE: &[(&str, &str)] = &[
+        ("edge-agent/core", "remuda-edge-agent-core"),
+        ("tests/model", "remuda-uplink-model"),
+        ("xtask", "xtask"),
+    ];
     for Member { folder, name, manifest, .. } in members() {
         let last = folder.rsplit('/').next().unwrap_or_default();
         let special = OTHERWISE.iter().find(|(f, _)| *f == folder).map(|(_, n)| (*n).to_owned());

@@ -27,9 +27,19 @@ fn no_source_file_is_too_long() {
 }
 
 /// Folders and files that must be pure (I10), and what must not be named in them.
-const PURE: &[&str] = &["protocol/model/src", "protocol/wire/src", "protocol/mqtt/src", "edge-agent/core/src", "sim/world/src"];
-const IMPURE_WORDS: &[&str] =
-    &["tokio::", "ractor", "std::fs", "std::net", "Instant::now", "SystemTime::now", "thread_rng", "rand::rng", "from_os_rng"];
+const PURE: &[&str] =
+    &["protocol/model/src", "protocol/wire/src", "protocol/mqtt/src", "edge-agent/core/src", "sim/world/src"];
+const IMPURE_WORDS: &[&str] = &[
+    "tokio::",
+    "ractor",
+    "std::fs",
+    "std::net",
+    "Instant::now",
+    "SystemTime::now",
+    "thread_rng",
+    "rand::rng",
+    "from_os_rng",
+];
 /// Files of an aggregate: pure wherever they stand in a domain's folder.
 const AGGREGATE_FILES: &[&str] =
     &["command.rs", "event.rs", "state.rs", "decide.rs", "evolve.rs", "error.rs", "twin.rs", "reception.rs"];
@@ -42,7 +52,8 @@ fn pure_code_names_no_runtime_clock_or_randomness() {
     for path in sources() {
         let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
         let in_rules = path.components().any(|c| c.as_os_str() == "rules" || c.as_os_str() == "reception");
-        let aggregate = domains.iter().any(|d| path.starts_with(d)) && (AGGREGATE_FILES.contains(&name) || in_rules);
+        let aggregate =
+            domains.iter().any(|d| path.starts_with(d)) && (AGGREGATE_FILES.contains(&name) || in_rules);
         if !aggregate && !PURE.iter().any(|folder| path.starts_with(folder)) {
             continue;
         }
@@ -73,7 +84,8 @@ fn every_crate_stands_in_architecture() {
 #[test]
 fn readme_starts_with_the_two_commands_and_ci_runs_the_second() {
     let readme = read(Path::new("README.md"));
-    let commands: Vec<&str> = readme.lines().filter(|l| l.trim_start().starts_with("cargo ")).take(2).collect();
+    let commands: Vec<&str> =
+        readme.lines().filter(|l| l.trim_start().starts_with("cargo ")).take(2).collect();
     assert_eq!(commands.len(), 2, "README.md must show its two commands");
     assert!(commands[0].contains("cargo run --release -- demo"), "{}", commands[0]);
     assert!(commands[1].contains("cargo xtask test"), "{}", commands[1]);
@@ -113,8 +125,10 @@ fn nothing_speaks_of_a_machine() {
 
 #[test]
 fn no_test_is_ignored_and_nothing_is_left_to_do() {
-    let words: Vec<String> =
-        [["#[ign", "ore"], ["tod", "o!("], ["unimplem", "ented!("], ["FIX", "ME"]].iter().map(|h| h.concat()).collect();
+    let words: Vec<String> = [["#[ign", "ore"], ["tod", "o!("], ["unimplem", "ented!("], ["FIX", "ME"]]
+        .iter()
+        .map(|h| h.concat())
+        .collect();
     let mut wrong = Vec::new();
     for path in sources() {
         let text = read(&path);
