@@ -1,1 +1,26 @@
 //! The operators' gRPC contract and its generated stubs.
+//!
+//! Owns: the protos under `proto/` (their comments are the contract's text), the generated types, resource names.
+//! Deliberately absent: how anything is served (`remuda-console`) or shown (`remuda-ctl`, the web app).
+
+mod name;
+
+pub use name::{NameError, OrganizationName, VehicleName};
+
+/// `remuda.vehicles`.
+pub mod vehicles {
+    /// `remuda.vehicles.v1`.
+    #[allow(missing_docs, unused_qualifications, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("remuda.vehicles.v1");
+    }
+}
+
+/// An encoded `google.protobuf.FileDescriptorSet` of all protos and what they import, with comments.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));
+
+/// The largest message either side accepts, bytes.
+pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Domain of the `google.rpc.ErrorInfo` in errors.
+pub const ERROR_DOMAIN: &str = "remuda.dev";

@@ -1,0 +1,102 @@
+//! Resource names (AIP-122): built and parsed by one type each, whose two functions are inverses.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A text that is not the resource name wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NameError {
+    /// The form it should have.
+    pub expected: &'static str,
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a name of the form {} is wanted", self.expected)
+    }
+}
+
+impl std::error::Error for NameError {}
+
+/// `organizations/{organization}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrganizationName {
+    /// The organization's id.
+    pub organization: String,
+}
+
+impl fmt::Display for OrganizationName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "organizations/{}", self.organization)
+    }
+}
+
+impl FromStr for OrganizationName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match segments(text).as_slice() {
+            ["organizations", organization] => Ok(Self { organization: (*organization).to_owned() }),
+            _ => Err(NameError { expected: "organizations/{organization}" }),
+        }
+    }
+}
+
+/// `organizations/{organization}/vehicles/{vehicle}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VehicleName {
+    /// The organization's id.
+    pub organization: String,
+    /// The vehicle's id.
+    pub vehicle: String,
+}
+
+impl fmt::Display for VehicleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "organizations/{}/vehicles/{}", self.organization, self.vehicle)
+    }
+}
+
+impl FromStr for VehicleName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match segments(text).as_slice() {
+            ["organizations", organization, "vehicles", vehicle] => {
+                Ok(Self { organization: (*organization).to_owned(), vehicle: (*vehicle).to_owned() })
+            }
+            _ => Err(NameError { expected: "organizations/{organization}/vehicles/{vehicle}" }),
+        }
+    }
+}
+
+/// The parts between slashes; none when one is empty.
+fn segments(text: &str) -> Vec<&str> {
+    let parts: Vec<&str> = text.split('/').collect();
+    if parts.iter().any(|p| p.is_empty()) { Vec::new() } else { parts }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_read_back_as_they_were_written() {
+        let name = VehicleName { organization: "north".into(), vehicle: "V0001".into() };
+        assert_eq!(name.to_string(), "organizations/north/vehicles/V0001");
+        assert_eq!(name.to_string().parse(), Ok(name));
+        let parent = OrganizationName { organization: "north".into() };
+        assert_eq!(parent.to_string().parse(), Ok(parent));
+    }
+
+    #[test]
+    fn other_forms_are_refused() {
+        for text in
+            ["", "V1", "organizations/", "organizations//vehicles/V1", "organizations/a/vehicles/", "a/b/c/d"]
+        {
+            assert!(text.parse::<VehicleName>().is_err(), "{text}");
+        }
+        for text in ["", "organizations", "organizations/a/", "organizations/a/vehicles", "/organizations/a"]
+        {
+            assert!(text.parse::<OrganizationName>().is_err(), "{text}");
+        }
+    }
+}
