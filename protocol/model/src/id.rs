@@ -9,9 +9,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdError {
     /// Empty, or longer than the limit (the second field), in bytes.
-    Length { got: usize, max: usize },
+    Length {
+        /// Bytes it has.
+        got: usize,
+        /// Bytes it may have.
+        max: usize,
+    },
     /// A character outside the permitted set, at this byte offset.
-    Character { at: usize },
+    Character {
+        /// Byte offset.
+        at: usize,
+    },
 }
 
 impl fmt::Display for IdError {

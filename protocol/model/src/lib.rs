@@ -7,6 +7,7 @@
 
 pub mod id;
 pub mod invariant;
+mod registry;
 pub mod sequence;
 pub mod shard;
 pub mod signal;

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::registry::*;
+
 /// A signal's number in the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -36,5 +38,30 @@ pub struct SignalDef {
     pub scale: f64,
 }
 
+impl SignalDef {
+    /// The physical value of a raw one, in the signal's unit.
+    pub fn to_physical(&self, raw: i64) -> f64 {
+        raw as f64 * self.scale
+    }
+
+    /// The raw value nearest to a physical one; saturates, and a NaN is 0.
+    pub fn to_raw(&self, physical: f64) -> i64 {
+        let steps = physical / self.scale;
+        // `f64::round` needs std; a cast truncates towards zero and saturates.
+        (if steps < 0.0 { steps - 0.5 } else { steps + 0.5 }) as i64
+    }
+}
+
 /// Revision of the built-in registry; frames carry it.
 pub const REGISTRY_REVISION: u16 = 1;
+
+/// The signal with this id.
+pub fn by_id(id: SignalId) -> Option<&'static SignalDef> {
+    // The table is dense: id n stands at n - 1 (a test holds it to that).
+    REGISTRY.get(usize::from(id.0).checked_sub(1)?)
+}
+
+/// The signal with this VSS path.
+pub fn by_path(path: &str) -> Option<&'static SignalDef> {
+    REGISTRY.iter().find(|def| def.path == path)
+}

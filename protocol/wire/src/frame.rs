@@ -1,9 +1,10 @@
 //! Frames: the unit of durability. Encoded once; the outbox stores what the wire carries.
 
-use remuda_model::{Incarnation, Seq};
+use remuda_model::{Incarnation, Seq, SignalId, signal};
 use serde::{Deserialize, Serialize};
 
-use crate::samples::SampleBlock;
+use crate::limits;
+use crate::samples::{self, SampleBlock};
 
 /// How good the wall clock was when the frame was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,20 +135,74 @@ pub enum FrameError {
     },
 }
 
-/// Encodes a frame with its CRC32C: `version | header | kind | body | crc (4 bytes, little endian)`.
-///
-/// # Panics
-/// Never; the caller keeps blocks within `limits`, and `encode` of a larger one yields bytes that `decode` refuses.
-pub fn encode(_header: &FrameHeader, _body: &Body) -> Vec<u8> {
-    todo!()
+/// Version of the frame's own layout; its first byte.
+pub const FRAME_VERSION: u8 = 1;
+
+const KIND_SAMPLES: u8 = 0;
+const KIND_EVENT: u8 = 1;
+const KIND_DAMAGED: u8 = 2;
+const CRC_BYTES: usize = 4;
+
+/// Encodes a frame with its CRC32C: `version u8 | header (postcard) | kind u8 | body | crc u32 little endian`. The CRC
+/// covers everything before it. The caller keeps blocks within `limits`; a larger one yields bytes that [`decode`]
+/// refuses.
+pub fn encode(header: &FrameHeader, body: &Body) -> Vec<u8> {
+    let mut out = append(vec![FRAME_VERSION], header);
+    match body {
+        Body::Samples(block) => {
+            out.push(KIND_SAMPLES);
+            samples::encode(block, &mut out);
+        }
+        Body::Event(event) => {
+            out.push(KIND_EVENT);
+            out = append(out, event);
+        }
+        Body::Damaged => out.push(KIND_DAMAGED),
+    }
+    let crc = crc32c::crc32c(&out);
+    out.extend_from_slice(&crc.to_le_bytes());
+    out
 }
 
-/// Decodes what [`encode`] wrote.
-pub fn decode(_bytes: &[u8]) -> Result<Frame, FrameError> {
-    todo!()
+/// Decodes what [`encode`] wrote. Signals must be in the registry, or a customer's own (0x8000 and up).
+pub fn decode(bytes: &[u8]) -> Result<Frame, FrameError> {
+    if !is_sound(bytes) {
+        return Err(FrameError::Checksum);
+    }
+    let unusable = |header, reason| FrameError::Unusable { header, reason };
+    let Some((&FRAME_VERSION, rest)) = bytes[..bytes.len() - CRC_BYTES].split_first() else {
+        return Err(unusable(None, "version"));
+    };
+    let Ok((header, rest)) = postcard::take_from_bytes::<FrameHeader>(rest) else {
+        return Err(unusable(None, "header"));
+    };
+    if bytes.len() > limits::FRAME_BYTES_MAX {
+        return Err(unusable(Some(header), "limit"));
+    }
+    let body = match rest.split_first() {
+        Some((&KIND_SAMPLES, block)) => samples::decode(block, is_known).map(Body::Samples),
+        Some((&KIND_EVENT, event)) => match postcard::take_from_bytes(event) {
+            Ok((event, [])) => Ok(Body::Event(event)),
+            _ => Err("body"),
+        },
+        Some((&KIND_DAMAGED, [])) => Ok(Body::Damaged),
+        _ => Err("body_kind"),
+    };
+    body.map(|body| Frame { header, body }).map_err(|reason| unusable(Some(header), reason))
 }
 
 /// Checks only the CRC.
-pub fn is_sound(_bytes: &[u8]) -> bool {
-    todo!()
+pub fn is_sound(bytes: &[u8]) -> bool {
+    let Some((content, crc)) = bytes.split_last_chunk::<CRC_BYTES>() else { return false };
+    !content.is_empty() && crc32c::crc32c(content) == u32::from_le_bytes(*crc)
+}
+
+fn is_known(signal: SignalId) -> bool {
+    signal.0 >= 0x8000 || signal::by_id(signal).is_some()
+}
+
+/// postcard behind what is there already.
+fn append<T: Serialize>(out: Vec<u8>, value: &T) -> Vec<u8> {
+    // Our types have no maps, floats in keys or unsized sequences, and a Vec grows: nothing here can fail.
+    postcard::to_extend(value, out).unwrap_or_default()
 }

@@ -4,6 +4,7 @@
 //! Deliberately absent: who may say what when (`remuda-edge-agent-core`, `remuda-vehicles`) and how bytes travel
 //! (`remuda-mqtt`).
 
+mod bits;
 pub mod frame;
 pub mod limits;
 pub mod message;
@@ -12,8 +13,8 @@ pub mod topic;
 
 pub use frame::{Body, ClockQuality, Event, Frame, FrameError, FrameHeader, TraceContext};
 pub use message::{
-    Ack, Command, CommandKind, DecodeError, Down, Farewell, FarewellReason, FloorReason, Frames, Hello, LaneAck,
-    LaneState, Live, Policy, Up, Welcome,
+    Ack, Command, CommandKind, DecodeError, Down, Farewell, FarewellReason, FloorReason, Frames, Hello,
+    LaneAck, LaneState, Live, Policy, Up, Welcome,
 };
 pub use samples::{Column, SampleBlock, TimeUnit};
 pub use topic::{Channel, Topic};

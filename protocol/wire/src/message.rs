@@ -4,7 +4,9 @@ use bytes::Bytes;
 use remuda_model::{ConnectionId, Epoch, Incarnation, Lane, Seq, SignalId};
 use serde::{Deserialize, Serialize};
 
+use crate::bits::{self, Reader};
 use crate::frame::ClockQuality;
+use crate::{WIRE_VERSION, WIRE_VERSION_MIN, limits};
 
 /// What the agent holds of one lane and incarnation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -245,26 +247,153 @@ pub enum DecodeError {
     Limit,
 }
 
+/// Everything of a [`Frames`] but the frames.
+#[derive(Serialize, Deserialize)]
+struct FramesHead {
+    lane: Lane,
+    incarnation: Incarnation,
+    floor: Seq,
+    floor_reason: FloorReason,
+    first_seq: Seq,
+    count: u32,
+}
+
+const HELLO: u8 = 1;
+const FRAMES: u8 = 2;
+const LIVE: u8 = 3;
+const FAREWELL: u8 = 4;
+const WELCOME: u8 = 65;
+const ACK: u8 = 66;
+const COMMAND: u8 = 67;
+const POLICY: u8 = 68;
+
+/// Most bytes that a [`Frames`] message needs beside its frames' own bytes, for `frames` of them.
+pub const fn frames_overhead(frames: usize) -> usize {
+    // Version, kind, lane, reason, three u64 and a u64 incarnation as varints, the count; three bytes a length.
+    4 + 4 * 10 + 5 + frames * 3
+}
+
 impl Up {
     /// Encodes at [`crate::WIRE_VERSION`].
     pub fn encode(&self) -> Vec<u8> {
-        todo!()
+        match self {
+            Self::Hello(message) => put(HELLO, message),
+            Self::Live(message) => put(LIVE, message),
+            Self::Farewell(message) => put(FAREWELL, message),
+            Self::Frames(message) => put_frames(message),
+        }
     }
 
     /// Decodes any version in `WIRE_VERSION_MIN..=WIRE_VERSION`. Frames share `payload`'s memory.
-    pub fn decode(_payload: &Bytes) -> Result<Self, DecodeError> {
-        todo!()
+    pub fn decode(payload: &Bytes) -> Result<Self, DecodeError> {
+        let (kind, body) = open(payload)?;
+        match kind {
+            HELLO => {
+                let hello: Hello = take(body)?;
+                let short = hello.agent_version.len() <= limits::TEXT_BYTES_MAX;
+                let few = hello.lanes.len() <= limits::HELLO_LANES_MAX;
+                let open = hello.open_commands.len() <= limits::HELLO_LANES_MAX;
+                if short && few && open { Ok(Self::Hello(hello)) } else { Err(DecodeError::Limit) }
+            }
+            FRAMES => take_frames(payload, body).map(Self::Frames),
+            LIVE => {
+                let live: Live = take(body)?;
+                let few = live.values.len() <= limits::BLOCK_SIGNALS_MAX;
+                if few { Ok(Self::Live(live)) } else { Err(DecodeError::Limit) }
+            }
+            FAREWELL => take(body).map(Self::Farewell),
+            other => Err(DecodeError::Kind(other)),
+        }
     }
 }
 
 impl Down {
     /// Encodes at [`crate::WIRE_VERSION`].
     pub fn encode(&self) -> Vec<u8> {
-        todo!()
+        match self {
+            Self::Welcome(message) => put(WELCOME, message),
+            Self::Ack(message) => put(ACK, message),
+            Self::Command(message) => put(COMMAND, message),
+            Self::Policy(message) => put(POLICY, message),
+        }
     }
 
     /// Decodes any version in `WIRE_VERSION_MIN..=WIRE_VERSION`.
-    pub fn decode(_payload: &[u8]) -> Result<Self, DecodeError> {
-        todo!()
+    pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        let (kind, body) = open(payload)?;
+        match kind {
+            WELCOME => {
+                let welcome: Welcome = take(body)?;
+                let few = welcome.acks.len() <= limits::HELLO_LANES_MAX;
+                if few { Ok(Self::Welcome(welcome)) } else { Err(DecodeError::Limit) }
+            }
+            ACK => take(body).map(Self::Ack),
+            COMMAND => {
+                let command: Command = take(body)?;
+                let signed = command.signature.len() <= limits::TEXT_BYTES_MAX;
+                if signed { Ok(Self::Command(command)) } else { Err(DecodeError::Limit) }
+            }
+            POLICY => take(body).map(Self::Policy),
+            other => Err(DecodeError::Kind(other)),
+        }
     }
+}
+
+/// Checks size and version; answers kind and body.
+fn open(payload: &[u8]) -> Result<(u8, &[u8]), DecodeError> {
+    if payload.len() > limits::PAYLOAD_BYTES_MAX {
+        return Err(DecodeError::Size(payload.len()));
+    }
+    match payload {
+        [version, ..] if !(WIRE_VERSION_MIN..=WIRE_VERSION).contains(version) => {
+            Err(DecodeError::Version(*version))
+        }
+        [_, kind, body @ ..] => Ok((*kind, body)),
+        _ => Err(DecodeError::Size(payload.len())),
+    }
+}
+
+fn put<T: Serialize>(kind: u8, message: &T) -> Vec<u8> {
+    // A Vec grows and our types have nothing that postcard refuses.
+    postcard::to_extend(message, vec![WIRE_VERSION, kind]).unwrap_or_default()
+}
+
+fn take<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, DecodeError> {
+    match postcard::take_from_bytes(body) {
+        Ok((message, [])) => Ok(message),
+        _ => Err(DecodeError::Malformed),
+    }
+}
+
+fn put_frames(message: &Frames) -> Vec<u8> {
+    let Frames { lane, incarnation, floor, floor_reason, first_seq, ref frames } = *message;
+    let count = frames.len() as u32;
+    let mut out = put(FRAMES, &FramesHead { lane, incarnation, floor, floor_reason, first_seq, count });
+    out.reserve(frames.iter().map(|f| f.len() + 3).sum());
+    for frame in frames {
+        bits::put_varint(&mut out, frame.len() as u64);
+        out.extend_from_slice(frame);
+    }
+    out
+}
+
+fn take_frames(payload: &Bytes, body: &[u8]) -> Result<Frames, DecodeError> {
+    let (head, rest) = postcard::take_from_bytes::<FramesHead>(body).map_err(|_| DecodeError::Malformed)?;
+    let FramesHead { lane, incarnation, floor, floor_reason, first_seq, count } = head;
+    let mut reader = Reader::new(rest);
+    // A frame costs at least the byte of its length.
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    if count == 0 || count > reader.left() || first_seq == 0 || first_seq.checked_add(count as u64).is_none()
+    {
+        return Err(DecodeError::Malformed);
+    }
+    let mut frames = Vec::with_capacity(count);
+    for _ in 0..count {
+        let length = reader.count(limits::PAYLOAD_BYTES_MAX).ok_or(DecodeError::Malformed)?;
+        frames.push(payload.slice_ref(reader.bytes(length).ok_or(DecodeError::Malformed)?));
+    }
+    if reader.left() > 0 {
+        return Err(DecodeError::Malformed);
+    }
+    Ok(Frames { lane, incarnation, floor, floor_reason, first_seq, frames })
 }

@@ -1,6 +1,19 @@
 //! Columnar, delta-coded blocks of samples: the body of a `samples` frame.
+//!
+//! ```text
+//! block   = unit u8 (0 ms, 1 us, 2 ns) | rows varint | times | columns varint | column*
+//! times   = first offset varint | series of the (rows - 1) differences
+//! column  = signal varint (first: its id; then: its id less the one before) | mode u8 | [bitmap] | values
+//! mode    = 0 every row has a value; 1 a bitmap of rows/8 bytes says which have (bit 0 of byte 0 is row 0);
+//!           2 every row has the same value, at most 32 rows
+//! values  = first value zigzag varint | series of the zigzag differences to the value before (wrapping)
+//! series  = coding u8: 0 varints; 1..=64 packed in that many bits each; 255 all zero
+//! ```
 
 use remuda_model::SignalId;
+
+use crate::bits::{self, Reader};
+use crate::limits;
 
 /// The step of a block's row times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,5 +67,196 @@ impl SampleBlock {
     /// How many values it has.
     pub fn samples(&self) -> usize {
         self.columns.iter().map(|c| c.values.iter().flatten().count()).sum()
+    }
+}
+
+/// Rows of a column that may be said by one value. Bounds what a few bytes can make a decoder allocate.
+const CONSTANT_ROWS_MAX: usize = 32;
+
+const MODE_DENSE: u8 = 0;
+const MODE_MASKED: u8 = 1;
+const MODE_CONSTANT: u8 = 2;
+const SERIES_VARINT: u8 = 0;
+const SERIES_ZERO: u8 = 255;
+
+/// Why a block cannot be used; a stable code.
+pub(crate) type Unusable = &'static str;
+
+pub(crate) fn encode(block: &SampleBlock, out: &mut Vec<u8>) {
+    out.push(match block.unit {
+        TimeUnit::Millisecond => 0,
+        TimeUnit::Microsecond => 1,
+        TimeUnit::Nanosecond => 2,
+    });
+    bits::put_varint(out, block.offsets.len() as u64);
+    if let Some(first) = block.offsets.first() {
+        bits::put_varint(out, *first);
+        let differences: Vec<u64> = block.offsets.windows(2).map(|w| w[1].wrapping_sub(w[0])).collect();
+        put_series(out, &differences);
+    }
+    bits::put_varint(out, block.columns.len() as u64);
+    let mut before = 0;
+    for column in &block.columns {
+        bits::put_varint(out, u64::from(column.signal.0.wrapping_sub(before)));
+        before = column.signal.0;
+        put_column(out, &column.values);
+    }
+}
+
+fn put_column(out: &mut Vec<u8>, values: &[Option<i64>]) {
+    let present: Vec<i64> = values.iter().copied().flatten().collect();
+    let dense = present.len() == values.len();
+    let constant = present.iter().all(|v| *v == present[0]);
+    if dense && constant && (2..=CONSTANT_ROWS_MAX).contains(&values.len()) {
+        out.push(MODE_CONSTANT);
+        return bits::put_varint(out, bits::zigzag(present[0]));
+    }
+    out.push(if dense { MODE_DENSE } else { MODE_MASKED });
+    if !dense {
+        for rows in values.chunks(8) {
+            out.push(rows.iter().enumerate().fold(0, |byte, (i, v)| byte | u8::from(v.is_some()) << i));
+        }
+    }
+    if let Some(first) = present.first() {
+        bits::put_varint(out, bits::zigzag(*first));
+        let differences: Vec<u64> =
+            present.windows(2).map(|w| bits::zigzag(w[1].wrapping_sub(w[0]))).collect();
+        put_series(out, &differences);
+    }
+}
+
+/// Writes a series in its shorter coding; nothing at all for an empty one.
+fn put_series(out: &mut Vec<u8>, values: &[u64]) {
+    if values.is_empty() {
+        return;
+    }
+    let width = bits::width(values);
+    if width == 0 && values.len() <= CONSTANT_ROWS_MAX {
+        return out.push(SERIES_ZERO);
+    }
+    let width = width.max(1);
+    let varints: usize = values.iter().map(|v| bits::varint_len(*v)).sum();
+    if bits::packed_len(values.len(), width) <= varints {
+        out.push(width as u8);
+        bits::put_packed(out, values, width);
+    } else {
+        out.push(SERIES_VARINT);
+        values.iter().for_each(|v| bits::put_varint(out, *v));
+    }
+}
+
+pub(crate) fn decode(bytes: &[u8], known: impl Fn(SignalId) -> bool) -> Result<SampleBlock, Unusable> {
+    let mut reader = Reader::new(bytes);
+    let unit = match reader.byte().ok_or("body")? {
+        0 => TimeUnit::Millisecond,
+        1 => TimeUnit::Microsecond,
+        2 => TimeUnit::Nanosecond,
+        _ => return Err("body"),
+    };
+    let rows = reader.varint().ok_or("body")?;
+    if rows > limits::BLOCK_ROWS_MAX as u64 {
+        return Err("limit");
+    }
+    // A row costs at least a bit, or there are at most CONSTANT_ROWS_MAX of them.
+    let rows = rows as usize;
+    if rows > reader.left() * 8 + CONSTANT_ROWS_MAX {
+        return Err("body");
+    }
+    let offsets = take_times(&mut reader, rows).ok_or("body")?;
+    let count = reader.varint().ok_or("body")?;
+    if count > limits::BLOCK_SIGNALS_MAX as u64 {
+        return Err("limit");
+    }
+    // A column costs at least three bytes: signal, mode, and a value or a bitmap.
+    let mut columns = Vec::with_capacity((count as usize).min(reader.left() / 3 + 1));
+    let mut before = 0_u16;
+    for i in 0..count {
+        let step = reader.varint().and_then(|v| u16::try_from(v).ok()).ok_or("body")?;
+        if i > 0 && step == 0 {
+            return Err("body");
+        }
+        before = before.checked_add(step).ok_or("body")?;
+        if !known(SignalId(before)) {
+            return Err("signal");
+        }
+        columns
+            .push(Column { signal: SignalId(before), values: take_column(&mut reader, rows).ok_or("body")? });
+    }
+    if reader.left() > 0 {
+        return Err("body");
+    }
+    Ok(SampleBlock { unit, offsets, columns })
+}
+
+fn take_times(reader: &mut Reader<'_>, rows: usize) -> Option<Vec<u64>> {
+    let mut offsets = Vec::with_capacity(rows);
+    if rows > 0 {
+        let mut at = reader.varint()?;
+        offsets.push(at);
+        take_series(reader, rows - 1, |difference| {
+            at = at.checked_add(difference)?;
+            offsets.push(at);
+            Some(())
+        })?;
+    }
+    Some(offsets)
+}
+
+fn take_column(reader: &mut Reader<'_>, rows: usize) -> Option<Vec<Option<i64>>> {
+    match reader.byte()? {
+        MODE_CONSTANT => {
+            let value = bits::unzigzag(reader.varint()?);
+            (2..=CONSTANT_ROWS_MAX).contains(&rows).then(|| vec![Some(value); rows])
+        }
+        MODE_DENSE => {
+            let mut values = Vec::with_capacity(rows.min(reader.left() * 8 + CONSTANT_ROWS_MAX));
+            take_values(reader, rows, |value| values.push(Some(value)))?;
+            Some(values)
+        }
+        MODE_MASKED => {
+            let mask = reader.bytes(rows.div_ceil(8))?;
+            let set = |row: usize| mask[row / 8] >> (row % 8) & 1 == 1;
+            let count = (0..rows).filter(|row| set(*row)).count();
+            if (rows..mask.len() * 8).any(set) || count == rows {
+                return None;
+            }
+            let mut values = vec![None; rows];
+            let mut places = (0..rows).filter(|row| set(*row));
+            take_values(reader, count, |value| {
+                if let Some(row) = places.next() {
+                    values[row] = Some(value);
+                }
+            })?;
+            Some(values)
+        }
+        _ => None,
+    }
+}
+
+fn take_values(reader: &mut Reader<'_>, count: usize, mut each: impl FnMut(i64)) -> Option<()> {
+    if count == 0 {
+        return Some(());
+    }
+    let mut value = bits::unzigzag(reader.varint()?);
+    each(value);
+    take_series(reader, count - 1, |difference| {
+        value = value.wrapping_add(bits::unzigzag(difference));
+        each(value);
+        Some(())
+    })
+}
+
+fn take_series(reader: &mut Reader<'_>, count: usize, mut each: impl FnMut(u64) -> Option<()>) -> Option<()> {
+    if count == 0 {
+        return Some(());
+    }
+    match reader.byte()? {
+        SERIES_ZERO if count <= CONSTANT_ROWS_MAX => (0..count).try_for_each(|_| each(0)),
+        SERIES_VARINT => (0..count).try_for_each(|_| each(reader.varint()?)),
+        width @ 1..=64 => {
+            let mut values = reader.packed(count, u32::from(width))?;
+            (0..count).try_for_each(|_| each(values.next()?))
+        }
+        _ => None,
     }
 }
