@@ -1,1 +1,27 @@
-//! The people's door: gRPC services and the web map.
+//! The people's door: gRPC services and the web map, on one port.
+//!
+//! Owns: the vehicle service over [`FleetView`](remuda_contracts::fleet::FleetView), filters, pages, watches, the token, health
+//! and reflection, `/health`, `/ready`, `/metrics`, the roads and the web app. Deliberately absent: any state of its own
+//! that matters (the mirror is a cache), and vehicles' connections (`remuda-ingress`).
+
+mod columns;
+mod convert;
+mod filter;
+mod gate;
+pub mod limits;
+mod metrics;
+mod mirror;
+mod page;
+mod pages;
+mod refusal;
+mod server;
+mod service;
+mod time;
+mod token;
+mod watch;
+
+pub use filter::{Filter, FilterError};
+pub use metrics::ConsoleMetrics;
+pub use pages::{MetricsText, Readiness, Roads};
+pub use server::{Console, ConsoleError, ConsoleSettings, ConsoleSources};
+pub use token::{Token, TokenError};

@@ -1,0 +1,38 @@
+//! A console over a fleet that does not exist: for work on the web app, and for its browser test.
+//!
+//! `cargo run -p remuda-console --example fake_fleet -- [VEHICLES] [ADDR]`; prints the console's URL and serves until
+//! its standard input ends.
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use remuda_console::{Console, ConsoleSettings, Token};
+use remuda_model::OrganizationId;
+use support::FakeFleet;
+use tokio::io::AsyncReadExt;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let vehicles: usize = arguments.next().as_deref().unwrap_or("2000").parse()?;
+    let addr: SocketAddr = arguments.next().as_deref().unwrap_or("127.0.0.1:0").parse()?;
+    let fleet = Arc::new(FakeFleet::new(vehicles));
+    let settings = ConsoleSettings { addr, token: Token::random()?, organization: OrganizationId::default() };
+    let console = Console::bind(settings, support::sources(&fleet)).await?;
+    let moving = tokio::spawn(Arc::clone(&fleet).drive(Duration::from_millis(500)));
+    println!("{}", console.url());
+    // Whoever started us closes our standard input when done, or simply dies.
+    let mut rest = Vec::new();
+    tokio::select! {
+        _ = tokio::io::stdin().read_to_end(&mut rest) => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    moving.abort();
+    console.stop().await?;
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! The console's bounds, each with its reason.
+
+use std::time::Duration;
+
+/// Vehicles on a page when none is asked for (DESIGN section 7).
+pub const PAGE_DEFAULT: usize = 50;
+/// Most vehicles on a page (DESIGN section 7): about 150 KB.
+pub const PAGE_MAX: usize = 1_000;
+/// A filter longer than this was not written by a person, bytes.
+pub const FILTER_BYTES_MAX: usize = 1_024;
+/// Nesting of a filter: keeps the recursion's stack small.
+pub const FILTER_DEPTH_MAX: usize = 16;
+/// Lines a Watch sends in one message: 4 MiB hold ten times as many.
+pub const WATCH_LINES_MAX: usize = 1_000;
+/// Rows a Watch sends in one message of columns: about 1 MiB with their ids.
+pub const WATCH_ROWS_MAX: usize = 20_000;
+/// Responses ready for a reader that has not taken the one before: one more than in its hands.
+pub const WATCH_AHEAD_MAX: usize = 1;
+/// Streams open at once over all connections: each scans the index a few times a second.
+pub const WATCHERS_MAX: usize = 256;
+/// Time between two responses of a Watch when none is asked for.
+pub const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+/// Bounds of what can be asked for.
+pub const WATCH_INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// See `WATCH_INTERVAL_MIN`.
+pub const WATCH_INTERVAL_MAX: Duration = Duration::from_secs(60);
+/// A Watch without changes says so this often: half of what proxies and browsers take for dead.
+pub const WATCH_HEARTBEAT: Duration = Duration::from_secs(15);
+/// How often a filter that depends on time is evaluated again.
+pub const WATCH_TIME_STEP: Duration = Duration::from_secs(1);
+/// Streams of one HTTP/2 connection.
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 128;
+/// A peer that does not answer a ping is gone: interval and patience.
+pub const HTTP2_KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
+/// Request headers, bytes.
+pub const HEADER_BYTES_MAX: u32 = 16 * 1024;
+/// A unary call without a deadline gets this one: nothing here reads more than memory.
+pub const CALL_TIMEOUT_MAX: Duration = Duration::from_secs(30);
+/// How long a stop waits for calls under way.
+pub const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// How often the health service asks whether the node is ready.
+pub const HEALTH_INTERVAL: Duration = Duration::from_secs(1);

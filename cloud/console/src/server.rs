@@ -1,0 +1,228 @@
+//! One port for everything people and their tools use.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::middleware::from_fn_with_state;
+use remuda_api::vehicles::v1::vehicle_service_server::VehicleServiceServer;
+use remuda_api::{DESCRIPTORS, MESSAGE_BYTES_MAX};
+use remuda_contracts::fleet::FleetView;
+use remuda_model::OrganizationId;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_web::GrpcWebLayer;
+use tower::Layer;
+
+use crate::gate::{Gate, pass};
+use crate::limits;
+use crate::metrics::ConsoleMetrics;
+use crate::mirror::Mirror;
+use crate::pages::{About, MetricsText, Pages, Readiness, Roads, router};
+use crate::service::Vehicles;
+use crate::token::Token;
+use crate::watch::stopped;
+
+/// How the console is reached, and by whom.
+#[derive(Debug, Clone)]
+pub struct ConsoleSettings {
+    /// Where to listen; port 0 takes a free one.
+    pub addr: SocketAddr,
+    /// The secret that opens it.
+    pub token: Token,
+    /// The organization that the token reaches.
+    pub organization: OrganizationId,
+}
+
+/// What the console shows.
+pub struct ConsoleSources {
+    /// The fleet.
+    pub view: Arc<dyn FleetView>,
+    /// The roads, as GeoJSON: lines with a `class`; the collection's `bbox` and `attribution` are shown.
+    pub roads: Roads,
+    /// The text of `/metrics`.
+    pub metrics_text: MetricsText,
+    /// Whether the node is ready.
+    pub ready: Readiness,
+    /// The console's own metrics, registered by the caller.
+    pub metrics: ConsoleMetrics,
+}
+
+/// Why the console did not start or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsoleError {
+    /// The port is taken, or may not be used.
+    #[error("the console cannot listen on {addr}: {source}; choose another address with `--console ADDR`")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The descriptors cannot be served.
+    #[error("reflection cannot be offered")]
+    Reflection(#[source] tonic_reflection::server::Error),
+    /// The server ended with an error.
+    #[error("the console's server failed")]
+    Serve(#[source] tonic::transport::Error),
+}
+
+/// A console that serves. Dropping it ends it at once; [`Console::stop`] lets calls end first.
+#[derive(Debug)]
+pub struct Console {
+    local_addr: SocketAddr,
+    token: Token,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<Result<(), tonic::transport::Error>>,
+    helpers: Vec<JoinHandle<()>>,
+}
+
+impl Console {
+    /// Listens and serves, on tasks of the current runtime.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub async fn bind(settings: ConsoleSettings, sources: ConsoleSources) -> Result<Self, ConsoleError> {
+        let failed = |source| ConsoleError::Listen { addr: settings.addr, source };
+        let listener = TcpListener::bind(settings.addr).await.map_err(failed)?;
+        let local_addr = listener.local_addr().map_err(failed)?;
+        let (stop, stopping) = watch::channel(false);
+
+        let mirror = Arc::new(Mirror::new(Arc::clone(&sources.view), settings.organization, instance()));
+        let following = Arc::clone(&mirror);
+        let follow = tokio::spawn(async move { following.run().await });
+
+        let vehicles = VehicleServiceServer::new(Vehicles {
+            view: sources.view,
+            mirror,
+            organization: settings.organization,
+            metrics: sources.metrics.clone(),
+            watchers: Arc::new(Semaphore::new(limits::WATCHERS_MAX)),
+            stopping: stopping.clone(),
+        })
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let ready = Arc::clone(&sources.ready);
+        let report = tokio::spawn(report_health(reporter, ready, stopping.clone()));
+
+        let pages = Pages {
+            roads: sources.roads,
+            metrics: sources.metrics_text,
+            ready: sources.ready,
+            about: Arc::new(About {
+                organization: settings.organization.to_string(),
+                version: env!("CARGO_PKG_VERSION"),
+            }),
+        };
+        let reflection = |builder: tonic_reflection::server::Builder<'static>| {
+            builder
+                .register_encoded_file_descriptor_set(DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        // Older tools ask v1alpha only.
+        let v1 = reflection(tonic_reflection::server::Builder::configure()).build_v1();
+        let v1alpha = reflection(tonic_reflection::server::Builder::configure()).build_v1alpha();
+        // The gRPC-Web layer goes around one service: around the whole it would refuse every plain request.
+        let routes = Routes::from(router(pages))
+            .add_service(GrpcWebLayer::new().layer(vehicles))
+            .add_service(health)
+            .add_service(v1.map_err(ConsoleError::Reflection)?)
+            .add_service(v1alpha.map_err(ConsoleError::Reflection)?);
+        let gate = Gate { token: settings.token.clone(), metrics: sources.metrics };
+        let guarded = routes.into_axum_router().layer(from_fn_with_state(gate, pass));
+
+        // tonic's server, and not axum's, which ignores deadlines.
+        let (keepalive, patience) = limits::HTTP2_KEEPALIVE;
+        let mut stops = stopping;
+        let server = Server::builder()
+            .accept_http1(true)
+            .http2_keepalive_interval(Some(keepalive))
+            .http2_keepalive_timeout(Some(patience))
+            .http2_max_header_list_size(limits::HEADER_BYTES_MAX)
+            .max_concurrent_streams(limits::STREAMS_PER_CONNECTION_MAX)
+            .add_routes(Routes::from(guarded))
+            .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async move {
+                stopped(&mut stops).await
+            });
+        let server = tokio::spawn(server);
+        tracing::info!(addr = %local_addr, "console serves");
+        Ok(Self { local_addr, token: settings.token, stop, server, helpers: vec![follow, report] })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// The address to open in a browser. Carries the token, in the part that browsers do not send.
+    pub fn url(&self) -> String {
+        format!("http://{}/#token={}", self.local_addr, self.token.reveal())
+    }
+
+    /// Ends streams, lets calls end (5 s at most), and frees the port.
+    ///
+    /// # Errors
+    /// When the server had failed.
+    pub async fn stop(mut self) -> Result<(), ConsoleError> {
+        self.stop.send_replace(true);
+        match tokio::time::timeout(limits::STOP_PATIENCE, &mut self.server).await {
+            Ok(Ok(result)) => result.map_err(ConsoleError::Serve),
+            // Aborted by nobody but the drop below, and a panic was already reported.
+            Ok(Err(_)) => Ok(()),
+            Err(_) => {
+                tracing::info!("some of the console's connections did not end in time and were cut");
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        self.server.abort();
+        for helper in &self.helpers {
+            helper.abort();
+        }
+    }
+}
+
+/// Tells this run's resume tokens from those of the run before.
+fn instance() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (now.as_nanos() as u64) ^ (u64::from(std::process::id()) << 48)
+}
+
+async fn report_health(
+    reporter: tonic_health::server::HealthReporter,
+    ready: Readiness,
+    mut stopping: watch::Receiver<bool>,
+) {
+    use tonic_health::ServingStatus;
+    const SERVICES: [&str; 2] = ["", "remuda.vehicles.v1.VehicleService"];
+    let mut shown = None;
+    loop {
+        let stops = *stopping.borrow();
+        let status =
+            if !stops && ready().is_ok() { ServingStatus::Serving } else { ServingStatus::NotServing };
+        if shown != Some(status) {
+            for service in SERVICES {
+                reporter.set_service_status(service, status).await;
+            }
+            shown = Some(status);
+        }
+        if stops {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(limits::HEALTH_INTERVAL) => {}
+            () = stopped(&mut stopping) => {}
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! `remuda.vehicles.v1.VehicleService`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::Stream;
+use remuda_api::vehicles::v1::vehicle_service_server::VehicleService;
+use remuda_api::vehicles::v1::{
+    GetVehicleRequest, ListVehiclesRequest, ListVehiclesResponse, Vehicle, VehicleEncoding,
+    WatchVehicleRequest, WatchVehiclesRequest, WatchVehiclesResponse,
+};
+use remuda_api::{OrganizationName, VehicleName};
+use remuda_contracts::fleet::FleetView;
+use remuda_model::{OrganizationId, VehicleId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::sleep;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request, Response, Status};
+
+use crate::convert::{vehicle_of, vehicle_with_twin};
+use crate::filter::Filter;
+use crate::limits;
+use crate::metrics::ConsoleMetrics;
+use crate::mirror::{Mark, Mirror};
+use crate::page::PageToken;
+use crate::refusal::Refusal;
+use crate::time::now_ms;
+use crate::watch::{Watch, stopped};
+
+/// How often a watched twin is read without a change of its line: the safety net under lost wake-ups.
+const TWIN_RECHECK: Duration = Duration::from_secs(2);
+
+/// The service, over the vehicle domain's read side.
+pub(crate) struct Vehicles {
+    pub view: Arc<dyn FleetView>,
+    pub mirror: Arc<Mirror>,
+    pub organization: OrganizationId,
+    pub metrics: ConsoleMetrics,
+    pub watchers: Arc<Semaphore>,
+    pub stopping: watch::Receiver<bool>,
+}
+
+type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Vehicles {
+    /// The token's organization is the only one there is.
+    fn check_organization(&self, organization: &str) -> Result<(), Refusal> {
+        if organization == self.organization.as_str() {
+            Ok(())
+        } else {
+            Err(Refusal::ForeignOrganization(organization.to_owned()))
+        }
+    }
+
+    fn parent(&self, parent: &str) -> Result<(), Refusal> {
+        let name: OrganizationName =
+            parent.parse().map_err(|e| Refusal::Field { field: "parent", problem: format!("{e}") })?;
+        self.check_organization(&name.organization)
+    }
+
+    fn vehicle(&self, name: &str) -> Result<VehicleId, Refusal> {
+        let parsed: VehicleName =
+            name.parse().map_err(|e| Refusal::Field { field: "name", problem: format!("{e}") })?;
+        self.check_organization(&parsed.organization)?;
+        VehicleId::new(&parsed.vehicle).map_err(|e| Refusal::Field { field: "name", problem: e.to_string() })
+    }
+
+    async fn get(&self, request: GetVehicleRequest) -> Result<Vehicle, Refusal> {
+        let vehicle = self.vehicle(&request.name)?;
+        let twin = self.view.twin(&self.organization, &vehicle).await;
+        let twin = twin.ok_or_else(|| Refusal::NoSuchVehicle(vehicle.to_string()))?;
+        Ok(vehicle_with_twin(&twin, now_ms()))
+    }
+
+    fn list(&self, request: &ListVehiclesRequest) -> Result<ListVehiclesResponse, Refusal> {
+        self.parent(&request.parent)?;
+        let filter = parse_filter(&request.filter)?;
+        let size = match usize::try_from(request.page_size) {
+            Ok(0) => limits::PAGE_DEFAULT,
+            Ok(size) => size.min(limits::PAGE_MAX),
+            Err(_) => {
+                return Err(Refusal::Field { field: "page_size", problem: "it is below 0".into() });
+            }
+        };
+        let after = PageToken::read(&request.page_token, &request.filter)
+            .map_err(|problem| Refusal::Field { field: "page_token", problem: problem.into() })?;
+        let now_ms = now_ms();
+        // One more than wanted tells whether there is another page.
+        let mut found = self
+            .view
+            .list(&self.organization, after.as_ref(), size + 1, &|vehicle| filter.matches(vehicle, now_ms));
+        let more = found.len() > size;
+        found.truncate(size);
+        let next_page_token = match found.last() {
+            Some(last) if more => PageToken::write(&last.vehicle, &request.filter),
+            _ => String::new(),
+        };
+        Ok(ListVehiclesResponse {
+            vehicles: found.iter().map(vehicle_of).collect(),
+            next_page_token,
+            total_size: i32::try_from(self.view.count(&self.organization)).unwrap_or(i32::MAX),
+        })
+    }
+
+    fn watch(&self, request: &WatchVehiclesRequest) -> Result<Responses<WatchVehiclesResponse>, Refusal> {
+        self.parent(&request.parent)?;
+        let encoding = VehicleEncoding::try_from(request.encoding).map_err(|_| Refusal::Field {
+            field: "encoding",
+            problem: format!("there is no encoding {}", request.encoding),
+        })?;
+        let watch = Watch {
+            mirror: Arc::clone(&self.mirror),
+            metrics: self.metrics.clone(),
+            organization: self.organization,
+            filter: parse_filter(&request.filter)?,
+            encoding,
+            interval: interval_of(request.interval_ms)?,
+            since: Mark::from_token(&request.resume_token),
+            stopping: self.stopping.clone(),
+        };
+        let slot = self.slot()?;
+        let (to, from) = mpsc::channel(limits::WATCH_AHEAD_MAX);
+        tokio::spawn(watch.run(to));
+        Ok(self.counted(from, slot, "WatchVehicles"))
+    }
+
+    async fn watch_one(&self, request: &WatchVehicleRequest) -> Result<Responses<Vehicle>, Refusal> {
+        let interval = interval_of(request.interval_ms)?;
+        let first = self.get(GetVehicleRequest { name: request.name.clone() }).await?;
+        let twin = TwinWatch {
+            vehicle: self.vehicle(&request.name)?,
+            view: Arc::clone(&self.view),
+            mirror: Arc::clone(&self.mirror),
+            organization: self.organization,
+            interval,
+            stopping: self.stopping.clone(),
+        };
+        let slot = self.slot()?;
+        let (to, from) = mpsc::channel(limits::WATCH_AHEAD_MAX);
+        tokio::spawn(twin.run(first, to));
+        Ok(self.counted(from, slot, "WatchVehicle"))
+    }
+
+    fn slot(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        if *self.stopping.borrow() {
+            return Err(Refusal::Stopping);
+        }
+        Arc::clone(&self.watchers)
+            .try_acquire_owned()
+            .map_err(|_| Refusal::TooManyWatchers(limits::WATCHERS_MAX))
+    }
+
+    /// A stream that gives its slot back and counts itself when it ends.
+    fn counted<T: Send + 'static>(
+        &self,
+        from: mpsc::Receiver<Result<T, Status>>,
+        slot: OwnedSemaphorePermit,
+        method: &'static str,
+    ) -> Responses<T> {
+        self.metrics.watchers().inc();
+        let mut end = StreamEnd { metrics: self.metrics.clone(), method, code: Code::Cancelled, _slot: slot };
+        Box::pin(ReceiverStream::new(from).map(move |item| {
+            // All of it moves in here, to be dropped with the stream; naming a field alone would move only that.
+            let end: &mut StreamEnd = &mut end;
+            if let Err(status) = &item {
+                end.code = status.code();
+            }
+            item
+        }))
+    }
+
+    /// Counts and times a call.
+    async fn measured<T>(
+        &self,
+        method: &'static str,
+        call: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<Response<T>, Status> {
+        let begun = Instant::now();
+        let answer = call.await;
+        let code = answer.as_ref().map_or_else(|refusal| refusal.code_and_reason().0, |_| Code::Ok);
+        self.metrics.finished(method, code);
+        self.metrics.took(method, begun.elapsed());
+        Ok(Response::new(answer?))
+    }
+
+    /// Counts a stream that was refused; one that begins is counted at its end.
+    fn begun<T>(&self, method: &'static str, stream: Result<T, Refusal>) -> Result<Response<T>, Status> {
+        match stream {
+            Ok(stream) => Ok(Response::new(stream)),
+            Err(refusal) => {
+                self.metrics.finished(method, refusal.code_and_reason().0);
+                Err(refusal.into())
+            }
+        }
+    }
+}
+
+struct StreamEnd {
+    metrics: ConsoleMetrics,
+    method: &'static str,
+    code: Code,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Drop for StreamEnd {
+    fn drop(&mut self) {
+        self.metrics.watchers().dec();
+        self.metrics.finished(self.method, self.code);
+    }
+}
+
+#[tonic::async_trait]
+impl VehicleService for Vehicles {
+    async fn get_vehicle(&self, request: Request<GetVehicleRequest>) -> Result<Response<Vehicle>, Status> {
+        self.measured("GetVehicle", self.get(request.into_inner())).await
+    }
+
+    async fn list_vehicles(
+        &self,
+        request: Request<ListVehiclesRequest>,
+    ) -> Result<Response<ListVehiclesResponse>, Status> {
+        self.measured("ListVehicles", async { self.list(request.get_ref()) }).await
+    }
+
+    type WatchVehiclesStream = Responses<WatchVehiclesResponse>;
+
+    async fn watch_vehicles(
+        &self,
+        request: Request<WatchVehiclesRequest>,
+    ) -> Result<Response<Self::WatchVehiclesStream>, Status> {
+        self.begun("WatchVehicles", self.watch(request.get_ref()))
+    }
+
+    type WatchVehicleStream = Responses<Vehicle>;
+
+    async fn watch_vehicle(
+        &self,
+        request: Request<WatchVehicleRequest>,
+    ) -> Result<Response<Self::WatchVehicleStream>, Status> {
+        self.begun("WatchVehicle", self.watch_one(request.get_ref()).await)
+    }
+}
+
+fn parse_filter(text: &str) -> Result<Filter, Refusal> {
+    Filter::parse(text)
+        .map_err(|e| Refusal::Field { field: "filter", problem: format!("at byte {}: {}", e.at, e.problem) })
+}
+
+fn interval_of(ms: i32) -> Result<Duration, Refusal> {
+    let wrong = || Refusal::Field {
+        field: "interval_ms",
+        problem: format!(
+            "it is 0 or from {} to {}",
+            limits::WATCH_INTERVAL_MIN.as_millis(),
+            limits::WATCH_INTERVAL_MAX.as_millis()
+        ),
+    };
+    match u64::try_from(ms).map(Duration::from_millis) {
+        Ok(Duration::ZERO) => Ok(limits::WATCH_INTERVAL),
+        Ok(asked) if (limits::WATCH_INTERVAL_MIN..=limits::WATCH_INTERVAL_MAX).contains(&asked) => Ok(asked),
+        _ => Err(wrong()),
+    }
+}
+
+/// One watched twin.
+struct TwinWatch {
+    vehicle: VehicleId,
+    view: Arc<dyn FleetView>,
+    mirror: Arc<Mirror>,
+    organization: OrganizationId,
+    interval: Duration,
+    stopping: watch::Receiver<bool>,
+}
+
+impl TwinWatch {
+    async fn run(mut self, first: Vehicle, to: mpsc::Sender<Result<Vehicle, Status>>) {
+        let mut seen = self.mirror.change_of(&self.vehicle);
+        let mut etag = first.etag.clone();
+        let (mut read, mut sent) = (Instant::now(), Instant::now());
+        if to.send(Ok(first)).await.is_err() {
+            return;
+        }
+        loop {
+            tokio::select! {
+                () = sleep(self.interval) => {}
+                () = to.closed() => return,
+                () = stopped(&mut self.stopping) => {
+                    let _ = to.send(Err(Refusal::Stopping.into())).await;
+                    return;
+                }
+            }
+            let change = self.mirror.change_of(&self.vehicle);
+            if change == seen && read.elapsed() < TWIN_RECHECK {
+                continue;
+            }
+            (seen, read) = (change, Instant::now());
+            let Some(twin) = self.view.twin(&self.organization, &self.vehicle).await else {
+                let gone = Refusal::NoSuchVehicle(self.vehicle.to_string());
+                let _ = to.send(Err(gone.into())).await;
+                return;
+            };
+            let vehicle = vehicle_with_twin(&twin, now_ms());
+            if vehicle.etag == etag && sent.elapsed() < limits::WATCH_HEARTBEAT {
+                continue;
+            }
+            etag.clone_from(&vehicle.etag);
+            sent = Instant::now();
+            if to.send(Ok(vehicle)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
