@@ -59,6 +59,12 @@ pub fn haversine_m(a: (f64, f64), b: (f64, f64)) -> f64 {
     2.0 * EARTH_RADIUS_M * h.sqrt().min(1.0).asin()
 }
 
+/// A point of the globe in space, m from its centre.
+pub(crate) fn on_globe_m(latitude: f64, longitude: f64) -> [f64; 3] {
+    let (lat, lon) = (latitude.to_radians(), longitude.to_radians());
+    [lat.cos() * lon.cos(), lat.cos() * lon.sin(), lat.sin()].map(|v| v * EARTH_RADIUS_M)
+}
+
 /// Direction of the straight line from a to b, degrees clockwise from north, 0 to 360.
 pub(crate) fn heading(a: (f64, f64), b: (f64, f64)) -> f64 {
     let east = (b.1 - a.1) * a.0.to_radians().cos();

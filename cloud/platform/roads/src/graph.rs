@@ -7,7 +7,7 @@ use crate::geometry::{Bounds, Plane, haversine_m};
 use crate::limits::{EDGES_MAX, LIMIT_KMH_MAX, SIGNAL_COST_MS, TURN_BACK_COST_MS};
 use crate::network::{Edge, EdgeId, MapCounts, RoadNetwork, Turn, Vertex};
 use crate::raw::{RawMap, RawNode, RawWay, RestrictionKind};
-use crate::route;
+use crate::route::Guide;
 use crate::snap::SnapIndex;
 use crate::tags::{Drivable, Limit};
 
@@ -40,7 +40,7 @@ pub(crate) fn build(map: RawMap, name: &str) -> Result<RoadNetwork, MapError> {
     let bounds = Bounds::of(vertices.iter().map(|v| (v.latitude, v.longitude)));
     let plane = Plane::around(bounds.center());
     let snap_index = SnapIndex::build(&edges, &vertices, plane);
-    let hierarchy = route::prepare(edges.len(), &turn_starts, &turns);
+    let guide = Guide::build(&edges, &vertices);
     let junctions = edges.iter().map(|e| e.from.max(e.to) + 1).max().unwrap_or(0);
     Ok(RoadNetwork {
         edges,
@@ -50,7 +50,7 @@ pub(crate) fn build(map: RawMap, name: &str) -> Result<RoadNetwork, MapError> {
         names: draft.names,
         counts,
         bounds,
-        hierarchy,
+        guide,
         snap_index,
         plane,
         junctions,
@@ -302,7 +302,7 @@ impl<'a> Cutter<'a> {
             reverse,
             roundabout: road.roundabout,
             signal_at_end,
-            time_ms: ((along_m * 3_600.0 / limit_kmh).round() as u32).max(1),
+            time_ms: ((along_m * 3_600.0 / limit_kmh).ceil() as u32).max(1),
             name,
             vertices: (start, self.draft.vertices.len() as u32),
         });

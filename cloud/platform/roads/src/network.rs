@@ -2,12 +2,10 @@
 
 use std::path::Path;
 
-use fast_paths::FastGraph;
-
 use crate::error::MapError;
 use crate::geometry::{Bounds, Plane, Position, heading};
 use crate::raw::RawMap;
-use crate::route::{Place, Route, Router};
+use crate::route::{Guide, Place, Route, Router};
 use crate::snap::{Snap, SnapIndex};
 use crate::tags::RoadClass;
 use crate::{generate, geojson, graph, read};
@@ -66,7 +64,7 @@ pub struct Edge {
     pub roundabout: bool,
     /// A traffic signal stands at its end.
     pub signal_at_end: bool,
-    /// Time at the limit, ms, at least 1.
+    /// Time at the limit, ms, rounded up.
     pub time_ms: u32,
     pub(crate) name: Option<u32>,
     pub(crate) vertices: (u32, u32),
@@ -111,7 +109,7 @@ pub struct RoadNetwork {
     pub(crate) names: Vec<String>,
     pub(crate) counts: MapCounts,
     pub(crate) bounds: Bounds,
-    pub(crate) hierarchy: FastGraph,
+    pub(crate) guide: Guide,
     pub(crate) snap_index: SnapIndex,
     pub(crate) plane: Plane,
     pub(crate) junctions: u32,
@@ -222,7 +220,7 @@ impl RoadNetwork {
     ///
     /// Whoever asks often keeps a [`Router`], which reuses its memory.
     pub fn route(&self, from: Place, to: Place) -> Route {
-        Router::new(self).route(self, from, to)
+        Router::new().route(self, from, to)
     }
 
     /// The box that holds every road.
