@@ -148,6 +148,9 @@ pub struct Checkpoint {
     pub position: ManifestPosition,
     /// postcard, by the lake.
     pub state: Vec<u8>,
+    /// Facts that leave `state` for good, key and value, kept beside it in the same atomic write: the incarnations of
+    /// vehicles that will say nothing more.
+    pub closed: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Why the journal could not answer. None of them means "not written" unless it says so.
@@ -245,8 +248,11 @@ pub trait Journal: Send + Sync + 'static {
         checkpoints: Vec<(Owner, Checkpoint)>,
     ) -> Result<Vec<ShardId>, JournalError>;
 
-    /// A shard's checkpoint.
+    /// A shard's newest checkpoint; its `closed` is empty, ask [`Journal::closed`].
     async fn checkpoint(&self, shard: ShardId) -> Result<Option<Checkpoint>, JournalError>;
+
+    /// A fact that left a checkpoint of this shard (`Checkpoint::closed`).
+    async fn closed(&self, shard: ShardId, key: &[u8]) -> Result<Option<Vec<u8>>, JournalError>;
 
     /// Manifest records after `after`, in order, at most `limit`.
     async fn manifest(

@@ -1,14 +1,26 @@
 //! The journal: what was decided, once and in order (DESIGN D4).
 //!
-//! Owns: the [`Journal`] trait, its embedded engine on sled, the in-memory engine of the tests, and the one contract
-//! suite for all of them. Deliberately absent: samples (I2), and any business rule: payloads are bytes here.
+//! Owns: the [`Journal`] trait, its embedded engine on sled, the in-memory engine of the tests, the one contract suite
+//! for all of them, export, import and verification. Deliberately absent: samples (I2), and any business rule:
+//! payloads are bytes here.
 
+pub mod engine;
 pub mod journal;
+mod keys;
+pub mod limits;
+pub mod maintenance;
 pub mod memory;
+pub mod metrics;
 pub mod sled_engine;
+pub mod store;
 pub mod testing;
+mod writes;
 
+pub use engine::Engine;
 pub use journal::{
-    Appended, Checkpoint, CommitOutcome, Event, FeedPosition, Journal, JournalError, ManifestEntry, ManifestPosition,
-    ManifestRecord, NewEvent, Owner, Snapshot, StreamId,
+    Appended, Checkpoint, CommitOutcome, Event, FeedPosition, Journal, JournalError, ManifestEntry,
+    ManifestPosition, ManifestRecord, NewEvent, Owner, Snapshot, StreamId,
 };
+pub use memory::MemoryJournal;
+pub use metrics::JournalMetrics;
+pub use sled_engine::SledJournal;

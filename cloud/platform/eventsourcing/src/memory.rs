@@ -1,1 +1,25 @@
-//! Placeholder module text, replaced with its code.
+//! The engine in memory: for tests, with the contract of the durable ones.
+
+use crate::engine::Engine;
+use crate::metrics::JournalMetrics;
+use crate::store::MemoryStore;
+
+/// A journal that is gone with its process.
+pub type MemoryJournal = Engine<MemoryStore>;
+
+impl MemoryJournal {
+    /// An empty one.
+    ///
+    /// # Panics
+    /// When the system has no thread left for it.
+    pub fn new() -> Self {
+        Self::start(MemoryStore::default(), JournalMetrics::default())
+            .expect("a test's machine has a thread to spare")
+    }
+}
+
+impl Default for MemoryJournal {
+    fn default() -> Self {
+        Self::new()
+    }
+}

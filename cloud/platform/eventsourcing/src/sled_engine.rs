@@ -1,1 +1,150 @@
-//! Placeholder module text, replaced with its code.
+//! The embedded engine, on sled 0.34.7.
+//!
+//! sled's `flush` is not durable: it calls `sync_file_range`, not `fsync`, and loses everything in a power cut. So
+//! sled's own flusher is off, and every group is: one atomic batch, `flush`, then `sync_all` on sled's `db` file through
+//! a handle of our own, before anybody is answered (docs/adr/0005).
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::Path;
+
+use crate::engine::Engine;
+use crate::journal::JournalError;
+use crate::limits;
+use crate::metrics::JournalMetrics;
+use crate::store::Store;
+
+/// A journal in a folder of its own.
+pub type SledJournal = Engine<SledStore>;
+
+impl SledJournal {
+    /// Opens, or makes, the journal in `folder`.
+    ///
+    /// # Errors
+    /// `InUse` when another process has it, `Corrupt` with how to restore it, `Io` otherwise.
+    pub fn open(folder: &Path, metrics: JournalMetrics) -> Result<Self, JournalError> {
+        Self::start(SledStore::open(folder)?, metrics)
+    }
+}
+
+/// sled with its missing sync.
+pub struct SledStore {
+    db: sled::Db,
+    /// sled's own log file; `flush` writes it, we sync it.
+    file: File,
+}
+
+fn io<E: std::error::Error + Send + Sync + 'static>(
+    operation: &'static str,
+) -> impl FnOnce(E) -> JournalError {
+    move |source| JournalError::Io { operation, source: Box::new(source) }
+}
+
+impl SledStore {
+    pub(crate) fn open(folder: &Path) -> Result<Self, JournalError> {
+        if !folder.join("db").exists() {
+            create(folder)?;
+        }
+        let db = match open_sled(folder) {
+            Err(sled::Error::Corruption { .. }) => {
+                // A crash while sled writes a snapshot leaves it half written; it is only a cache of the log.
+                remove_half_snapshots(folder)?;
+                open_sled(folder)
+            }
+            other => other,
+        };
+        let db = db.map_err(|e| explain(e, folder))?;
+        let file = File::open(folder.join("db")).map_err(io("opening its log"))?;
+        file.sync_all().map_err(io("syncing its log"))?;
+        Ok(Self { db, file })
+    }
+}
+
+fn open_sled(folder: &Path) -> sled::Result<sled::Db> {
+    sled::Config::new().path(folder).cache_capacity(limits::CACHE_BYTES).flush_every_ms(None).open()
+}
+
+/// Makes an empty journal beside its place and renames it there, so that a power cut leaves a whole one or none.
+fn create(folder: &Path) -> Result<(), JournalError> {
+    let parent = folder.parent().unwrap_or_else(|| Path::new("."));
+    let nursery = folder.with_extension("new");
+    fs::create_dir_all(parent).map_err(io("making its folder"))?;
+    if nursery.exists() {
+        fs::remove_dir_all(&nursery).map_err(io("removing a half-made journal"))?;
+    }
+    {
+        let db = open_sled(&nursery).map_err(|e| explain(e, &nursery))?;
+        db.flush().map_err(|e| explain(e, &nursery))?;
+    }
+    for entry in fs::read_dir(&nursery).map_err(io("listing its files"))? {
+        let path = entry.map_err(io("listing its files"))?.path();
+        File::open(path).and_then(|f| f.sync_all()).map_err(io("syncing its files"))?;
+    }
+    if folder.exists() {
+        // An empty folder that somebody made for us; one with other files in it is not ours to remove.
+        fs::remove_dir(folder).map_err(io("taking its place (the folder must be empty or a journal)"))?;
+    }
+    fs::rename(&nursery, folder).map_err(io("moving it to its place"))?;
+    File::open(parent).and_then(|f| f.sync_all()).map_err(io("syncing its parent folder"))
+}
+
+fn remove_half_snapshots(folder: &Path) -> Result<(), JournalError> {
+    for entry in fs::read_dir(folder).map_err(io("listing its files"))? {
+        let path = entry.map_err(io("listing its files"))?.path();
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(&path).map_err(io("removing a half-written snapshot"))?;
+        }
+    }
+    Ok(())
+}
+
+fn explain(error: sled::Error, folder: &Path) -> JournalError {
+    let place = folder.display().to_string();
+    match error {
+        sled::Error::Io(e) if e.kind() == std::io::ErrorKind::WouldBlock => JournalError::InUse(place),
+        // sled wraps the lock's error in one of its own words.
+        sled::Error::Io(e) if e.to_string().contains("could not acquire lock") => JournalError::InUse(place),
+        sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) => JournalError::Corrupt(format!(
+            "{error} (in {place}); move the folder away and restore it with: remuda journal import FILE"
+        )),
+        other => JournalError::Io { operation: "opening its store", source: Box::new(other) },
+    }
+}
+
+impl Store for SledStore {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, JournalError> {
+        let value = self.db.get(key).map_err(io("reading"))?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, JournalError> {
+        let mut found = Vec::new();
+        for entry in self.db.range(from.to_vec()..).take(limit) {
+            let (key, value) = entry.map_err(io("reading"))?;
+            if !key.starts_with(prefix) {
+                break;
+            }
+            found.push((key.to_vec(), value.to_vec()));
+        }
+        Ok(found)
+    }
+
+    fn commit(&self, batch: &BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Result<(), JournalError> {
+        let mut sled_batch = sled::Batch::default();
+        for (key, value) in batch {
+            match value {
+                Some(value) => sled_batch.insert(key.as_slice(), value.as_slice()),
+                None => sled_batch.remove(key.as_slice()),
+            }
+        }
+        self.db.apply_batch(sled_batch).map_err(io("applying a batch"))?;
+        self.db.flush().map_err(io("flushing"))?;
+        self.file.sync_all().map_err(io("syncing"))
+    }
+}

@@ -1,0 +1,356 @@
+//! One engine for every store: a writer thread that groups what waits, checks it, commits it, and answers.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use remuda_model::ShardId;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::journal::{
+    Appended, Checkpoint, CommitOutcome, Event, FeedPosition, Journal, JournalError, ManifestEntry,
+    ManifestPosition, ManifestRecord, NewEvent, Owner, Snapshot, StreamId,
+};
+use crate::metrics::JournalMetrics;
+use crate::store::Store;
+use crate::writes::{CheckpointHead, Ownership, View, decode};
+use crate::{keys, limits};
+
+type Reply<T> = oneshot::Sender<Result<T, JournalError>>;
+
+enum Write {
+    Acquire(Vec<ShardId>, Reply<Vec<(Owner, FeedPosition)>>),
+    Append(Owner, FeedPosition, Vec<NewEvent>, Reply<Appended>),
+    CommitFile(Vec<Owner>, Vec<ManifestEntry>, Vec<(ShardId, NewEvent)>, Reply<CommitOutcome>),
+    Snapshots(Owner, Vec<(StreamId, Snapshot)>, Reply<bool>),
+    Checkpoints(Vec<(Owner, Checkpoint)>, Reply<Vec<ShardId>>),
+}
+
+/// What answers a caller once the group's fate is known. The argument is why the commit failed, if it did.
+type Answer = Box<dyn FnOnce(Option<&str>) + Send>;
+
+/// A journal over a store.
+pub struct Engine<S: Store> {
+    store: Arc<S>,
+    writes: Option<mpsc::Sender<Write>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl<S: Store> Engine<S> {
+    /// Starts the writer.
+    pub(crate) fn start(store: S, metrics: JournalMetrics) -> Result<Self, JournalError> {
+        let store = Arc::new(store);
+        let (writes, queue) = mpsc::channel(limits::QUEUED_WRITES_MAX);
+        let of_writer = Arc::clone(&store);
+        let writer = std::thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || run(&*of_writer, queue, &metrics))
+            .map_err(|e| JournalError::Io { operation: "starting its thread", source: Box::new(e) })?;
+        Ok(Self { store, writes: Some(writes), writer: Some(writer) })
+    }
+
+    async fn write<T>(&self, make: impl FnOnce(Reply<T>) -> Write) -> Result<T, JournalError> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || JournalError::Corrupt("its writer has ended; start the node again".into());
+        let Some(writes) = &self.writes else { return Err(gone()) };
+        writes.send(make(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Reads may wait for the disk, so they leave the runtime's threads.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&S) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let store = Arc::clone(&self.store);
+        match tokio::task::spawn_blocking(move || read(&store)).await {
+            Ok(result) => result,
+            Err(e) => Err(JournalError::Io { operation: "reading", source: Box::new(e) }),
+        }
+    }
+}
+
+impl<S: Store> Drop for Engine<S> {
+    fn drop(&mut self) {
+        // The writer ends when its queue is empty and closed; waiting for it releases the files for the next opener.
+        self.writes = None;
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+fn run(store: &dyn Store, mut queue: mpsc::Receiver<Write>, metrics: &JournalMetrics) {
+    let mut failed: Option<String> = None;
+    while let Some(first) = queue.blocking_recv() {
+        let begun = Instant::now();
+        let mut group = vec![first];
+        while group.len() < limits::GROUP_WRITES_MAX {
+            let Ok(next) = queue.try_recv() else { break };
+            group.push(next);
+        }
+        let mut view = View::new(store);
+        let size = group.len();
+        let kinds = Kinds::of(&group);
+        let answers: Vec<Answer> = group.into_iter().map(|write| prepare(&mut view, write)).collect();
+        // After a failed sync the kernel may call unwritten pages clean: nothing can be promised any more.
+        if failed.is_none() {
+            kinds.before_commit();
+            if let Err(e) = store.commit(view.batch()) {
+                tracing::error!(error = %e, "the journal cannot be written; stop the node, mend the disk, start again");
+                failed = Some(e.to_string());
+            }
+            kinds.after_commit();
+        }
+        metrics.group(size, view.batch().len(), begun.elapsed());
+        answers.into_iter().for_each(|answer| answer(failed.as_deref()));
+    }
+}
+
+/// Which crash points a group passes.
+struct Kinds {
+    file: bool,
+    append: bool,
+    checkpoint: bool,
+}
+
+impl Kinds {
+    fn of(group: &[Write]) -> Self {
+        Self {
+            file: group.iter().any(|w| matches!(w, Write::CommitFile(..))),
+            append: group.iter().any(|w| matches!(w, Write::Append(..))),
+            checkpoint: group.iter().any(|w| matches!(w, Write::Checkpoints(..))),
+        }
+    }
+
+    fn before_commit(&self) {
+        if self.file {
+            fail::fail_point!("commit-before-sync", |_| std::process::abort());
+        }
+        if self.checkpoint {
+            fail::fail_point!("checkpoint-before", |_| std::process::abort());
+        }
+    }
+
+    fn after_commit(&self) {
+        if self.file {
+            fail::fail_point!("commit-after-sync", |_| std::process::abort());
+        }
+        if self.append {
+            fail::fail_point!("append-after-sync", |_| std::process::abort());
+        }
+        if self.checkpoint {
+            fail::fail_point!("checkpoint-after", |_| std::process::abort());
+        }
+    }
+}
+
+/// Checks a write, adds it to the group, and answers how to answer.
+fn prepare(view: &mut View<'_>, write: Write) -> Answer {
+    match write {
+        Write::Acquire(shards, reply) => later(view.attempt(|v| v.acquire(&shards)), reply),
+        Write::Append(owner, expected, events, reply) => {
+            later(view.attempt(|v| v.append(owner, expected, &events)), reply)
+        }
+        Write::Snapshots(owner, snapshots, reply) => {
+            later(view.attempt(|v| v.put_snapshots(owner, &snapshots)), reply)
+        }
+        Write::Checkpoints(checkpoints, reply) => {
+            later(view.attempt(|v| v.put_checkpoints(&checkpoints)), reply)
+        }
+        Write::CommitFile(owners, entries, decisions, reply) => {
+            let result = view.attempt(|v| v.commit_file(&owners, &entries, &decisions));
+            Box::new(move |failed| {
+                // Whether a failed commit reached the disk is not known, and a refusal was read from memory that may be
+                // ahead of the disk.
+                let outcome =
+                    if failed.is_some() || lose_answer() { Ok(CommitOutcome::Unknown) } else { result };
+                let _ = reply.send(outcome);
+            })
+        }
+    }
+}
+
+/// True when the fail point says that this commit's answer is to be lost.
+fn lose_answer() -> bool {
+    fail::fail_point!("commit-answer-lost", |_| true);
+    false
+}
+
+fn later<T: Send + 'static>(result: Result<T, JournalError>, reply: Reply<T>) -> Answer {
+    Box::new(move |failed| {
+        let result = match failed {
+            None => result,
+            Some(why) => Err(JournalError::Io { operation: "committing", source: why.to_owned().into() }),
+        };
+        // A caller that went away does not need the answer.
+        let _ = reply.send(result);
+    })
+}
+
+#[async_trait]
+impl<S: Store> Journal for Engine<S> {
+    async fn acquire(&self, shards: &[ShardId]) -> Result<Vec<(Owner, FeedPosition)>, JournalError> {
+        self.write(|reply| Write::Acquire(shards.to_vec(), reply)).await
+    }
+
+    async fn append(
+        &self,
+        owner: Owner,
+        expected_head: FeedPosition,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, JournalError> {
+        self.write(|reply| Write::Append(owner, expected_head, events, reply)).await
+    }
+
+    async fn commit_file(
+        &self,
+        owners: &[Owner],
+        entries: &[ManifestEntry],
+        decisions: &[(ShardId, NewEvent)],
+    ) -> CommitOutcome {
+        let (owners, entries, decisions) = (owners.to_vec(), entries.to_vec(), decisions.to_vec());
+        match self.write(|reply| Write::CommitFile(owners, entries, decisions, reply)).await {
+            Ok(outcome) => outcome,
+            Err(e) => {
+                tracing::error!(error = %e, "a commit has no answer");
+                CommitOutcome::Unknown
+            }
+        }
+    }
+
+    async fn read_stream(
+        &self,
+        stream: &StreamId,
+        from_version: u64,
+        limit: usize,
+    ) -> Result<Vec<Event>, JournalError> {
+        let (prefix, from) = (keys::versions(stream), keys::version(stream, from_version));
+        self.read(move |store| {
+            let places = store.scan(&prefix, &from, limit)?;
+            let events = places.into_iter().map(|(_, place)| {
+                let (shard, position): (ShardId, FeedPosition) = decode(&place)?;
+                let bytes = store.get(&keys::event(shard, position))?.ok_or_else(|| {
+                    JournalError::Corrupt(format!(
+                        "event {position} of {shard:?} is missing; restore the journal"
+                    ))
+                })?;
+                Ok(Event { shard, position, event: decode(&bytes)? })
+            });
+            events.collect()
+        })
+        .await
+    }
+
+    async fn read_feed(
+        &self,
+        shard: ShardId,
+        after: FeedPosition,
+        limit: usize,
+    ) -> Result<Vec<Event>, JournalError> {
+        self.read(move |store| {
+            let entries = store.scan(&keys::events(shard), &keys::event(shard, after + 1), limit)?;
+            let events = entries.into_iter().map(|(key, bytes)| {
+                let position = keys::number_at_end(&key).unwrap_or_default();
+                Ok(Event { shard, position, event: decode(&bytes)? })
+            });
+            events.collect()
+        })
+        .await
+    }
+
+    async fn put_snapshots(
+        &self,
+        owner: Owner,
+        snapshots: Vec<(StreamId, Snapshot)>,
+    ) -> Result<bool, JournalError> {
+        self.write(|reply| Write::Snapshots(owner, snapshots, reply)).await
+    }
+
+    async fn snapshot(&self, stream: &StreamId) -> Result<Option<Snapshot>, JournalError> {
+        let key = keys::snapshot(stream);
+        self.read(move |store| {
+            let bytes = store.get(&key)?;
+            let named: Option<(StreamId, Snapshot)> = bytes.map(|b| decode(&b)).transpose()?;
+            Ok(named.map(|(_, snapshot)| snapshot))
+        })
+        .await
+    }
+
+    async fn snapshots(
+        &self,
+        aggregate_type: &str,
+        after: Option<&StreamId>,
+        limit: usize,
+    ) -> Result<Vec<(StreamId, Snapshot)>, JournalError> {
+        let prefix = keys::snapshots(aggregate_type);
+        let from = after.map_or_else(
+            || prefix.clone(),
+            |stream| {
+                let mut key = keys::snapshot(stream);
+                key.push(0);
+                key
+            },
+        );
+        self.read(move |store| {
+            store.scan(&prefix, &from, limit)?.iter().map(|(_, bytes)| decode(bytes)).collect()
+        })
+        .await
+    }
+
+    async fn put_checkpoints(
+        &self,
+        checkpoints: Vec<(Owner, Checkpoint)>,
+    ) -> Result<Vec<ShardId>, JournalError> {
+        self.write(|reply| Write::Checkpoints(checkpoints, reply)).await
+    }
+
+    async fn checkpoint(&self, shard: ShardId) -> Result<Option<Checkpoint>, JournalError> {
+        self.read(move |store| {
+            // One scan sees one state of the tree only if nobody writes between; the owner alone does, and asks before.
+            let mut pieces =
+                store.scan(&keys::checkpoint(shard), &keys::checkpoint(shard), usize::MAX)?.into_iter();
+            let Some((_, head)) = pieces.next() else { return Ok(None) };
+            let CheckpointHead { position, pieces: count } = decode(&head)?;
+            let state: Vec<u8> = pieces.take(count as usize).flat_map(|(_, piece)| piece).collect();
+            Ok(Some(Checkpoint { position, state, closed: Vec::new() }))
+        })
+        .await
+    }
+
+    async fn closed(&self, shard: ShardId, key: &[u8]) -> Result<Option<Vec<u8>>, JournalError> {
+        let key = keys::closed(shard, key);
+        self.read(move |store| store.get(&key)).await
+    }
+
+    async fn manifest(
+        &self,
+        after: ManifestPosition,
+        limit: usize,
+    ) -> Result<Vec<ManifestRecord>, JournalError> {
+        self.read(move |store| {
+            let entries = store.scan(keys::MANIFEST, &keys::manifest(after + 1), limit)?;
+            let records = entries.into_iter().map(|(key, bytes)| {
+                let position = keys::number_at_end(&key).unwrap_or_default();
+                Ok(ManifestRecord { position, entry: decode(&bytes)? })
+            });
+            records.collect()
+        })
+        .await
+    }
+
+    async fn epochs(&self) -> Result<Vec<Owner>, JournalError> {
+        self.read(|store| {
+            let entries = store.scan(keys::OWNERS, keys::OWNERS, usize::MAX)?;
+            let owners = entries.iter().map(|(key, bytes)| {
+                let Ownership { epoch, .. } = decode(bytes)?;
+                let shard = keys::shard_of(key)
+                    .ok_or_else(|| JournalError::Corrupt("an owner has no shard".into()))?;
+                Ok(Owner { shard, epoch })
+            });
+            owners.collect()
+        })
+        .await
+    }
+}

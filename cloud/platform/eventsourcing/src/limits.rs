@@ -1,0 +1,14 @@
+//! Bounds, each with its reason.
+
+/// Largest value, bytes: sled keeps larger ones in files of their own, outside the file we sync.
+pub const VALUE_BYTES_MAX: usize = 100 * 1024;
+/// Size of a piece of a checkpoint, bytes; larger checkpoints are cut.
+pub const CHECKPOINT_PIECE_BYTES: usize = 64 * 1024;
+/// Largest manifest entry, bytes.
+pub const ENTRY_BYTES_MAX: usize = 10 * 1024;
+/// Writes that may wait for the writer thread; a caller beyond waits.
+pub const QUEUED_WRITES_MAX: usize = 1024;
+/// Writes that share one sync: bounds how long the first of them waits for the last.
+pub const GROUP_WRITES_MAX: usize = 256;
+/// sled's page cache, bytes. Its own default is 1 GB.
+pub const CACHE_BYTES: u64 = 64 * 1024 * 1024;
