@@ -57,6 +57,7 @@ pub(crate) fn town(seed: u64) -> RawMap {
     town.avenues();
     town.ring();
     town.restrictions();
+    town.map.roads_seen = town.map.ways.len();
     town.map.signals_seen = town.map.nodes.values().filter(|n| n.signal).count();
     town.map.restrictions_seen = town.map.restrictions.len();
     town.map
@@ -92,7 +93,14 @@ impl Town {
         }
     }
 
-    fn street(&mut self, nodes: Vec<i64>, class: RoadClass, limit_kmh: f64, oneway: Option<bool>, name: &str) {
+    fn street(
+        &mut self,
+        nodes: Vec<i64>,
+        class: RoadClass,
+        limit_kmh: f64,
+        oneway: Option<bool>,
+        name: &str,
+    ) {
         let limit = Some(Limit { kmh: limit_kmh, in_miles: false });
         let road = Drivable {
             class,
@@ -118,7 +126,8 @@ impl Town {
                 (false, true) => (RoadClass::LivingStreet, 20.0),
                 (false, false) => (RoadClass::Residential, if self.dice.chance(0.5) { 30.0 } else { 40.0 }),
             };
-            let name = if along_rows { format!("Street {}", index + 1) } else { format!("Avenue {}", index + 1) };
+            let name =
+                if along_rows { format!("Street {}", index + 1) } else { format!("Avenue {}", index + 1) };
             let mut run: Vec<i64> = Vec::new();
             for step in 0..LINES {
                 let node = if along_rows { node_id(step, index) } else { node_id(index, step) };

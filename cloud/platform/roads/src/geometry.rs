@@ -83,12 +83,19 @@ pub(crate) struct Plane {
 impl Plane {
     pub(crate) fn around(center: (f64, f64)) -> Self {
         let north_m_per_degree = EARTH_RADIUS_M.to_radians();
-        Self { east_m_per_degree: north_m_per_degree * center.0.to_radians().cos(), north_m_per_degree, origin: center }
+        Self {
+            east_m_per_degree: north_m_per_degree * center.0.to_radians().cos(),
+            north_m_per_degree,
+            origin: center,
+        }
     }
 
     /// Metres east and north of the origin.
     pub(crate) fn project(&self, latitude: f64, longitude: f64) -> [f64; 2] {
-        [(longitude - self.origin.1) * self.east_m_per_degree, (latitude - self.origin.0) * self.north_m_per_degree]
+        [
+            (longitude - self.origin.1) * self.east_m_per_degree,
+            (latitude - self.origin.0) * self.north_m_per_degree,
+        ]
     }
 }
 

@@ -16,6 +16,7 @@ const PIECE_MIN_M: f64 = 0.01;
 
 pub(crate) fn build(map: RawMap, name: &str) -> Result<RoadNetwork, MapError> {
     let mut counts = MapCounts {
+        road_ways: map.roads_seen,
         drivable_ways: map.ways.len(),
         restrictions: map.restrictions_seen,
         signals: map.signals_seen,
@@ -76,7 +77,8 @@ struct Bans {
 impl Draft {
     fn cut(map: &RawMap, name: &str) -> Result<Self, MapError> {
         let ends = junctions(map);
-        let mut cutter = Cutter { map, junctions: BTreeMap::new(), names: HashMap::new(), draft: Self::empty() };
+        let mut cutter =
+            Cutter { map, junctions: BTreeMap::new(), names: HashMap::new(), draft: Self::empty() };
         for way in &map.ways {
             cutter.way(way, &ends);
             if cutter.draft.edges.len() > EDGES_MAX {
@@ -100,7 +102,8 @@ impl Draft {
 
     /// The pairs of edges that restrictions forbid.
     fn bans(&self, map: &RawMap) -> Bans {
-        let number: HashMap<i64, u32> = self.junction_nodes.iter().zip(0..).map(|(node, n)| (*node, n)).collect();
+        let number: HashMap<i64, u32> =
+            self.junction_nodes.iter().zip(0..).map(|(node, n)| (*node, n)).collect();
         let outgoing = self.outgoing();
         let mut incoming = vec![Vec::new(); self.junction_nodes.len()];
         for edge in &self.edges {
@@ -289,8 +292,9 @@ impl<'a> Cutter<'a> {
             self.draft.vertices.push(Vertex { latitude: point.0, longitude: point.1, along_m });
         }
         let road = &way.road;
-        let limit_kmh =
-            limit.map_or_else(|| road.class.default_limit_kmh(road.link, self.map.miles), |l| l.kmh).min(LIMIT_KMH_MAX);
+        let limit_kmh = limit
+            .map_or_else(|| road.class.default_limit_kmh(road.link, self.map.miles), |l| l.kmh)
+            .min(LIMIT_KMH_MAX);
         self.draft.edges.push(Edge {
             id: EdgeId(self.draft.edges.len() as u32),
             way: way.id,

@@ -84,7 +84,9 @@ pub struct Turn {
 /// What was found in a map, beside what became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct MapCounts {
-    /// Ways a car may use.
+    /// Ways of a class that cars use, also private and closed ones.
+    pub road_ways: usize,
+    /// Of these, the ones a car may use.
     pub drivable_ways: usize,
     /// Turn restrictions in the file.
     pub restrictions: usize,

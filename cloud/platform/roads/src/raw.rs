@@ -48,6 +48,8 @@ pub(crate) struct RawMap {
     pub restrictions: Vec<RawRestriction>,
     /// Ordered, so that everything built from it is the same in every process.
     pub nodes: BTreeMap<i64, RawNode>,
+    /// Ways of a road's class in the file, whoever may use them.
+    pub roads_seen: usize,
     /// `type=restriction` relations in the file, also those that are not supported or not for cars.
     pub restrictions_seen: usize,
     /// `highway=traffic_signals` nodes in the file, also those beside drivable ways.

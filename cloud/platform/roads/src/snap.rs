@@ -48,7 +48,13 @@ impl SnapIndex {
         snapped(network, chosen, point)
     }
 
-    pub(crate) fn within(&self, network: &RoadNetwork, latitude: f64, longitude: f64, radius_m: f64) -> Vec<Snap> {
+    pub(crate) fn within(
+        &self,
+        network: &RoadNetwork,
+        latitude: f64,
+        longitude: f64,
+        radius_m: f64,
+    ) -> Vec<Snap> {
         let point = network.plane.project(latitude, longitude);
         let corners = [point.map(|v| v - radius_m), point.map(|v| v + radius_m)];
         let envelope = AABB::from_corners(corners[0], corners[1]);

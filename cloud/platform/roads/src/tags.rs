@@ -119,6 +119,11 @@ pub(crate) struct Drivable {
     pub roundabout: bool,
 }
 
+/// Whether a way is a road by its class, whoever may use it.
+pub(crate) fn is_road(tags: &Tags<'_>) -> bool {
+    tags.get("highway").and_then(RoadClass::parse).is_some()
+}
+
 /// Reads a way's tags; `None` when a car may not use it.
 pub(crate) fn drivable(tags: &Tags<'_>) -> Option<Drivable> {
     let highway = tags.get("highway")?;
@@ -231,8 +236,12 @@ pub(crate) fn restriction_kind(tags: &Tags<'_>) -> Option<RestrictionKind> {
     }
     match tags.first(&["restriction:motorcar", "restriction:motor_vehicle", "restriction"])? {
         "no_u_turn" => Some(RestrictionKind::NoTurnBack),
-        "no_left_turn" | "no_right_turn" | "no_straight_on" | "no_entry" | "no_exit" => Some(RestrictionKind::No),
-        "only_left_turn" | "only_right_turn" | "only_straight_on" | "only_u_turn" => Some(RestrictionKind::Only),
+        "no_left_turn" | "no_right_turn" | "no_straight_on" | "no_entry" | "no_exit" => {
+            Some(RestrictionKind::No)
+        }
+        "only_left_turn" | "only_right_turn" | "only_straight_on" | "only_u_turn" => {
+            Some(RestrictionKind::Only)
+        }
         _ => None,
     }
 }

@@ -26,7 +26,8 @@ fn load(content: &[u8]) -> Result<RoadNetwork, MapError> {
 /// 1 --- 2 --- 6
 /// ```
 fn square(extra: &str, way_tags: &str) -> String {
-    let nodes = [(1, 0.0, 0.0), (2, 0.0, 0.01), (3, 0.01, 0.01), (4, 0.01, 0.0), (5, 0.005, 0.005), (6, 0.0, 0.02)];
+    let nodes =
+        [(1, 0.0, 0.0), (2, 0.0, 0.01), (3, 0.01, 0.01), (4, 0.01, 0.0), (5, 0.005, 0.005), (6, 0.0, 0.02)];
     let mut body = String::new();
     for (id, lat, lon) in nodes {
         body += &format!("<node id=\"{id}\" lat=\"{lat}\" lon=\"{lon}\"/>");
@@ -69,7 +70,8 @@ fn turn_restrictions_forbid_and_prescribe() {
     let only = load(square(&relation("only_straight_on", 13, 1, 14), "").as_bytes()).expect("a network");
     assert_eq!(ways_on(&only), [14]);
     assert_eq!(only.counts().restrictions_applied, 1);
-    let for_lorries = relation("no_left_turn", 13, 1, 14).replace("\"restriction\" v=\"no", "\"restriction:hgv\" v=\"no");
+    let for_lorries =
+        relation("no_left_turn", 13, 1, 14).replace("\"restriction\" v=\"no", "\"restriction:hgv\" v=\"no");
     assert_eq!(ways_on(&load(square(&for_lorries, "").as_bytes()).expect("a network")), [10, 14]);
 }
 
@@ -140,7 +142,8 @@ fn gzip_is_seen_by_content() {
 
 #[test]
 fn geojson_is_json_and_names_the_roads() {
-    let network = load(square("", "<tag k=\"name\" v=\"O&apos;Hara &quot;Lane&quot;\"/>").as_bytes()).expect("a network");
+    let network = load(square("", "<tag k=\"name\" v=\"O&apos;Hara &quot;Lane&quot;\"/>").as_bytes())
+        .expect("a network");
     let value: serde_json::Value = serde_json::from_str(&network.geojson()).expect("JSON");
     let features = value["features"].as_array().expect("features");
     assert_eq!(features.len(), 6);

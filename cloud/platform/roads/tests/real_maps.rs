@@ -13,7 +13,11 @@ fn load(name: &str) -> Option<RoadNetwork> {
     let network = RoadNetwork::load(&path).expect("the map loads");
     let geojson = network.geojson().len();
     let km = network.length_m() / 1_000.0;
-    eprintln!("{name}: {:?}, {km:.0} km, {geojson} bytes of GeoJSON, {:?}", network.counts(), start.elapsed());
+    eprintln!(
+        "{name}: {:?}, {km:.0} km, {geojson} bytes of GeoJSON, {:?}",
+        network.counts(),
+        start.elapsed()
+    );
     assert_eq!(network.attribution(), OSM_ATTRIBUTION);
     Some(network)
 }
@@ -21,9 +25,11 @@ fn load(name: &str) -> Option<RoadNetwork> {
 #[test]
 fn helsinki() {
     let Some(network) = load("helsinki.osm.pbf") else { return };
-    let MapCounts { drivable_ways, restrictions, restrictions_applied, signals, .. } = network.counts();
-    assert_eq!((restrictions, signals), (45, 135));
-    assert!(drivable_ways > 900, "{drivable_ways}");
+    let MapCounts { road_ways, drivable_ways, restrictions, restrictions_applied, signals, .. } =
+        network.counts();
+    assert_eq!((road_ways, restrictions, signals), (1_002, 45, 135));
+    // 91 of the 1,002 are private, closed to cars, or squares.
+    assert_eq!(drivable_ways, 911);
     assert!(restrictions_applied > 20, "{restrictions_applied}");
     assert_strongly_connected(&network);
     compare_with_dijkstra(&network, 500, 1);
@@ -31,7 +37,10 @@ fn helsinki() {
     let snap = network.snap(60.1695, 24.9525);
     assert!(snap.distance_m < 80.0, "{snap:?}");
     let bounds = network.bounds();
-    assert!(bounds.south > 60.1 && bounds.north < 60.2 && bounds.west > 24.9 && bounds.east < 25.0, "{bounds:?}");
+    assert!(
+        bounds.south > 60.1 && bounds.north < 60.2 && bounds.west > 24.9 && bounds.east < 25.0,
+        "{bounds:?}"
+    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ use flate2::bufread::MultiGzDecoder;
 use crate::error::MapError;
 use crate::limits::NODES_MAX;
 use crate::raw::{RawMap, RawNode, RawRestriction, RawWay};
-use crate::tags::{Tags, drivable, node_is_blocked, restriction_kind};
+use crate::tags::{Tags, drivable, is_road, node_is_blocked, restriction_kind};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
@@ -54,6 +54,7 @@ impl Collector<'_> {
         if self.wanted.is_some() {
             return;
         }
+        self.map.roads_seen += usize::from(is_road(tags));
         let Some(road) = drivable(tags) else { return };
         for limit in [road.limit_along, road.limit_against].into_iter().flatten() {
             if limit.in_miles {
@@ -127,8 +128,11 @@ type Input = Box<dyn BufRead + Send>;
 
 fn open(mut file: BufReader<File>) -> io::Result<(Option<Format>, Input)> {
     let zipped = file.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-    let mut input: Input =
-        if zipped { Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(file))) } else { Box::new(file) };
+    let mut input: Input = if zipped {
+        Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(file)))
+    } else {
+        Box::new(file)
+    };
     // A reader may hand out little at a time, so the first bytes are collected and put back in front.
     let mut head = Vec::new();
     input.by_ref().take(1024).read_to_end(&mut head)?;
