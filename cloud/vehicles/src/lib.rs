@@ -1,1 +1,30 @@
-//! The vehicle domain: twin, rules, reception, actors and the fleet index.
+//! The vehicle domain: which frames are taken, what they say of a vehicle, what follows from it.
+//!
+//! Owns: reception (UPLINK section 3, the cloud's half), twin, rules, decisions, the vehicle's stream, its actors and
+//! the fleet index. Deliberately absent: MQTT (`remuda-ingress`), files (`remuda-lake`), and how people see it
+//! (`remuda-console`).
+//!
+//! Everything outside `actor`, `index`, `figures` and `metrics` is pure: no runtime, clock or randomness (I10).
+
+//ACTOR mod actor;
+pub mod command;
+pub mod decide;
+pub mod error;
+pub mod event;
+pub mod evolve;
+mod figures;
+mod index;
+pub mod ledger;
+pub mod limits;
+pub mod metrics;
+pub mod reception;
+pub mod rules;
+pub mod signals;
+pub mod state;
+pub mod twin;
+pub mod vehicle;
+
+//ACTOR pub use actor::{StartError, VehicleHandle, VehicleSettings, VehicleSystem};
+pub use figures::FiguresNow;
+pub use metrics::VehicleMetrics;
+pub use rules::RuleSettings;

@@ -1,0 +1,26 @@
+//! The shell around the pure domain: shards and vehicles as supervised actors, their books, and what they share.
+
+mod batch;
+mod books;
+mod commit;
+mod fault;
+mod listener;
+mod node;
+mod recovery;
+mod shard;
+mod slot;
+mod snapshots;
+mod system;
+mod vehicle;
+mod view;
+mod warm;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use node::VehicleSettings;
+pub use system::{StartError, VehicleHandle, VehicleSystem};
+
+/// Server time, ms since 1970 UTC.
+pub(crate) fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}

@@ -1,0 +1,222 @@
+//! The vehicle domain of one node: start, intake, figures, stop.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ractor::{Actor, ActorRef};
+use remuda_contracts::fleet::FleetView;
+use remuda_contracts::uplink::{Arrival, Intake, IntakeClosed};
+use remuda_eventsourcing::{Journal, JournalError, Owner};
+use remuda_lake::{Lake, LakeError, Rounds};
+use remuda_model::{SHARDS, ShardId};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+
+use super::listener::Listener;
+use super::node::{Node, NodeMessage, NodeSupervisor, VehicleSettings};
+use super::now_ms;
+use super::recovery;
+use super::shard::ShardMessage;
+use super::slot::{Admitted, Pushed, Slot};
+use super::snapshots;
+use super::view::View;
+use crate::error::Refusal;
+use crate::figures::{Figures, FiguresNow};
+use crate::index::Index;
+use crate::limits;
+use crate::metrics::VehicleMetrics;
+
+// How often watchers hear of changes.
+const BROADCAST: Duration = Duration::from_millis(250);
+// Longest wait for actors to work off what they have; more means a disk that does not answer.
+const SETTLE: Duration = Duration::from_secs(30);
+
+/// Why the domain could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The journal did not answer.
+    #[error("the vehicles' shards could not be taken from the journal")]
+    Journal(#[from] JournalError),
+    /// The lake did not answer.
+    #[error("the vehicles' watermarks could not be recovered from the lake")]
+    Lake(#[from] LakeError),
+    /// The actor above the shards did not start.
+    #[error("the node's supervisor did not start: {0}")]
+    Actor(String),
+}
+
+/// The running domain.
+pub struct VehicleSystem {
+    /// Where doors hand over what arrives.
+    pub intake: Arc<dyn Intake>,
+    /// What the console shows.
+    pub view: Arc<dyn FleetView>,
+    /// Figures, and the stop.
+    pub handle: VehicleHandle,
+}
+
+/// Figures of the running domain, and its stop.
+pub struct VehicleHandle {
+    node: Arc<Node>,
+    rounds: Rounds,
+    root: ActorRef<NodeMessage>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl VehicleSystem {
+    /// Takes every shard, recovers what is durable, starts the rounds.
+    pub async fn start(
+        settings: VehicleSettings,
+        journal: Arc<dyn Journal>,
+        lake: Arc<Lake>,
+        metrics: VehicleMetrics,
+    ) -> Result<Self, StartError> {
+        let shards: Vec<ShardId> = (0..SHARDS).filter_map(ShardId::new).collect();
+        let mut taken = journal.acquire(&shards).await?;
+        taken.sort_by_key(|(owner, _)| owner.shard);
+        let owners: Vec<Owner> = taken.iter().map(|(owner, _)| *owner).collect();
+        let recovered = lake.recover(&owners).await?;
+        let (jobs, queue) = mpsc::channel(snapshots::QUEUE_MAX);
+        let node = Arc::new(Node {
+            journal,
+            lake,
+            rounds: OnceLock::new(),
+            index: Index::new(now_ms(), metrics.online.clone()),
+            metrics,
+            figures: Figures::default(),
+            intake: Arc::new(Semaphore::new(settings.intake_bytes_max)),
+            rows: Arc::new(Semaphore::new(settings.rows_bytes_max)),
+            slots: taken.into_iter().map(|(owner, head)| Slot::new(owner, head)).collect(),
+            snapshots: jobs,
+            root: OnceLock::new(),
+            stopping: AtomicBool::new(false),
+            position: AtomicU64::new(0),
+            settings,
+        });
+        let mut tasks = vec![tokio::spawn(snapshots::run(Arc::clone(&node), queue))];
+        let replayed = recovery::recover(&node, &recovered).await?;
+        let known = node.index.count(&node.settings.organization);
+        tracing::info!(vehicles = known, replayed, position = recovered.position, "vehicles recovered");
+        let spawned = NodeSupervisor::spawn(None, NodeSupervisor(Arc::clone(&node)), ()).await;
+        let (root, _) = spawned.map_err(|error| StartError::Actor(error.to_string()))?;
+        let _ = node.root.set(root.clone());
+        let rounds = node.lake.start_rounds(&owners, &recovered, Arc::new(Listener(Arc::clone(&node))));
+        let _ = node.rounds.set(rounds.handle());
+        tasks.push(tokio::spawn(tick(Arc::clone(&node))));
+        tasks.push(tokio::spawn(broadcast(Arc::clone(&node))));
+        Ok(Self {
+            intake: Arc::new(ShardIntake(Arc::clone(&node))),
+            view: Arc::new(View(Arc::clone(&node))),
+            handle: VehicleHandle { node, rounds, root, tasks },
+        })
+    }
+}
+
+/// Wakes idle-looking shards now and then.
+async fn tick(node: Arc<Node>) {
+    let period = (node.settings.idle / 8).clamp(Duration::from_millis(10), Duration::from_secs(10));
+    let mut interval = tokio::time::interval(period);
+    loop {
+        interval.tick().await;
+        for slot in &node.slots {
+            if let Some(supervisor) = &slot.queue.lock().supervisor {
+                let _ = supervisor.cast(ShardMessage::Tick);
+            }
+        }
+    }
+}
+
+async fn broadcast(node: Arc<Node>) {
+    let mut interval = tokio::time::interval(BROADCAST);
+    loop {
+        interval.tick().await;
+        node.index.broadcast();
+    }
+}
+
+/// The bounded intake of every shard.
+struct ShardIntake(Arc<Node>);
+
+#[async_trait]
+impl Intake for ShardIntake {
+    async fn offer(&self, shard: ShardId, arrival: Arrival) -> Result<(), IntakeClosed> {
+        let node = &self.0;
+        let slot = node.slot(shard);
+        let length = match &arrival {
+            Arrival::Payload { payload, .. } => payload.len(),
+            _ => 0,
+        };
+        let permit = slot.admit(&node.intake, length + limits::ARRIVAL_COST).await.ok_or(IntakeClosed)?;
+        let vehicle = *arrival.vehicle();
+        match slot.push(Admitted { arrival, permit }) {
+            Pushed::Waiting => {}
+            Pushed::Activate => node.tell_root(NodeMessage::Activate(shard)),
+            Pushed::Closed => node.refuse(&vehicle, Refusal::ShardLost),
+        }
+        Ok(())
+    }
+}
+
+impl VehicleHandle {
+    /// Figures since the start.
+    pub fn figures(&self) -> FiguresNow {
+        let figures = &self.node.figures;
+        FiguresNow {
+            vehicles_online: self.node.index.online(),
+            frames_accepted: figures.accepted.load(Relaxed),
+            frames_durable: figures.durable.load(Relaxed),
+            samples_durable: figures.samples.load(Relaxed),
+            decisions: figures.decisions.load(Relaxed),
+            in_flight_bytes: self.node.in_flight() as u64,
+            ack_p50_ms: figures.quantile(0.5),
+            ack_p95_ms: figures.quantile(0.95),
+        }
+    }
+
+    /// Stops: takes nothing more, works off what is there, commits the last round, snapshots, checkpoints.
+    pub async fn stop(self) -> Result<(), LakeError> {
+        let node = &self.node;
+        node.stopping.store(true, Relaxed);
+        node.intake.close();
+        for slot in &node.slots {
+            slot.close();
+        }
+        let rounds = self.rounds.handle();
+        // What is queued becomes contributions; their answers become appends of what waited for them.
+        self.settle(false).await;
+        for _ in 0..2 {
+            if rounds.flush().await.is_err() {
+                tracing::warn!("the rounds ended before the vehicles did");
+            }
+            self.settle(false).await;
+        }
+        self.settle(true).await;
+        let stopped = self.rounds.stop().await;
+        let root = self.root.get_cell();
+        root.drain_children_and_wait(Some(SETTLE)).await;
+        if root.drain_and_wait(Some(SETTLE)).await.is_err() {
+            tracing::warn!("the vehicles' supervisors did not end in time");
+        }
+        for task in &self.tasks {
+            task.abort();
+        }
+        stopped
+    }
+
+    /// Waits until every actor has worked off what was queued for it before.
+    async fn settle(&self, snapshot: bool) {
+        let (guard, mut settled) = mpsc::channel::<()>(1);
+        for slot in &self.node.slots {
+            if let Some(supervisor) = &slot.queue.lock().supervisor {
+                let _ = supervisor.cast(ShardMessage::Settle { snapshot, guard: guard.clone() });
+            }
+        }
+        drop(guard);
+        // Ends when the last guard is dropped, also by an actor that failed.
+        if tokio::time::timeout(SETTLE, settled.recv()).await.is_err() {
+            tracing::warn!("some vehicles' actors did not settle in time");
+        }
+    }
+}

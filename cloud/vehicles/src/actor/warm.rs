@@ -1,0 +1,500 @@
+//! A loaded vehicle: from messages to contributions and appends, from answers to acks.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use bytes::Bytes;
+use remuda_contracts::fleet::{AlertView, Presence, TwinView, VehicleSummary};
+use remuda_contracts::uplink::{Arrival, ConnectionGeneration, Downlink, DownlinkError};
+use remuda_eventsourcing::{ManifestPosition, NewEvent, Snapshot};
+use remuda_model::{ConnectionId, Incarnation, Lane, ShardId, VehicleId};
+use remuda_wire::{Ack, Channel, DecodeError, Down, Frames, Hello, Up, WIRE_VERSION, Welcome};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::batch::{AckDue, Batch, Deferred, Ticket};
+use super::node::Node;
+use super::now_ms;
+use super::recovery::Loaded;
+use super::slot::{Admitted, Slot};
+use super::snapshots::SnapshotJob;
+use super::vehicle::Connection;
+use crate::error::Refusal;
+use crate::event::stream_of;
+use crate::index::LineUpdate;
+use crate::limits;
+use crate::metrics::{ReasonLabel, lane_label};
+use crate::reception::{FramesOutcome, Reception, Taken};
+use crate::vehicle::{Context, Vehicle, cost};
+
+/// A loaded vehicle.
+pub(crate) struct Warm {
+    pub(super) node: Arc<Node>,
+    pub(super) shard: ShardId,
+    pub(super) id: VehicleId,
+    pub(super) vehicle: Vehicle,
+    pub(super) reception: Reception,
+    downlink: Option<(ConnectionGeneration, Downlink)>,
+    pub(super) tickets: VecDeque<Ticket>,
+    pub(super) next_ticket: u64,
+    pub(super) deferred: VecDeque<Deferred>,
+    /// Counts this vehicle as active while it has contributions in flight.
+    pub(super) active: Option<Active>,
+    pub(super) candidate: Option<(u64, Vec<u8>)>,
+    /// Up to where rows are in `vehicle`, when nothing is in flight.
+    pub(super) position: ManifestPosition,
+    changed: bool,
+    snapshot_at: Instant,
+    snapshot_version: u64,
+}
+
+/// One vehicle with contributions in flight.
+pub(crate) struct Active(Arc<Node>);
+
+impl Active {
+    pub fn new(node: &Arc<Node>) -> Self {
+        node.figures.active.fetch_add(1, Relaxed);
+        Self(Arc::clone(node))
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.figures.active.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Drop for Warm {
+    fn drop(&mut self) {
+        self.node.metrics.actors.dec();
+    }
+}
+
+impl Warm {
+    pub fn new(
+        node: Arc<Node>,
+        shard: ShardId,
+        id: VehicleId,
+        loaded: Loaded,
+        connection: Option<Connection>,
+    ) -> Self {
+        node.metrics.actors.inc();
+        let mut reception = Reception::default();
+        let mut downlink = None;
+        if let Some(connection) = connection {
+            reception.resume(connection.generation, connection.greeted);
+            downlink = Some((connection.generation, connection.downlink));
+        }
+        let snapshot_version = loaded.vehicle.state.version;
+        // Spread by vehicle, so that a fleet that started together does not snapshot together.
+        let interval = node.settings.snapshot_interval;
+        let spread = interval.mul_f64(f64::from(remuda_model::shard::fnv1a_64(id.as_str().as_bytes()) as u8) / 256.0);
+        let now = Instant::now();
+        let mut warm = Self {
+            node,
+            shard,
+            id,
+            vehicle: loaded.vehicle,
+            reception,
+            downlink,
+            tickets: VecDeque::new(),
+            next_ticket: 1,
+            deferred: VecDeque::new(),
+            active: None,
+            candidate: None,
+            position: loaded.position,
+            changed: loaded.replayed,
+            snapshot_at: now.checked_sub(spread).unwrap_or(now),
+            snapshot_version,
+        };
+        warm.publish();
+        warm
+    }
+
+    pub(super) fn slot(&self) -> &Slot {
+        self.node.slot(self.shard)
+    }
+
+    /// Takes a batch.
+    pub async fn arrivals(&mut self, arrivals: Vec<Admitted>) -> Result<(), super::fault::Fault> {
+        let mut batch = Batch::default();
+        for Admitted { arrival, permit } in arrivals {
+            match arrival {
+                Arrival::Connected { generation, downlink, .. } => {
+                    if self.reception.connected(generation) {
+                        self.downlink = Some((generation, downlink));
+                    }
+                }
+                Arrival::Disconnected { generation, .. } => {
+                    if self.reception.disconnected(generation) {
+                        self.downlink = None;
+                    }
+                }
+                Arrival::Payload { generation, channel, payload, received_ms, .. } => {
+                    self.payload(generation, channel, &payload, received_ms, &mut batch);
+                }
+            }
+            // Evaluated: from here on its rows hold their own share.
+            drop(permit);
+        }
+        self.changed = true;
+        self.append_deferred(&mut batch.acks).await?;
+        let acks = std::mem::take(&mut batch.acks);
+        self.contribute(batch).await?;
+        self.send_acks(&acks);
+        self.publish();
+        Ok(())
+    }
+
+    fn payload(
+        &mut self,
+        generation: ConnectionGeneration,
+        channel: Channel,
+        payload: &Bytes,
+        received_ms: i64,
+        batch: &mut Batch,
+    ) {
+        let up = match Up::decode(payload) {
+            Ok(up) => up,
+            Err(DecodeError::Version(_)) => return self.refuse(Refusal::Version, 1),
+            Err(_) => return self.refuse(Refusal::Malformed, 1),
+        };
+        self.vehicle.memory.last_seen_ms = self.vehicle.memory.last_seen_ms.max(received_ms);
+        match (channel, up) {
+            (Channel::Session, Up::Hello(hello)) => self.hello(generation, &hello),
+            (Channel::Session, Up::Farewell(farewell)) => {
+                self.reception.farewell(generation, &farewell);
+            }
+            (Channel::Live, Up::Live(live)) => self.vehicle.live(&live, received_ms),
+            (Channel::Lane(lane), Up::Frames(frames)) if frames.lane == lane => {
+                self.frames(generation, &frames, received_ms, batch);
+            }
+            _ => self.refuse(Refusal::Channel, 1),
+        }
+    }
+
+    pub(super) fn refuse(&mut self, refusal: Refusal, count: u64) {
+        self.vehicle.memory.refuse(refusal, count);
+        self.node.metrics.refused(refusal, count);
+    }
+
+    /// Loads a lane's numbers if they are not in memory: zero for an incarnation that nobody ever heard of.
+    fn open(&mut self, lane: Lane, incarnation: Incarnation) -> bool {
+        let durable = self.vehicle.durable(lane, incarnation);
+        self.reception.open(lane, incarnation, durable)
+    }
+
+    fn hello(&mut self, generation: ConnectionGeneration, hello: &Hello) {
+        if hello.wire_min > WIRE_VERSION {
+            return self.refuse(Refusal::Version, 1);
+        }
+        let current = hello.connection.incarnation;
+        let listed = hello.lanes.iter().map(|state| (state.lane, state.incarnation));
+        let mut lanes: Vec<(Lane, Incarnation)> = listed.collect();
+        for lane in Lane::ALL {
+            if !lanes.contains(&(lane, current)) {
+                lanes.push((lane, current));
+            }
+        }
+        if !lanes.iter().all(|(lane, incarnation)| self.open(*lane, *incarnation)) {
+            self.refuse(Refusal::UnknownLane, 1);
+        }
+        let outcome = self.reception.hello(generation, hello);
+        if !outcome.stale {
+            for (_, incarnation) in &lanes {
+                self.vehicle.memory.greetings.rank(*incarnation);
+            }
+        }
+        if outcome.cloned {
+            tracing::error!(vehicle_id = %self.id, "two agents answer for this vehicle: is its disk cloned?");
+            self.node.metrics.cloned.inc();
+        }
+        let epoch = self.slot().owner().epoch;
+        if hello.highest_epoch > epoch {
+            let (seen, ours) = (hello.highest_epoch.0, epoch.0);
+            tracing::error!(vehicle_id = %self.id, seen, ours, "the vehicle saw a higher epoch: was the journal restored?");
+            self.node.metrics.epochs_behind.inc();
+        }
+        let credit = self.node.credit();
+        let acks = lanes.iter().map(|(lane, incarnation)| self.reception.ack(*lane, *incarnation, credit)).collect();
+        self.send(&Down::Welcome(Welcome {
+            connection: hello.connection,
+            wire: WIRE_VERSION.min(hello.wire_max),
+            epoch,
+            server_time_ms: now_ms(),
+            acks,
+            resync: self.vehicle.memory.twin.is_empty(),
+        }));
+    }
+
+    fn frames(&mut self, generation: ConnectionGeneration, frames: &Frames, received_ms: i64, batch: &mut Batch) {
+        let (lane, incarnation) = (frames.lane, frames.incarnation);
+        if !self.open(lane, incarnation) {
+            return self.refuse(Refusal::UnknownLane, frames.frames.len() as u64);
+        }
+        let rows = Arc::clone(&self.node.rows);
+        let mut permits: Option<OwnedSemaphorePermit> = None;
+        let mut room = limits::DEFERRED_MAX.saturating_sub(self.deferred.len());
+        let outcome = self.reception.frames(generation, frames, &mut |taken| {
+            if lane == Lane::Events {
+                if room == 0 {
+                    return false;
+                }
+                room -= 1;
+            }
+            let Ok(permit) = Arc::clone(&rows).try_acquire_many_owned(cost(taken) as u32) else { return false };
+            match &mut permits {
+                Some(all) => all.merge(permit),
+                None => permits = Some(permit),
+            }
+            true
+        });
+        if let Some((refusal, count)) = outcome.refused {
+            self.refuse(refusal, count);
+        }
+        self.alarm(lane, incarnation, &outcome);
+        if outcome.answer {
+            batch.ack(AckDue { lane, incarnation, missing: outcome.missing, greet: outcome.greet });
+        }
+        self.count(lane, &outcome.taken, batch);
+        match lane {
+            Lane::Events => {
+                let items = outcome.taken.into_iter();
+                self.deferred.extend(items.map(|taken| Deferred {
+                    incarnation,
+                    received_ms,
+                    taken,
+                    _permit: permits.take(),
+                }));
+            }
+            Lane::Samples => self.samples(incarnation, received_ms, outcome.taken, permits, batch),
+        }
+    }
+
+    fn samples(
+        &mut self,
+        incarnation: Incarnation,
+        received_ms: i64,
+        taken: Vec<Taken>,
+        permits: Option<OwnedSemaphorePermit>,
+        batch: &mut Batch,
+    ) {
+        if taken.is_empty() {
+            return;
+        }
+        let rules = self.node.settings.rules;
+        let organization = self.node.settings.organization;
+        let context = Context { organization, vehicle: self.id, rules: &rules };
+        for taken in taken {
+            self.vehicle.take(&context, incarnation, received_ms, taken, &mut batch.rows, &mut batch.wishes);
+        }
+        batch.marks.raise(incarnation, self.vehicle.durable(Lane::Samples, incarnation));
+        batch.received_ms.get_or_insert(received_ms);
+        match (&mut batch.permit, permits) {
+            (Some(all), Some(more)) => all.merge(more),
+            (none @ None, more) => *none = more,
+            _ => {}
+        }
+    }
+
+    fn count(&self, lane: Lane, taken: &[Taken], batch: &mut Batch) {
+        let metrics = &self.node.metrics;
+        let label = lane_label(lane);
+        let mut accepted = 0;
+        for taken in taken {
+            match taken {
+                Taken::Gap { from, to, .. } => {
+                    metrics.frames_gapped.get_or_create(&label).inc_by(to - from + 1);
+                }
+                Taken::Quarantined { .. } => {
+                    accepted += 1;
+                    metrics.frames_quarantined.get_or_create(&label).inc();
+                }
+                Taken::Frame { frame, .. } => {
+                    accepted += 1;
+                    if let remuda_wire::Body::Samples(block) = &frame.body {
+                        batch.samples += block.samples() as u64;
+                    }
+                }
+            }
+        }
+        if lane == Lane::Samples {
+            batch.frames += accepted;
+        }
+        metrics.frames_accepted.get_or_create(&label).inc_by(accepted);
+        self.node.figures.accepted.fetch_add(accepted, Relaxed);
+    }
+
+    fn alarm(&self, lane: Lane, incarnation: Incarnation, outcome: &FramesOutcome) {
+        if let Some((from, to)) = outcome.cloud_lost {
+            let lane = lane.as_str();
+            tracing::error!(vehicle_id = %self.id, lane, %incarnation, from, to, "the cloud lost acked frames");
+            self.node.metrics.frames_cloud_lost.inc_by(to - from + 1);
+        }
+    }
+
+    /// Sends what is due.
+    pub(super) fn send_acks(&self, due: &[AckDue]) {
+        if due.is_empty() {
+            return;
+        }
+        let credit = self.node.credit();
+        let epoch = self.slot().owner().epoch;
+        for AckDue { lane, incarnation, missing, greet } in due {
+            let ack = self.reception.ack(*lane, *incarnation, credit);
+            let (missing, greet) = (*missing, *greet);
+            self.send(&Down::Ack(Ack { ack, epoch, server_time_ms: now_ms(), missing, greet }));
+        }
+    }
+
+    fn send(&self, message: &Down) {
+        let sent = match &self.downlink {
+            Some((_, downlink)) => downlink.send(Bytes::from(message.encode())),
+            None => Err(DownlinkError::Gone),
+        };
+        if let Err(error) = sent {
+            let reason = match error {
+                DownlinkError::Full => "full",
+                DownlinkError::Gone => "gone",
+            };
+            self.node.metrics.downlink_dropped.get_or_create(&ReasonLabel { reason }).inc();
+        }
+    }
+
+    /// After a fault the connection is still there, but what was agreed on it is not: ask for a Hello.
+    pub fn greet_again(&self) {
+        if self.downlink.is_none() || self.reception.greeted().is_some() {
+            return;
+        }
+        let incarnation = self.vehicle.memory.greetings.newest().unwrap_or(Incarnation(0));
+        let durable = self.vehicle.durable(Lane::Samples, incarnation);
+        let credit = self.node.credit();
+        let ack = remuda_wire::LaneAck { lane: Lane::Samples, incarnation, received: durable, durable, credit };
+        let epoch = self.slot().owner().epoch;
+        self.send(&Down::Ack(Ack { ack, epoch, server_time_ms: now_ms(), missing: false, greet: true }));
+    }
+
+    /// The connection greeted.
+    pub fn greeted(&self) -> Option<ConnectionId> {
+        self.reception.greeted()
+    }
+
+    /// Nothing waits for a round or an append.
+    pub fn is_settled(&self) -> bool {
+        self.tickets.is_empty() && self.deferred.is_empty()
+    }
+
+    /// A snapshot is due: enough time, or enough events.
+    pub(super) fn snapshot_due(&self) -> bool {
+        self.snapshot_at.elapsed() >= self.node.settings.snapshot_interval
+            || self.vehicle.state.version >= self.snapshot_version + limits::SNAPSHOT_EVENTS
+    }
+
+    pub(super) fn stream(&self) -> remuda_eventsourcing::StreamId {
+        stream_of(self.node.settings.organization, &self.id)
+    }
+
+    /// A job for the present state and this memory.
+    pub(super) fn snapshot_job(
+        &mut self,
+        memory: Vec<u8>,
+        covered_to: ManifestPosition,
+        done: Option<oneshot::Sender<bool>>,
+    ) -> SnapshotJob {
+        self.snapshot_at = Instant::now();
+        self.snapshot_version = self.vehicle.state.version;
+        let state = Vehicle::snapshot(&self.vehicle.state, memory, covered_to);
+        let snapshot = Snapshot { version: self.vehicle.state.version, state };
+        SnapshotJob { shard: self.shard, vehicle: self.id, stream: self.stream(), snapshot, covered_to, done }
+    }
+
+    /// Snapshots a settled vehicle; false when that could not be done.
+    pub async fn snapshot_and_wait(&mut self) -> bool {
+        if !self.changed {
+            return true;
+        }
+        let (done, written) = oneshot::channel();
+        let memory = self.vehicle.memory.encode();
+        let job = self.snapshot_job(memory, self.position, Some(done));
+        if self.node.snapshots.send(job).await.is_err() {
+            return false;
+        }
+        let written = written.await.unwrap_or(false);
+        self.changed &= !written;
+        written
+    }
+
+    fn line(&self) -> LineUpdate {
+        let memory = &self.vehicle.memory;
+        let presence = match (self.reception.is_online(), memory.last_seen_ms) {
+            (true, _) => Presence::Online,
+            (false, 0) => Presence::Unknown,
+            (false, _) => Presence::Offline,
+        };
+        line_of(&self.vehicle, presence)
+    }
+
+    /// Shows the vehicle in the index.
+    pub(super) fn publish(&mut self) {
+        self.node.index.update(self.node.settings.organization, self.id, self.line());
+    }
+
+    /// The whole twin.
+    pub fn view(&self) -> TwinView {
+        let organization = self.node.settings.organization;
+        let summary = self.node.index.get(&organization, &self.id);
+        view_of(&self.vehicle, summary.unwrap_or_else(|| blank_summary(&self.node, self.id)))
+    }
+
+    /// Packs events for the journal behind `version`.
+    pub(super) fn envelopes(&self, events: &[crate::event::VehicleEvent], version: u64, time_ms: i64) -> Vec<NewEvent> {
+        let stream = self.stream();
+        let numbered = events.iter().zip(version + 1..);
+        numbered.map(|(event, version)| event.envelope(stream.clone(), version, time_ms)).collect()
+    }
+}
+
+/// What the index shows of a vehicle.
+pub(crate) fn line_of(vehicle: &Vehicle, presence: Presence) -> LineUpdate {
+    let memory = &vehicle.memory;
+    LineUpdate {
+        presence,
+        last_seen_ms: memory.last_seen_ms,
+        position: memory.twin.position(),
+        charge_percent: memory.twin.charge_percent(),
+        open_alerts: u16::try_from(vehicle.state.alerts.len()).unwrap_or(u16::MAX),
+    }
+}
+
+/// What is shown of a vehicle.
+pub(crate) fn view_of(vehicle: &Vehicle, summary: VehicleSummary) -> TwinView {
+    let memory = &vehicle.memory;
+    let alerts = vehicle.state.alerts.iter().map(|fact| AlertView {
+        rule: fact.cause.rule.as_str().to_owned(),
+        raised_ms: fact.sampled_ms,
+        value: fact.value,
+    });
+    TwinView {
+        summary,
+        values: memory.twin.values(),
+        alerts: alerts.collect(),
+        frames_durable: memory.frames,
+        frames_in_gaps: memory.gaps + vehicle.state.events_in_gaps,
+        frames_quarantined: memory.quarantined + vehicle.state.events_quarantined,
+        refusals: memory.refusals.iter().map(|(refusal, n)| (refusal.code().to_owned(), *n)).collect(),
+    }
+}
+
+fn blank_summary(node: &Node, vehicle: VehicleId) -> VehicleSummary {
+    VehicleSummary {
+        organization: node.settings.organization,
+        vehicle,
+        presence: Presence::Unknown,
+        last_seen_ms: 0,
+        position: None,
+        charge_percent: None,
+        open_alerts: 0,
+        revision: 0,
+    }
+}

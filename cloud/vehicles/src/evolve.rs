@@ -1,0 +1,62 @@
+//! What a fact does to the state. Cannot fail.
+
+use crate::event::{AlertFact, Timeliness, VehicleEvent};
+use crate::state::VehicleState;
+
+/// Applies the next event of the stream.
+pub fn evolve(state: &mut VehicleState, event: &VehicleEvent) {
+    state.version += 1;
+    match event {
+        VehicleEvent::Reported { place, .. } => state.events.raise(place.incarnation, place.seq),
+        VehicleEvent::Gapped { place, to, .. } => {
+            state.events.raise(place.incarnation, *to);
+            state.events_in_gaps += (to + 1).saturating_sub(place.seq);
+        }
+        VehicleEvent::Quarantined { place, .. } => {
+            state.events.raise(place.incarnation, place.seq);
+            state.events_quarantined += 1;
+        }
+        VehicleEvent::AlertRaised(fact) => raised(state, fact),
+        VehicleEvent::AlertCleared(fact) => {
+            if fact.timeliness != Timeliness::Historical {
+                state.alerts.retain(|open| open.cause.rule != fact.cause.rule);
+            }
+        }
+    }
+}
+
+fn raised(state: &mut VehicleState, fact: &AlertFact) {
+    // One open alert a rule: a restarted agent that finds the same again does not raise a second one.
+    if fact.timeliness != Timeliness::Historical && state.open_alert(fact.cause.rule).is_none() {
+        state.alerts.push(*fact);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use remuda_model::Incarnation;
+
+    use super::*;
+    use crate::event::{Cause, RuleId};
+
+    #[test]
+    fn a_historical_alert_changes_nothing_that_is_open() {
+        let fact = |seq, timeliness| AlertFact {
+            cause: Cause { rule: RuleId::LowCharge, incarnation: Incarnation(1), seq, row: 0 },
+            value: 10.0,
+            threshold: 15.0,
+            sampled_ms: 0,
+            timeliness,
+        };
+        let mut state = VehicleState::default();
+        evolve(&mut state, &VehicleEvent::AlertRaised(fact(1, Timeliness::Historical)));
+        assert!(state.alerts.is_empty());
+        evolve(&mut state, &VehicleEvent::AlertRaised(fact(2, Timeliness::Late)));
+        evolve(&mut state, &VehicleEvent::AlertRaised(fact(3, Timeliness::Timely)));
+        evolve(&mut state, &VehicleEvent::AlertCleared(fact(4, Timeliness::Historical)));
+        assert_eq!(state.alerts, [fact(2, Timeliness::Late)]);
+        evolve(&mut state, &VehicleEvent::AlertCleared(fact(5, Timeliness::Timely)));
+        assert!(state.alerts.is_empty());
+        assert_eq!(state.version, 5);
+    }
+}

@@ -1,0 +1,156 @@
+//! Metrics of the vehicle domain. Labels have a bounded set of values, never a vehicle's id.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// A frame's lane.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LaneLabel {
+    /// `events` or `samples`.
+    pub lane: &'static str,
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReasonLabel {
+    /// A stable code.
+    pub reason: &'static str,
+}
+
+/// A rule's decision.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DecisionLabel {
+    /// Which rule.
+    pub rule: &'static str,
+    /// `raised` or `cleared`.
+    pub kind: &'static str,
+}
+
+/// Everything the vehicle domain counts.
+#[derive(Debug, Clone)]
+pub struct VehicleMetrics {
+    /// Frames taken in sequence.
+    pub frames_accepted: Family<LaneLabel, Counter>,
+    /// Frames that became durable.
+    pub frames_durable: Family<LaneLabel, Counter>,
+    /// Frames recorded as gaps.
+    pub frames_gapped: Family<LaneLabel, Counter>,
+    /// Frames recorded in quarantine.
+    pub frames_quarantined: Family<LaneLabel, Counter>,
+    /// Frames that a vehicle saw acked and the cloud no longer had: an alarm.
+    pub frames_cloud_lost: Counter,
+    /// Messages and frames refused.
+    pub refusals: Family<ReasonLabel, Counter>,
+    /// Decisions of rules that became durable.
+    pub decisions: Family<DecisionLabel, Counter>,
+    /// Vehicles greeted on a living connection.
+    pub online: Gauge,
+    /// Vehicle actors alive.
+    pub actors: Gauge,
+    /// Vehicles whose actor failed again and again.
+    pub parked: Gauge,
+    /// Shards with a supervisor.
+    pub shards_active: Gauge,
+    /// Actors that ended by a fault.
+    pub actor_failures: Family<ReasonLabel, Counter>,
+    /// Actors passivated.
+    pub passivations: Counter,
+    /// Snapshots written.
+    pub snapshots: Counter,
+    /// Snapshots that could not be written.
+    pub snapshot_failures: Counter,
+    /// Shards stopped because a newer owner has them or a commit could not be made definite.
+    pub shards_lost: Counter,
+    /// Vehicles for which two agents answer.
+    pub cloned: Counter,
+    /// Hellos that had seen a higher epoch than the shard's.
+    pub epochs_behind: Counter,
+    /// Messages down that were dropped.
+    pub downlink_dropped: Family<ReasonLabel, Counter>,
+    /// From the door to durable, seconds.
+    pub ack_seconds: Histogram,
+}
+
+impl Default for VehicleMetrics {
+    fn default() -> Self {
+        Self {
+            frames_accepted: Family::default(),
+            frames_durable: Family::default(),
+            frames_gapped: Family::default(),
+            frames_quarantined: Family::default(),
+            frames_cloud_lost: Counter::default(),
+            refusals: Family::default(),
+            decisions: Family::default(),
+            online: Gauge::default(),
+            actors: Gauge::default(),
+            parked: Gauge::default(),
+            shards_active: Gauge::default(),
+            actor_failures: Family::default(),
+            passivations: Counter::default(),
+            snapshots: Counter::default(),
+            snapshot_failures: Counter::default(),
+            shards_lost: Counter::default(),
+            cloned: Counter::default(),
+            epochs_behind: Counter::default(),
+            downlink_dropped: Family::default(),
+            ack_seconds: Histogram::new(exponential_buckets(0.01, 2.0, 13)),
+        }
+    }
+}
+
+impl VehicleMetrics {
+    /// Registers all of them.
+    pub fn register(&self, registry: &mut Registry) {
+        let mut add = |name: &str, help: &str, metric: Box<dyn prometheus_client::registry::Metric>| {
+            registry.register(format!("remuda_vehicles_{name}"), help, Erased(metric));
+        };
+        add("frames_accepted", "Frames taken in sequence", Box::new(self.frames_accepted.clone()));
+        add("frames_durable", "Frames that became durable", Box::new(self.frames_durable.clone()));
+        add("frames_gapped", "Frames recorded as gaps", Box::new(self.frames_gapped.clone()));
+        add("frames_quarantined", "Frames in quarantine", Box::new(self.frames_quarantined.clone()));
+        add("frames_cloud_lost", "Acked frames the cloud lost", Box::new(self.frames_cloud_lost.clone()));
+        add("refusals", "Messages and frames refused", Box::new(self.refusals.clone()));
+        add("decisions", "Decisions of rules", Box::new(self.decisions.clone()));
+        add("online_vehicles", "Vehicles greeted on a living connection", Box::new(self.online.clone()));
+        add("active_actors", "Vehicle actors alive", Box::new(self.actors.clone()));
+        add("parked_vehicles", "Vehicles whose actor failed again and again", Box::new(self.parked.clone()));
+        add("active_shards", "Shards with a supervisor", Box::new(self.shards_active.clone()));
+        add("actor_failures", "Actors that ended by a fault", Box::new(self.actor_failures.clone()));
+        add("passivations", "Actors passivated", Box::new(self.passivations.clone()));
+        add("snapshots", "Snapshots written", Box::new(self.snapshots.clone()));
+        add("snapshot_failures", "Snapshots not written", Box::new(self.snapshot_failures.clone()));
+        add("shards_lost", "Shards stopped here", Box::new(self.shards_lost.clone()));
+        add("cloned", "Vehicles for which two agents answer", Box::new(self.cloned.clone()));
+        add("epochs_behind", "Hellos that saw a higher epoch", Box::new(self.epochs_behind.clone()));
+        add("downlink_dropped", "Messages down that were dropped", Box::new(self.downlink_dropped.clone()));
+        add("ack_seconds", "From the door to durable", Box::new(self.ack_seconds.clone()));
+    }
+
+    /// Counts a refusal.
+    pub fn refused(&self, refusal: crate::error::Refusal, count: u64) {
+        self.refusals.get_or_create(&ReasonLabel { reason: refusal.code() }).inc_by(count);
+    }
+}
+
+/// A boxed metric, so that the list above stays a list.
+#[derive(Debug)]
+struct Erased(Box<dyn prometheus_client::registry::Metric>);
+
+impl prometheus_client::encoding::EncodeMetric for Erased {
+    fn encode(&self, encoder: prometheus_client::encoding::MetricEncoder) -> Result<(), std::fmt::Error> {
+        self.0.encode(encoder)
+    }
+
+    fn metric_type(&self) -> prometheus_client::metrics::MetricType {
+        self.0.metric_type()
+    }
+}
+
+/// The label of a lane.
+pub(crate) fn lane_label(lane: remuda_model::Lane) -> LaneLabel {
+    LaneLabel { lane: lane.as_str() }
+}

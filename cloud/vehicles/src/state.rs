@@ -1,0 +1,64 @@
+//! What a vehicle's stream says.
+
+use remuda_model::{Incarnation, Seq};
+use serde::{Deserialize, Serialize};
+
+use crate::event::{AlertFact, RuleId};
+use crate::limits;
+
+/// Highest numbers per incarnation, in order of first use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marks(Vec<(Incarnation, Seq)>);
+
+impl Marks {
+    /// The highest number of an incarnation; 0 when there is none.
+    pub fn get(&self, incarnation: Incarnation) -> Seq {
+        self.0.iter().rev().find(|(i, _)| *i == incarnation).map_or(0, |(_, seq)| *seq)
+    }
+
+    /// Raises an incarnation's number; never lowers it.
+    pub fn raise(&mut self, incarnation: Incarnation, seq: Seq) {
+        if let Some((_, mark)) = self.0.iter_mut().rev().find(|(i, _)| *i == incarnation) {
+            *mark = (*mark).max(seq);
+            return;
+        }
+        if self.0.len() >= limits::MARKS_MAX {
+            self.0.remove(0);
+        }
+        self.0.push((incarnation, seq));
+    }
+
+    /// Raises every number that is higher in `other`.
+    pub fn merge(&mut self, other: &[(Incarnation, Seq)]) {
+        for (incarnation, seq) in other {
+            self.raise(*incarnation, *seq);
+        }
+    }
+
+    /// All of them, in order of first use.
+    pub fn as_slice(&self) -> &[(Incarnation, Seq)] {
+        &self.0
+    }
+}
+
+/// State evolved from the stream alone.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct VehicleState {
+    /// Version of the last event.
+    pub version: u64,
+    /// Watermarks of the events lane.
+    pub events: Marks,
+    /// Alerts raised and not cleared.
+    pub alerts: Vec<AlertFact>,
+    /// Frames of the events lane that are gaps.
+    pub events_in_gaps: u64,
+    /// Frames of the events lane in quarantine.
+    pub events_quarantined: u64,
+}
+
+impl VehicleState {
+    /// The open alert of a rule.
+    pub fn open_alert(&self, rule: RuleId) -> Option<&AlertFact> {
+        self.alerts.iter().find(|fact| fact.cause.rule == rule)
+    }
+}

@@ -1,0 +1,293 @@
+//! One vehicle as the cloud knows it: what its stream says, and what its samples left behind.
+
+use remuda_eventsourcing::ManifestPosition;
+use remuda_lake::{Row, RowBody};
+use remuda_model::{Incarnation, Lane, OrganizationId, Seq, SignalId, VehicleId};
+use remuda_wire::{Body, Frame, Live};
+use serde::{Deserialize, Serialize};
+
+use crate::command::Command;
+use crate::error::Refusal;
+use crate::event::{AlertFact, Timeliness};
+use crate::limits;
+use crate::reception::Taken;
+use crate::rules::{Finding, FindingKind, RuleSettings, Rules, Sample};
+use crate::state::{Marks, VehicleState};
+use crate::twin::{Greetings, Moment, Twin};
+
+const SNAPSHOT_FORM: u8 = 1;
+const NS_PER_MS: i64 = 1_000_000;
+
+/// What samples left behind; as of the rows of `marks`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Newest values.
+    pub twin: Twin,
+    /// Order of the agent's starts.
+    pub greetings: Greetings,
+    /// State of the rules.
+    pub rules: Rules,
+    /// Highest frame of the samples lane that is in here, per incarnation.
+    pub marks: Marks,
+    /// Frames of samples taken.
+    pub frames: u64,
+    /// Frames of the samples lane that are gaps.
+    pub gaps: u64,
+    /// Frames of the samples lane in quarantine.
+    pub quarantined: u64,
+    /// When the cloud last heard of it, ms since 1970 UTC.
+    pub last_seen_ms: i64,
+    /// Messages and frames refused, by reason.
+    pub refusals: Vec<(Refusal, u64)>,
+    // The newest row the rules saw: an earlier one is history.
+    newest: Moment,
+}
+
+/// A vehicle.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Vehicle {
+    /// Evolved from its stream.
+    pub state: VehicleState,
+    /// What its samples left behind.
+    pub memory: Memory,
+}
+
+/// Who it is, and by which rules it is judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// Whose.
+    pub organization: OrganizationId,
+    /// Which.
+    pub vehicle: VehicleId,
+    /// The rules' settings.
+    pub rules: &'a RuleSettings,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SnapshotForm1 {
+    form: u8,
+    covered_to: ManifestPosition,
+    state: VehicleState,
+    memory: Vec<u8>,
+}
+
+impl Memory {
+    /// Counts a refusal.
+    pub fn refuse(&mut self, refusal: Refusal, count: u64) {
+        match self.refusals.iter_mut().find(|(r, _)| *r == refusal) {
+            Some((_, n)) => *n += count,
+            None => self.refusals.push((refusal, count)),
+        }
+    }
+
+    /// Its bytes, for [`Vehicle::snapshot`].
+    pub fn encode(&self) -> Vec<u8> {
+        // Plain data always encodes.
+        postcard::to_allocvec(self).unwrap_or_default()
+    }
+}
+
+impl Vehicle {
+    /// A snapshot: `state` and encoded memory as of the same rows, all of them in files up to `covered_to`.
+    pub fn snapshot(state: &VehicleState, memory: Vec<u8>, covered_to: ManifestPosition) -> Vec<u8> {
+        let form = SnapshotForm1 { form: SNAPSHOT_FORM, covered_to, state: state.clone(), memory };
+        postcard::to_allocvec(&form).unwrap_or_default()
+    }
+
+    /// Reads a snapshot, and up to which manifest position it covers the vehicle's rows. `None` for a form this code
+    /// does not know.
+    pub fn restore(bytes: &[u8]) -> Option<(Self, ManifestPosition)> {
+        if bytes.first() != Some(&SNAPSHOT_FORM) {
+            return None;
+        }
+        let form: SnapshotForm1 = postcard::from_bytes(bytes).ok()?;
+        let memory = postcard::from_bytes(&form.memory).ok()?;
+        Some((Self { state: form.state, memory }, form.covered_to))
+    }
+
+    /// Watermark of a lane.
+    pub fn durable(&self, lane: Lane, incarnation: Incarnation) -> Seq {
+        match lane {
+            Lane::Events => self.state.events.get(incarnation),
+            Lane::Samples => self.memory.marks.get(incarnation),
+        }
+    }
+
+    /// Takes what reception took from the samples lane: adds its rows and what the rules want decided.
+    pub fn take(
+        &mut self,
+        context: &Context<'_>,
+        incarnation: Incarnation,
+        received_ms: i64,
+        taken: Taken,
+        rows: &mut Vec<Row>,
+        wishes: &mut Vec<Command>,
+    ) {
+        let first = rows.len();
+        rows_of(context, incarnation, received_ms, taken, rows);
+        let mut found = Vec::new();
+        for row in &rows[first..] {
+            self.apply(context.rules, row, &mut found);
+            for finding in found.drain(..) {
+                wishes.push(self.wish(row, finding));
+            }
+        }
+    }
+
+    /// Applies a row that is in the lake already; its decisions were committed with it. Rows that the snapshot
+    /// covers, by `covered`, change nothing.
+    pub fn replay(&mut self, rules: &RuleSettings, covered: &Marks, row: &Row) {
+        if row.seq > covered.get(row.incarnation) {
+            self.apply(rules, row, &mut Vec::new());
+        }
+    }
+
+    fn apply(&mut self, rules: &RuleSettings, row: &Row, found: &mut Vec<Finding>) {
+        let memory = &mut self.memory;
+        let last = match row.body {
+            RowBody::Gap { to, .. } => to,
+            _ => row.seq,
+        };
+        memory.marks.raise(row.incarnation, last);
+        memory.last_seen_ms = memory.last_seen_ms.max(row.receive_time_ms);
+        match &row.body {
+            RowBody::Gap { to, .. } => memory.gaps += (to + 1).saturating_sub(row.seq),
+            RowBody::Quarantine { .. } => memory.quarantined += 1,
+            RowBody::Marker => memory.frames += 1,
+            RowBody::Samples(values) => {
+                memory.frames += u64::from(row.row_in_frame == 0);
+                let rank = memory.greetings.rank(row.incarnation);
+                let at = Moment { rank, boot: row.boot, mono_ns: row.mono_ns };
+                memory.twin.apply(at, sampled_ms(row), values);
+                memory.rules.evaluate(rules, &sample_of(row, values), found);
+                memory.newest = memory.newest.max(at);
+            }
+        }
+    }
+
+    fn wish(&mut self, row: &Row, finding: Finding) -> Command {
+        let rank = self.memory.greetings.rank(row.incarnation);
+        let sampled = sampled_ms(row);
+        let timeliness = if rank < self.memory.newest.rank {
+            Timeliness::Historical
+        } else if sampled != 0 && row.receive_time_ms - sampled > limits::LATE_MS {
+            Timeliness::Late
+        } else {
+            Timeliness::Timely
+        };
+        let Finding { kind, cause, value, threshold } = finding;
+        let fact = AlertFact { cause, value, threshold, sampled_ms: sampled, timeliness };
+        match kind {
+            FindingKind::Raise => Command::Raise(fact),
+            FindingKind::Clear => Command::Clear(fact),
+            FindingKind::Settle => Command::Settle(fact),
+        }
+    }
+
+    /// Takes newest values that have no place in the lake: they only move the twin forward.
+    pub fn live(&mut self, live: &Live, received_ms: i64) {
+        let memory = &mut self.memory;
+        memory.last_seen_ms = memory.last_seen_ms.max(received_ms);
+        let rank = memory.greetings.rank(live.incarnation);
+        let newest_mono = live.values.iter().map(|(.., mono_ms)| *mono_ms).max().unwrap_or_default();
+        for (signal, raw, mono_ms) in &live.values {
+            let at = Moment { rank, boot: live.boot, mono_ns: mono_ms.saturating_mul(NS_PER_MS as u64) };
+            // The wall clock is that of the message; older values are as much older as their monotonic time says.
+            let age_ms = i64::try_from(newest_mono - mono_ms).unwrap_or_default();
+            let sampled_ms = live.wall_ms.map_or(0, |wall| wall.saturating_sub(age_ms));
+            memory.twin.apply(at, sampled_ms, &[(*signal, *raw)]);
+        }
+    }
+}
+
+pub(crate) fn sample_of<'a>(row: &Row, values: &'a [(SignalId, i64)]) -> Sample<'a> {
+    Sample {
+        incarnation: row.incarnation,
+        seq: row.seq,
+        row: row.row_in_frame,
+        boot: row.boot,
+        mono_ns: row.mono_ns,
+        values,
+    }
+}
+
+fn sampled_ms(row: &Row) -> i64 {
+    row.sample_time_ns.map_or(0, |ns| ns.div_euclid(NS_PER_MS))
+}
+
+/// The memory that what was taken will need until its round is answered, bytes.
+pub fn cost(taken: &Taken) -> usize {
+    match taken {
+        Taken::Gap { .. } => limits::ROW_COST,
+        Taken::Quarantined { raw, .. } => limits::ROW_COST + raw.len(),
+        Taken::Frame { frame, raw } => match &frame.body {
+            Body::Samples(block) => {
+                limits::ROW_COST * block.rows().max(1) + limits::VALUE_COST * block.samples()
+            }
+            _ => limits::ROW_COST + raw.len(),
+        },
+    }
+}
+
+fn rows_of(
+    context: &Context<'_>,
+    incarnation: Incarnation,
+    received_ms: i64,
+    taken: Taken,
+    rows: &mut Vec<Row>,
+) {
+    let blank = |seq: Seq, body: RowBody| Row {
+        organization: context.organization,
+        vehicle: context.vehicle,
+        incarnation,
+        seq,
+        row_in_frame: 0,
+        boot: 0,
+        mono_ns: 0,
+        sample_time_ns: None,
+        receive_time_ms: received_ms,
+        body,
+    };
+    match taken {
+        Taken::Gap { from, to, reason } => {
+            rows.push(blank(from, RowBody::Gap { to, reason: reason.to_owned() }));
+        }
+        Taken::Quarantined { seq, reason, raw } => {
+            rows.push(blank(seq, RowBody::Quarantine { reason: reason.to_owned(), raw: raw.to_vec() }));
+        }
+        Taken::Frame { frame, .. } => frame_rows(&frame, &blank(frame.header.seq, RowBody::Marker), rows),
+    }
+}
+
+/// One row a sample time, transposed from the columns; a marker when there is none.
+fn frame_rows(frame: &Frame, blank: &Row, rows: &mut Vec<Row>) {
+    let header = &frame.header;
+    let base = Row {
+        boot: header.boot,
+        mono_ns: header.mono_ms.saturating_mul(NS_PER_MS as u64),
+        sample_time_ns: header.wall_ms.map(|ms| ms.saturating_mul(NS_PER_MS)),
+        ..blank.clone()
+    };
+    let block = match &frame.body {
+        Body::Samples(block) if block.rows() > 0 => block,
+        _ => {
+            rows.push(base);
+            return;
+        }
+    };
+    for (place, steps) in block.offsets.iter().enumerate() {
+        let offset_ns = steps.saturating_mul(block.unit.nanoseconds());
+        let values: Vec<(SignalId, i64)> = block
+            .columns
+            .iter()
+            .filter_map(|column| Some((column.signal, (*column.values.get(place)?)?)))
+            .collect();
+        rows.push(Row {
+            row_in_frame: place as u32,
+            mono_ns: base.mono_ns.saturating_add(offset_ns),
+            sample_time_ns: base.sample_time_ns.map(|ns| ns.saturating_add_unsigned(offset_ns)),
+            body: RowBody::Samples(values),
+            ..base.clone()
+        });
+    }
+}
