@@ -27,9 +27,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let moving = tokio::spawn(Arc::clone(&fleet).drive(Duration::from_millis(500)));
     println!("{}", console.url());
     // Whoever started us closes our standard input when done, or simply dies.
-    let mut rest = Vec::new();
+    let (mut input, mut rest) = (tokio::io::stdin(), Vec::new());
     tokio::select! {
-        _ = tokio::io::stdin().read_to_end(&mut rest) => {}
+        _ = input.read_to_end(&mut rest) => {}
         _ = tokio::signal::ctrl_c() => {}
     }
     moving.abort();
