@@ -1,0 +1,154 @@
+//! `remuda-sim`: fleets and load.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use remuda_fleet::broker::{self, PublishSettings};
+use remuda_fleet::{sockets, synthetic};
+use serde::Serialize;
+use tokio::sync::watch;
+
+/// Simulated vehicles for Remuda.
+#[derive(Debug, Parser)]
+#[command(name = "remuda-sim", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The baseline's sender: payloads made beforehand, to a bare MQTT broker.
+    Publish(PublishArgs),
+    /// The baseline's subscriber: counts what a bare MQTT broker relays.
+    Count(CountArgs),
+}
+
+#[derive(Debug, Args)]
+struct PublishArgs {
+    /// Connections.
+    #[arg(long, default_value_t = 2_000)]
+    vehicles: usize,
+    /// Payloads per second and connection; 0 is as fast as the broker takes them.
+    #[arg(long, default_value_t = 0.0)]
+    rate: f64,
+    /// Signals per frame.
+    #[arg(long, default_value_t = 10)]
+    signals: usize,
+    /// Frames per payload.
+    #[arg(long, default_value_t = 1)]
+    frames: usize,
+    /// How long to send, such as 60s.
+    #[arg(long = "for", value_parser = duration, default_value = "60s")]
+    duration: Duration,
+    /// Address of the broker.
+    #[arg(long)]
+    broker: String,
+    /// Print one JSON object on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct CountArgs {
+    /// Address of the broker.
+    #[arg(long)]
+    broker: String,
+    /// Frames per payload, as the sender was told.
+    #[arg(long, default_value_t = 1)]
+    frames: usize,
+    /// How long to count after the first arrival, such as 60s.
+    #[arg(long = "for", value_parser = duration, default_value = "60s")]
+    duration: Duration,
+    /// Print one JSON object on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
+    let number: f64 = number.parse().map_err(|_| format!("{text} is no duration; say 60s, 5m or 2h"))?;
+    let seconds = match unit {
+        "ms" => number / 1_000.0,
+        "" | "s" => number,
+        "m" => number * 60.0,
+        "h" => number * 3_600.0,
+        _ => return Err(format!("{text} is no duration; say 60s, 5m or 2h")),
+    };
+    Duration::try_from_secs_f64(seconds).map_err(|_| format!("{text} is no duration; say 60s, 5m or 2h"))
+}
+
+/// True once Ctrl-C or SIGTERM came.
+fn stop_signal() -> watch::Receiver<bool> {
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        let terminate = async {
+            match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+                Ok(mut signal) => signal.recv().await.map_or((), |()| ()),
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! { _ = tokio::signal::ctrl_c() => {}, () = terminate => {} }
+        let _ = sender.send(true);
+        // Kept alive for whoever asks later.
+        sender.closed().await;
+    });
+    receiver
+}
+
+fn print<R: Serialize + std::fmt::Debug>(report: &R, json: bool) -> Result<(), String> {
+    if json {
+        println!("{}", serde_json::to_string(report).map_err(|e| e.to_string())?);
+    } else {
+        eprintln!("{report:#?}");
+    }
+    Ok(())
+}
+
+async fn run(cli: Cli) -> Result<(), String> {
+    let stop = stop_signal();
+    match cli.command {
+        Command::Publish(args) => {
+            sockets::reserve(args.vehicles, 1).map_err(|e| e.to_string())?;
+            let settings = PublishSettings {
+                broker: args.broker.clone(),
+                vehicles: args.vehicles,
+                rate: args.rate,
+                signals: args.signals.min(synthetic::signals_max()),
+                frames: args.frames,
+                duration: args.duration,
+            };
+            let published = broker::publish(settings, stop).await;
+            print(&published.map_err(|e| at(&args.broker, &e))?, args.json)
+        }
+        Command::Count(args) => {
+            let counted = broker::count(&args.broker, args.frames, args.duration, stop).await;
+            print(&counted.map_err(|e| at(&args.broker, &e))?, args.json)
+        }
+    }
+}
+
+fn at(broker: &str, error: &std::io::Error) -> String {
+    format!("the broker at {broker} fails: {error}; check the address and that it runs")
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("remuda-sim: the runtime cannot be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(run(cli));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentence) => {
+            eprintln!("remuda-sim: {sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}
