@@ -208,3 +208,38 @@ fn many_vehicles_cost_little() {
     let most = if cfg!(debug_assertions) { 50 } else { 5 };
     assert!(each < Duration::from_micros(most), "{each:?}");
 }
+
+/// Nobody waits for ever: not at a signal, not at a stop sign, not for a route.
+#[test]
+fn nobody_is_stuck() {
+    let mut networks = vec![("a town", town(8))];
+    networks.extend(
+        ["helsinki.osm.pbf", "monaco.osm.gz", "columbus.osm.pbf"]
+            .iter()
+            .filter_map(|n| Some((*n, real_map(n)?))),
+    );
+    for (name, network) in networks {
+        let mut world = World::new(network, 120, 21);
+        let mut moved_at = vec![(0_u64, 0.0_f64); world.len()];
+        let (mut driven, mut under_way) = (0.0, 0_u64);
+        for _ in 0..6_000 {
+            world.step(STEP);
+            for (vehicle, (since, offset)) in world.vehicles().iter().zip(&mut moved_at) {
+                let now = vehicle.place().offset_m;
+                let busy = matches!(vehicle.activity(), Activity::Driving | Activity::Planning);
+                if now != *offset || !busy {
+                    (*since, *offset) = (world.time_ms(), now);
+                }
+                let stood = world.time_ms() - *since;
+                assert!(stood < 60_000, "{name}: {stood} ms: {vehicle:?}");
+                if busy {
+                    driven += vehicle.speed_kmh();
+                    under_way += 1;
+                }
+            }
+        }
+        let average = driven / under_way as f64;
+        eprintln!("{name}: {average:.1} km/h on average while under way");
+        assert!((8.0..90.0).contains(&average), "{name}: {average}");
+    }
+}
