@@ -13,7 +13,8 @@ use remuda_console::{ConsoleMetrics, ConsoleSources};
 use remuda_contracts::fleet::{
     AlertView, FleetChange, FleetView, Position, Presence, TwinValue, TwinView, VehicleSummary,
 };
-use remuda_model::{OrganizationId, SignalId, VehicleId};
+use remuda_model::signal::{REGISTRY, SignalDef, SignalKind};
+use remuda_model::{OrganizationId, VehicleId};
 use tokio::sync::broadcast;
 
 /// The town's middle, degrees.
@@ -50,6 +51,7 @@ const DIRECTIONS: [(f64, f64, f32); 4] =
 pub struct FakeFleet {
     lines: RwLock<BTreeMap<VehicleId, Line>>,
     changes: broadcast::Sender<FleetChange>,
+    twin_delay: RwLock<Option<Duration>>,
     organization: OrganizationId,
 }
 
@@ -66,7 +68,7 @@ impl FakeFleet {
             let vehicle = VehicleId::new(&format!("V{n:06}")).expect("digits are permitted in ids");
             let draw = mix(n + 1);
             let at = ((draw % STREETS as u64) as f64, ((draw >> 16) % STREETS as u64) as f64);
-            let online = draw % 11 != 0;
+            let online = !draw.is_multiple_of(11);
             let (latitude_e7, longitude_e7) = place(at.0, at.1);
             let summary = VehicleSummary {
                 organization,
@@ -75,7 +77,7 @@ impl FakeFleet {
                 last_seen_ms: now_ms() - if online { 0 } else { 3_600_000 },
                 position: Some(Position { latitude_e7, longitude_e7, heading_deg: 0.0, speed_kmh: 0.0 }),
                 charge_percent: Some((draw >> 32) as f32 % 100.0),
-                open_alerts: u16::from((draw >> 40) % 37 == 0),
+                open_alerts: u16::from((draw >> 40).is_multiple_of(37)),
                 revision: 1,
             };
             (
@@ -84,15 +86,17 @@ impl FakeFleet {
             )
         });
         let lines = lines.collect();
-        Self { lines: RwLock::new(lines), changes: broadcast::channel(16).0, organization }
+        Self {
+            lines: RwLock::new(lines),
+            changes: broadcast::channel(16).0,
+            twin_delay: RwLock::default(),
+            organization,
+        }
     }
 
-    pub fn with_organization(mut self, organization: OrganizationId) -> Self {
-        self.organization = organization;
-        for line in self.lines.get_mut().values_mut() {
-            line.summary.organization = organization;
-        }
-        self
+    /// Makes reads of twins slow.
+    pub fn answer_twins_after(&self, delay: Option<Duration>) {
+        *self.twin_delay.write() = delay;
     }
 
     /// Moves all that are online, for ever.
@@ -113,7 +117,7 @@ impl FakeFleet {
                 continue;
             }
             let draw = mix(n as u64 ^ (count / 12).wrapping_mul(7919));
-            let stands = draw % 5 == 0;
+            let stands = draw.is_multiple_of(5);
             let kmh = if stands { 0.0 } else { line.kmh };
             // A block is 122 m.
             let blocks = f64::from(kmh / 3.6 * seconds / 122.0);
@@ -126,7 +130,7 @@ impl FakeFleet {
             if outside {
                 line.at = (line.at.0.clamp(0.0, edge), line.at.1.clamp(0.0, edge));
                 line.direction = (line.direction + 2) % 4;
-            } else if crossed && draw % 3 == 0 {
+            } else if crossed && draw.is_multiple_of(3) {
                 line.at = (line.at.0.round(), line.at.1.round());
                 line.direction = (line.direction + 1 + (draw as usize >> 7) % 2 * 2) % 4;
             }
@@ -158,13 +162,18 @@ impl FleetView for FakeFleet {
         if *organization != self.organization {
             return None;
         }
+        let delay = *self.twin_delay.read();
+        if let Some(delay) = delay {
+            tokio::time::sleep(delay).await;
+        }
         let summary = self.lines.read().get(vehicle)?.summary.clone();
         let seen = summary.last_seen_ms;
-        let values = (1..=24u16).map(|id| TwinValue {
-            signal: SignalId(id),
-            raw: i64::from(id) * 37 + seen / 1000 % 50,
-            sampled_ms: seen - i64::from(id % 6) * i64::from(id) * 700,
-        });
+        let values =
+            REGISTRY.iter().enumerate().filter(|(n, _)| n % 3 == 0 || *n < 12).map(|(n, def)| TwinValue {
+                signal: def.id,
+                raw: raw_of(def, &summary),
+                sampled_ms: seen - (n as i64 % 5) * n as i64 * 900,
+            });
         let alerts = (0..summary.open_alerts).map(|_| AlertView {
             rule: "low-charge".into(),
             raised_ms: seen - 95_000,
@@ -203,6 +212,27 @@ impl FleetView for FakeFleet {
     fn changes(&self) -> broadcast::Receiver<FleetChange> {
         self.changes.subscribe()
     }
+}
+
+/// Something plausible.
+fn raw_of(def: &SignalDef, summary: &VehicleSummary) -> i64 {
+    let position = summary.position.unwrap_or_default();
+    let physical = match def.path {
+        "Vehicle.CurrentLocation.Latitude" => f64::from(position.latitude_e7) / 1e7,
+        "Vehicle.CurrentLocation.Longitude" => f64::from(position.longitude_e7) / 1e7,
+        "Vehicle.CurrentLocation.Heading" => f64::from(position.heading_deg),
+        "Vehicle.Speed" => f64::from(position.speed_kmh),
+        path if path.ends_with("StateOfCharge.Current") => {
+            f64::from(summary.charge_percent.unwrap_or_default())
+        }
+        path if path.contains("Acceleration") || path.contains("AngularVelocity") => 0.12,
+        _ => match def.kind {
+            SignalKind::Number => 20.0 + f64::from(def.id.0),
+            SignalKind::Boolean => return i64::from(def.id.0 % 2),
+            SignalKind::Enumeration(names) => return i64::from(def.id.0) % names.len() as i64,
+        },
+    };
+    (physical / def.scale).round() as i64
 }
 
 /// The town's streets.
