@@ -10,6 +10,9 @@ pub const FRAME_SPAN_MS_MAX: u64 = 1_000;
 pub const BLOCK_ROWS_MAX: usize = 16 * 1024;
 /// Most signals in a sample block: the registry and a customer's file together are smaller.
 pub const BLOCK_SIGNALS_MAX: usize = 1024;
+/// Most rows times signals in a sample block: a bus replayed whole has some 50,000 a second, and decoded they are 2 MiB,
+/// whatever few bytes said them.
+pub const BLOCK_CELLS_MAX: usize = 128 * 1024;
 /// Most (lane, incarnation) pairs in a Hello: a vehicle that restarted 64 times without ever draining.
 pub const HELLO_LANES_MAX: usize = 128;
 /// Longest text in a message, bytes.

@@ -2,13 +2,31 @@
 //!
 //! ```text
 //! block   = unit u8 (0 ms, 1 us, 2 ns) | rows varint | times | columns varint | column*
-//! times   = first offset varint | series of the (rows - 1) differences
-//! column  = signal varint (first: its id; then: its id less the one before) | mode u8 | [bitmap] | values
-//! mode    = 0 every row has a value; 1 a bitmap of rows/8 bytes says which have (bit 0 of byte 0 is row 0);
-//!           2 every row has the same value, at most 32 rows
-//! values  = first value zigzag varint | series of the zigzag differences to the value before (wrapping)
-//! series  = coding u8: 0 varints; 1..=64 packed in that many bits each; 255 all zero
+//! times   = first offset varint | series of the (rows - 1) differences         (nothing when there are no rows)
+//! column  = signal varint (first: its id; then: its id less the one before) | mode u8 | presence | values
+//! mode    = 0 every row has a value; presence is empty
+//!           1 presence is a bitmap of ceil(rows/8) bytes (bit 0 of byte 0 is row 0; not all set; the rest 0)
+//!           2 every row has the same value: one zigzag varint instead of presence and values; 2 to 32 rows
+//!           3 the same rows as the column before have a value; presence is empty
+//!           4 presence is a count varint, then for each row that has a value how many since the one before (at
+//!             first: since the start) have none, varints
+//! values  = first value zigzag varint | series of the zigzag differences to the value before
+//!                                                                            (nothing when no row has a value)
+//! series  = coding u8, then the numbers:                                      (nothing at all when it is empty)
+//!           0 varints; 1..=64 packed in that many bits each; 128..=191 Rice codes with k = coding - 128: so many
+//!           1 bits as `number >> k` says, a 0 bit, the low k bits; 255 all zero, at most 32 of them
+//! varint  = LEB128: 7 bits a byte, least significant first, the top bit says that more follow; at most 64 bits
+//! zigzag  = 0, -1, 1, -2, ... as 0, 1, 2, 3, ...
 //! ```
+//!
+//! Bits fill bytes from the least significant one; packed and Rice series end at a whole byte. Differences of values
+//! wrap around 64 bits, so that every i64 can follow every other; times do not wrap. A writer takes the shortest
+//! coding, a reader takes any.
+//!
+//! Each choice pays on a real drive (`examples/real_drive.rs`): exact bus times jitter, which Rice codes say in fewer
+//! bits than the widest difference needs; signals of one bus message share their rows (mode 3); slow ones among fast
+//! ones have few (mode 4). A row costs at least a bit, a value too (above 32), and [`limits::BLOCK_CELLS_MAX`] bounds
+//! what a decoder makes of them.
 
 use remuda_model::SignalId;
 
@@ -64,6 +82,18 @@ impl SampleBlock {
         self.offsets.len()
     }
 
+    /// Whether [`crate::frame::decode`] takes it back, but for its encoded length and unknown signals: limits kept,
+    /// times never decreasing, signals ascending, columns as long as there are rows.
+    pub fn is_valid(&self) -> bool {
+        let (rows, columns) = (self.offsets.len(), self.columns.len());
+        rows <= limits::BLOCK_ROWS_MAX
+            && columns <= limits::BLOCK_SIGNALS_MAX
+            && rows * columns <= limits::BLOCK_CELLS_MAX
+            && self.offsets.is_sorted()
+            && self.columns.is_sorted_by(|a, b| a.signal < b.signal)
+            && self.columns.iter().all(|column| column.values.len() == rows)
+    }
+
     /// How many values it has.
     pub fn samples(&self) -> usize {
         self.columns.iter().map(|c| c.values.iter().flatten().count()).sum()
@@ -76,7 +106,11 @@ const CONSTANT_ROWS_MAX: usize = 32;
 const MODE_DENSE: u8 = 0;
 const MODE_MASKED: u8 = 1;
 const MODE_CONSTANT: u8 = 2;
+const MODE_SAME_ROWS: u8 = 3;
+const MODE_SPARSE: u8 = 4;
 const SERIES_VARINT: u8 = 0;
+const SERIES_RICE: u8 = 128;
+const SERIES_RICE_LAST: u8 = SERIES_RICE + bits::RICE_MAX as u8;
 const SERIES_ZERO: u8 = 255;
 
 /// Why a block cannot be used; a stable code.
@@ -95,15 +129,16 @@ pub(crate) fn encode(block: &SampleBlock, out: &mut Vec<u8>) {
         put_series(out, &differences);
     }
     bits::put_varint(out, block.columns.len() as u64);
-    let mut before = 0;
+    let mut before: Option<&Column> = None;
     for column in &block.columns {
-        bits::put_varint(out, u64::from(column.signal.0.wrapping_sub(before)));
-        before = column.signal.0;
-        put_column(out, &column.values);
+        let step = column.signal.0.wrapping_sub(before.map_or(0, |b| b.signal.0));
+        bits::put_varint(out, u64::from(step));
+        put_column(out, &column.values, before.map(|b| &*b.values));
+        before = Some(column);
     }
 }
 
-fn put_column(out: &mut Vec<u8>, values: &[Option<i64>]) {
+fn put_column(out: &mut Vec<u8>, values: &[Option<i64>], before: Option<&[Option<i64>]>) {
     let present: Vec<i64> = values.iter().copied().flatten().collect();
     let dense = present.len() == values.len();
     let constant = present.iter().all(|v| *v == present[0]);
@@ -111,11 +146,12 @@ fn put_column(out: &mut Vec<u8>, values: &[Option<i64>]) {
         out.push(MODE_CONSTANT);
         return bits::put_varint(out, bits::zigzag(present[0]));
     }
-    out.push(if dense { MODE_DENSE } else { MODE_MASKED });
-    if !dense {
-        for rows in values.chunks(8) {
-            out.push(rows.iter().enumerate().fold(0, |byte, (i, v)| byte | u8::from(v.is_some()) << i));
-        }
+    if dense {
+        out.push(MODE_DENSE);
+    } else if before.is_some_and(|b| b.iter().map(Option::is_some).eq(values.iter().map(Option::is_some))) {
+        out.push(MODE_SAME_ROWS);
+    } else {
+        put_presence(out, values, present.len());
     }
     if let Some(first) = present.first() {
         bits::put_varint(out, bits::zigzag(*first));
@@ -125,7 +161,29 @@ fn put_column(out: &mut Vec<u8>, values: &[Option<i64>]) {
     }
 }
 
-/// Writes a series in its shorter coding; nothing at all for an empty one.
+/// Says which rows have a value, as a bitmap or as a list, whichever is shorter.
+fn put_presence(out: &mut Vec<u8>, values: &[Option<i64>], present: usize) {
+    let mode_at = out.len();
+    out.push(MODE_SPARSE);
+    let bitmap = values.len().div_ceil(8);
+    if present < bitmap {
+        bits::put_varint(out, present as u64);
+        let mut next = 0;
+        for (row, _) in values.iter().enumerate().filter(|(_, v)| v.is_some()) {
+            bits::put_varint(out, (row - next) as u64);
+            next = row + 1;
+        }
+    }
+    if present >= bitmap || out.len() - mode_at > bitmap {
+        out.truncate(mode_at);
+        out.push(MODE_MASKED);
+        for rows in values.chunks(8) {
+            out.push(rows.iter().enumerate().fold(0, |byte, (i, v)| byte | u8::from(v.is_some()) << i));
+        }
+    }
+}
+
+/// Writes a series in its shortest coding; nothing at all for an empty one.
 fn put_series(out: &mut Vec<u8>, values: &[u64]) {
     if values.is_empty() {
         return;
@@ -136,12 +194,18 @@ fn put_series(out: &mut Vec<u8>, values: &[u64]) {
     }
     let width = width.max(1);
     let varints: usize = values.iter().map(|v| bits::varint_len(*v)).sum();
-    if bits::packed_len(values.len(), width) <= varints {
+    let packed = bits::packed_len(values.len(), width);
+    let (k, rice) = bits::rice_best(values);
+    // At the same length the one that decodes faster.
+    if packed <= varints.min(rice) {
         out.push(width as u8);
         bits::put_packed(out, values, width);
-    } else {
+    } else if varints <= rice {
         out.push(SERIES_VARINT);
         values.iter().for_each(|v| bits::put_varint(out, *v));
+    } else {
+        out.push(SERIES_RICE + k as u8);
+        bits::put_rice(out, values, k);
     }
 }
 
@@ -164,11 +228,11 @@ pub(crate) fn decode(bytes: &[u8], known: impl Fn(SignalId) -> bool) -> Result<S
     }
     let offsets = take_times(&mut reader, rows).ok_or("body")?;
     let count = reader.varint().ok_or("body")?;
-    if count > limits::BLOCK_SIGNALS_MAX as u64 {
+    if count > limits::BLOCK_SIGNALS_MAX as u64 || count * rows as u64 > limits::BLOCK_CELLS_MAX as u64 {
         return Err("limit");
     }
-    // A column costs at least three bytes: signal, mode, and a value or a bitmap.
-    let mut columns = Vec::with_capacity((count as usize).min(reader.left() / 3 + 1));
+    // A column costs at least two bytes: signal and mode.
+    let mut columns: Vec<Column> = Vec::with_capacity((count as usize).min(reader.left() / 2));
     let mut before = 0_u16;
     for i in 0..count {
         let step = reader.varint().and_then(|v| u16::try_from(v).ok()).ok_or("body")?;
@@ -179,8 +243,9 @@ pub(crate) fn decode(bytes: &[u8], known: impl Fn(SignalId) -> bool) -> Result<S
         if !known(SignalId(before)) {
             return Err("signal");
         }
-        columns
-            .push(Column { signal: SignalId(before), values: take_column(&mut reader, rows).ok_or("body")? });
+        let last = columns.last().map(|column| &*column.values);
+        let values = take_column(&mut reader, rows, last).ok_or("body")?;
+        columns.push(Column { signal: SignalId(before), values });
     }
     if reader.left() > 0 {
         return Err("body");
@@ -202,8 +267,13 @@ fn take_times(reader: &mut Reader<'_>, rows: usize) -> Option<Vec<u64>> {
     Some(offsets)
 }
 
-fn take_column(reader: &mut Reader<'_>, rows: usize) -> Option<Vec<Option<i64>>> {
-    match reader.byte()? {
+fn take_column(
+    reader: &mut Reader<'_>,
+    rows: usize,
+    before: Option<&[Option<i64>]>,
+) -> Option<Vec<Option<i64>>> {
+    let mode = reader.byte()?;
+    match mode {
         MODE_CONSTANT => {
             let value = bits::unzigzag(reader.varint()?);
             (2..=CONSTANT_ROWS_MAX).contains(&rows).then(|| vec![Some(value); rows])
@@ -215,22 +285,47 @@ fn take_column(reader: &mut Reader<'_>, rows: usize) -> Option<Vec<Option<i64>>>
         }
         MODE_MASKED => {
             let mask = reader.bytes(rows.div_ceil(8))?;
-            let set = |row: usize| mask[row / 8] >> (row % 8) & 1 == 1;
-            let count = (0..rows).filter(|row| set(*row)).count();
-            if (rows..mask.len() * 8).any(set) || count == rows {
+            let set = |row: &usize| mask[row / 8] >> (row % 8) & 1 == 1;
+            let count = (0..rows).filter(set).count();
+            if (rows..mask.len() * 8).any(|row| set(&row)) || count == rows {
                 return None;
             }
-            let mut values = vec![None; rows];
-            let mut places = (0..rows).filter(|row| set(*row));
-            take_values(reader, count, |value| {
-                if let Some(row) = places.next() {
-                    values[row] = Some(value);
-                }
-            })?;
-            Some(values)
+            take_scattered(reader, rows, count, (0..rows).filter(set))
+        }
+        MODE_SAME_ROWS => {
+            let before = before?;
+            let present = || before.iter().enumerate().filter(|(_, v)| v.is_some()).map(|(row, _)| row);
+            take_scattered(reader, rows, present().count(), present())
+        }
+        MODE_SPARSE => {
+            let count = reader.count(rows.min(reader.left()))?;
+            let mut list = Vec::with_capacity(count);
+            let mut next = 0;
+            for _ in 0..count {
+                let row = next + reader.count(rows.checked_sub(next + 1)?)?;
+                list.push(row);
+                next = row + 1;
+            }
+            take_scattered(reader, rows, count, list.into_iter())
         }
         _ => None,
     }
+}
+
+/// Values of the rows that have one; `places` has `count` of them, ascending.
+fn take_scattered(
+    reader: &mut Reader<'_>,
+    rows: usize,
+    count: usize,
+    mut places: impl Iterator<Item = usize>,
+) -> Option<Vec<Option<i64>>> {
+    let mut values = vec![None; rows];
+    take_values(reader, count, |value| {
+        if let Some(row) = places.next() {
+            values[row] = Some(value);
+        }
+    })?;
+    Some(values)
 }
 
 fn take_values(reader: &mut Reader<'_>, count: usize, mut each: impl FnMut(i64)) -> Option<()> {
@@ -254,8 +349,14 @@ fn take_series(reader: &mut Reader<'_>, count: usize, mut each: impl FnMut(u64) 
         SERIES_ZERO if count <= CONSTANT_ROWS_MAX => (0..count).try_for_each(|_| each(0)),
         SERIES_VARINT => (0..count).try_for_each(|_| each(reader.varint()?)),
         width @ 1..=64 => {
-            let mut values = reader.packed(count, u32::from(width))?;
-            (0..count).try_for_each(|_| each(values.next()?))
+            let mut bits = reader.bits(bits::packed_len(count, u32::from(width)))?;
+            (0..count).try_for_each(|_| each(bits.take(u32::from(width))?))
+        }
+        coding @ SERIES_RICE..=SERIES_RICE_LAST => {
+            let mut bits = reader.all_bits();
+            (0..count).try_for_each(|_| each(bits.rice(u32::from(coding - SERIES_RICE))?))?;
+            reader.after(&bits);
+            Some(())
         }
         _ => None,
     }

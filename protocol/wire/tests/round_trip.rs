@@ -29,6 +29,7 @@ fn values(rows: usize) -> impl Strategy<Value = Vec<Option<i64>>> {
     prop_oneof![
         vec(option::of(any::<i64>()), rows),
         vec(option::weighted(0.9, -300..300_i64), rows),
+        vec(option::weighted(0.05, -300..300_i64), rows),
         vec((-5..5_i64).prop_map(Some), rows),
         any::<i64>().prop_map(move |v| vec![Some(v); rows]),
         Just(vec![None; rows]),
@@ -47,7 +48,16 @@ fn block() -> impl Strategy<Value = SampleBlock> {
             .into_iter()
             .map(|id| values(rows).prop_map(move |values| Column { signal: SignalId(id), values }))
             .collect();
-        columns.prop_map(move |columns| SampleBlock { unit, offsets: offsets.clone(), columns })
+        (columns, any::<u16>()).prop_map(move |(mut columns, alike)| {
+            // Signals of one bus message: present in the same rows as the one before.
+            for i in (1..columns.len()).filter(|i| alike >> i & 1 == 1) {
+                let (before, from) = columns.split_at_mut(i);
+                for (value, like) in from[0].values.iter_mut().zip(&before[i - 1].values) {
+                    *value = like.map(|v| value.unwrap_or(v));
+                }
+            }
+            SampleBlock { unit, offsets: offsets.clone(), columns }
+        })
     })
 }
 
@@ -56,6 +66,7 @@ proptest! {
 
     #[test]
     fn sample_frames(header in header(), block in block()) {
+        prop_assert!(block.is_valid());
         let bytes = frame::encode(&header, &Body::Samples(block.clone()));
         prop_assert_eq!(frame::decode(&bytes), Ok(Frame { header, body: Body::Samples(block) }));
     }
