@@ -53,15 +53,8 @@ impl Warm {
             }
         }
         let now = now_ms();
-        let envelopes = self.envelopes(&events, self.vehicle.state.version, now);
-        let appended = self.slot().append(self.node.journal.as_ref(), envelopes).await;
-        match appended.map_err(|error| Fault::Journal("appending reports", error))? {
-            Appended::Committed { .. } => {}
-            Appended::Fenced { .. } => {
-                self.node.shard_lost(self.shard);
-                return Err(Fault::Lost);
-            }
-            Appended::Conflict { .. } => return Err(Fault::Conflict("an append was refused")),
+        if !events.is_empty() {
+            self.append(&events, now).await?;
         }
         append_crash_point();
         self.vehicle.state = state;
@@ -79,6 +72,19 @@ impl Warm {
             }
         }
         Ok(())
+    }
+
+    async fn append(&self, events: &[VehicleEvent], now_ms: i64) -> Result<(), Fault> {
+        let envelopes = self.envelopes(events, self.vehicle.state.version, now_ms);
+        let appended = self.slot().append(self.node.journal.as_ref(), envelopes).await;
+        match appended.map_err(|error| Fault::Journal("appending reports", error))? {
+            Appended::Committed { .. } => Ok(()),
+            Appended::Fenced { .. } => {
+                self.node.shard_lost(self.shard);
+                Err(Fault::Lost)
+            }
+            Appended::Conflict { .. } => Err(Fault::Conflict("an append was refused")),
+        }
     }
 
     fn durable(&self, lane: Lane, frames: u64, samples: u64, received_ms: i64, now_ms: i64) {

@@ -155,6 +155,7 @@ impl Warm {
         received_ms: i64,
         batch: &mut Batch,
     ) {
+        assert!(!is_poisoned(&self.id), "a test made this vehicle's messages deadly");
         let up = match Up::decode(payload) {
             Ok(up) => up,
             Err(DecodeError::Version(_)) => return self.refuse(Refusal::Version, 1),
@@ -453,6 +454,12 @@ impl Warm {
         let numbered = events.iter().zip(version + 1..);
         numbered.map(|(event, version)| event.envelope(stream.clone(), version, time_ms)).collect()
     }
+}
+
+/// Lets tests see what a panic does, and does not, to others.
+fn is_poisoned(_id: &VehicleId) -> bool {
+    fail::fail_point!("vehicle-poison", |name| name.is_some_and(|name| name == _id.as_str()));
+    false
 }
 
 /// What the index shows of a vehicle.

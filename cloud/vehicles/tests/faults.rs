@@ -1,0 +1,114 @@
+//! What one vehicle's, or one shard's, fault does to itself, and does not do to others. Own process: fail points are
+//! global.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Scripted, event, eventually, settings, start};
+use remuda_eventsourcing::{Journal, MemoryJournal};
+use remuda_model::{Lane, OrganizationId, ShardId, signal};
+use remuda_vehicles::VehicleSettings;
+use remuda_vehicles::metrics::ReasonLabel;
+
+const SPEED: remuda_model::SignalId = signal::SPEED;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vehicle_whose_actor_panics_is_loaded_again_then_parked_and_others_go_on() {
+    let scenario = fail::FailScenario::setup();
+    let folder = tempfile::tempdir().unwrap();
+    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+    let patient = VehicleSettings { quiet: Duration::from_secs(2), ..settings() };
+    let (system, metrics, _) = start(folder.path(), &journal, patient).await;
+    let mut sick = Scripted::connect(&system.intake, "SICK", 7).await;
+    // One in the same shard, so that they share a supervisor.
+    let shard = ShardId::of(&sick.vehicle);
+    let neighbour = (0..).map(|n| format!("WELL{n}")).find(|name| {
+        ShardId::of(&remuda_model::VehicleId::new(name).unwrap()) == shard
+    });
+    let mut well = Scripted::connect(&system.intake, &neighbour.unwrap(), 7).await;
+    sick.greet(vec![]).await;
+    well.greet(vec![]).await;
+    sick.samples(1, &[&[(SPEED, 1.0)]]).await;
+    sick.durable(Lane::Samples, 1).await;
+
+    let failures = || metrics.actor_failures.get_or_create(&ReasonLabel { reason: "panic" }).get();
+    fail::cfg("vehicle-poison", "return(SICK)").unwrap();
+    sick.samples(2, &[&[(SPEED, 2.0)]]).await;
+    eventually("the actor panics", async || failures() == 1).await;
+    fail::remove("vehicle-poison");
+    // It comes back by itself and asks for a Hello; nothing acked is lost, the rest is sent again.
+    let ack = sick.ack(Lane::Samples, |ack| ack.greet).await;
+    assert_eq!(ack.ack.durable, 1);
+    let welcome = sick.greet(vec![]).await;
+    assert!(welcome.acks.iter().any(|a| a.lane == Lane::Samples && (a.received, a.durable) == (1, 1)));
+    sick.samples(2, &[&[(SPEED, 2.0)]]).await;
+    sick.durable(Lane::Samples, 2).await;
+
+    fail::cfg("vehicle-poison", "return(SICK)").unwrap();
+    let parked = || metrics.parked.get();
+    eventually("parked", async || {
+        sick.samples(3, &[&[(SPEED, 3.0)]]).await;
+        parked() == 1
+    })
+    .await;
+    // A neighbour never noticed.
+    for seq in 1..=5 {
+        well.samples(seq, &[&[(SPEED, 9.0)]]).await;
+        well.durable(Lane::Samples, seq).await;
+    }
+    let refused = metrics.refusals.get_or_create(&ReasonLabel { reason: "parked" });
+    sick.samples(3, &[&[(SPEED, 3.0)]]).await;
+    eventually("refusals are counted", async || refused.get() > 0).await;
+    // After a rest it gets one more try.
+    fail::remove("vehicle-poison");
+    eventually("tried again", async || parked() == 0).await;
+    sick.greet(vec![]).await;
+    sick.samples(3, &[&[(SPEED, 3.0)]]).await;
+    sick.durable(Lane::Samples, 3).await;
+    let twin = system.view.twin(&OrganizationId::default(), &sick.vehicle).await.unwrap();
+    assert_eq!(twin.frames_durable, 3);
+    system.handle.stop().await.unwrap();
+
+    // An ack that comes before the commit is a lie that a restart brings to light: the kill tests rely on it.
+    let folder = tempfile::tempdir().unwrap();
+    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+    let (system, ..) = common::start_with_rounds(folder.path(), &journal, settings(), 3_600_000).await;
+    fail::cfg("ack-before-commit", "return").unwrap();
+    let mut car = Scripted::connect(&system.intake, "LIED", 7).await;
+    car.greet(vec![]).await;
+    car.samples(1, &[&[(SPEED, 1.0)]]).await;
+    car.durable(Lane::Samples, 1).await;
+    fail::remove("ack-before-commit");
+    drop(system);
+    let (system, ..) = start(folder.path(), &journal, settings()).await;
+    let mut car = Scripted::connect(&system.intake, "LIED", 7).await;
+    let welcome = car.greet(vec![]).await;
+    assert!(welcome.acks.iter().all(|ack| ack.durable == 0));
+    system.handle.stop().await.unwrap();
+    scenario.teardown();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_with_a_newer_owner_is_stopped_here_and_acks_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+    let (system, metrics, _) = start(folder.path(), &journal, settings()).await;
+    let mut car = Scripted::connect(&system.intake, "MOVED", 7).await;
+    let mut other = Scripted::connect(&system.intake, "STAYED", 7).await;
+    assert_ne!(ShardId::of(&car.vehicle), ShardId::of(&other.vehicle));
+    car.greet(vec![]).await;
+    other.greet(vec![]).await;
+    journal.acquire(&[ShardId::of(&car.vehicle)]).await.unwrap();
+    car.frames(Lane::Events, 1, vec![event(1, "1")]).await;
+    eventually("the shard is stopped", async || metrics.shards_lost.get() == 1).await;
+    other.frames(Lane::Events, 1, vec![event(1, "1")]).await;
+    other.durable(Lane::Events, 1).await;
+    car.frames(Lane::Events, 1, vec![event(1, "1")]).await;
+    let refused = metrics.refusals.get_or_create(&ReasonLabel { reason: "shard-lost" });
+    eventually("arrivals are refused", async || refused.get() > 0).await;
+    let stream = journal.read_feed(ShardId::of(&car.vehicle), 0, 10).await.unwrap();
+    assert!(stream.is_empty());
+    system.handle.stop().await.unwrap();
+}

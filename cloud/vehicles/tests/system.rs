@@ -1,0 +1,241 @@
+//! The vehicle domain in process: acks, restarts, faults, passivation, orders of arrival.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Scripted, event, eventually, samples, settings, start};
+use remuda_contracts::fleet::Presence;
+use remuda_eventsourcing::{Journal, MemoryJournal};
+use remuda_model::{Incarnation, Lane, OrganizationId, ShardId, VehicleId, signal};
+use remuda_vehicles::ledger::{Booked, read};
+use remuda_vehicles::metrics::ReasonLabel;
+use remuda_vehicles::{VehicleSettings, VehicleSystem};
+use remuda_wire::{Body, FloorReason, LaneState, frame};
+
+fn journal() -> Arc<dyn Journal> {
+    Arc::new(MemoryJournal::new())
+}
+
+async fn booked(journal: &Arc<dyn Journal>, vehicle: &VehicleId) -> Vec<Booked> {
+    let events = journal.read_feed(ShardId::of(vehicle), 0, 1_000).await.unwrap();
+    events.iter().filter_map(|e| read(&e.event)).filter(|(v, _)| v == vehicle).map(|(_, b)| b).collect()
+}
+
+async fn presence(system: &VehicleSystem, vehicle: &VehicleId) -> Presence {
+    let twin = system.view.twin(&OrganizationId::default(), vehicle).await;
+    twin.map(|twin| twin.summary.presence).unwrap_or_default()
+}
+
+const SPEED: remuda_model::SignalId = signal::SPEED;
+const CHARGE: remuda_model::SignalId = signal::CHARGE;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_become_durable_and_survive_a_clean_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = journal();
+    let (system, _, _) = start(folder.path(), &journal, settings()).await;
+    let mut car = Scripted::connect(&system.intake, "CAR1", 7).await;
+    let welcome = car.greet(vec![]).await;
+    assert!(welcome.resync && welcome.acks.iter().all(|ack| ack.durable == 0 && ack.credit > 0));
+    car.samples(1, &[&[(SPEED, 50.0), (CHARGE, 60.0)], &[(SPEED, 51.0)], &[(SPEED, 52.0)]]).await;
+    car.durable(Lane::Samples, 3).await;
+    car.frames(Lane::Events, 1, vec![event(1, "1.0"), event(2, "1.0")]).await;
+    car.durable(Lane::Events, 2).await;
+    let figures = system.handle.figures();
+    assert_eq!((figures.frames_accepted, figures.frames_durable, figures.vehicles_online), (5, 5, 1));
+    let twin = system.view.twin(&OrganizationId::default(), &car.vehicle).await.unwrap();
+    assert_eq!((twin.values.len(), twin.frames_durable, twin.summary.presence), (2, 3, Presence::Online));
+    system.handle.stop().await.unwrap();
+
+    let (system, _, _) = start(folder.path(), &journal, settings()).await;
+    let twin = system.view.twin(&OrganizationId::default(), &car.vehicle).await.unwrap();
+    assert_eq!((twin.values[0].raw, twin.frames_durable, twin.summary.presence), (5200, 3, Presence::Offline));
+    let mut car = Scripted::connect(&system.intake, "CAR1", 8).await;
+    let old = |lane| LaneState { lane, incarnation: Incarnation(7), next_seq: 9, floor: 1, acked: 2 };
+    let welcome = car.greet(vec![old(Lane::Samples), old(Lane::Events)]).await;
+    assert!(!welcome.resync);
+    let numbers = |lane, incarnation: u64| {
+        let found = welcome.acks.iter().find(|a| a.lane == lane && a.incarnation == Incarnation(incarnation));
+        found.map(|ack| (ack.received, ack.durable))
+    };
+    assert_eq!(numbers(Lane::Samples, 7), Some((3, 3)));
+    assert_eq!(numbers(Lane::Events, 7), Some((2, 2)));
+    assert_eq!(numbers(Lane::Samples, 8), Some((0, 0)));
+    system.handle.stop().await.unwrap();
+    assert_eq!(booked(&journal, &car.vehicle).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dropping_everything_loses_nothing_that_was_acked() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = journal();
+    let (system, _, _) = start(folder.path(), &journal, settings()).await;
+    let mut car = Scripted::connect(&system.intake, "CAR2", 7).await;
+    car.greet(vec![]).await;
+    car.samples(1, &[&[(CHARGE, 50.0)], &[(CHARGE, 14.0)], &[(CHARGE, 13.0)]]).await;
+    car.durable(Lane::Samples, 3).await;
+    car.frames(Lane::Events, 1, vec![event(1, "1.0")]).await;
+    car.durable(Lane::Events, 1).await;
+    let before = system.view.twin(&OrganizationId::default(), &car.vehicle).await.unwrap();
+    assert_eq!(before.alerts.len(), 1);
+    // No stop: whatever was in memory only is gone.
+    drop(system);
+
+    let (system, _, _) = start(folder.path(), &journal, settings()).await;
+    let mut car = Scripted::connect(&system.intake, "CAR2", 8).await;
+    let old = LaneState { lane: Lane::Samples, incarnation: Incarnation(7), next_seq: 4, floor: 4, acked: 3 };
+    let welcome = car.greet(vec![old]).await;
+    assert_eq!((welcome.acks[0].received, welcome.acks[0].durable), (3, 3));
+    let after = system.view.twin(&OrganizationId::default(), &car.vehicle).await.unwrap();
+    assert_eq!((&after.alerts, after.values[0].raw), (&before.alerts, 130));
+    // The rule's state came back too: more of the same is no second alert, the other start of the agent decides anew.
+    let mut old_car = car;
+    old_car.incarnation = Incarnation(7);
+    old_car.samples(4, &[&[(CHARGE, 12.0)]]).await;
+    old_car.ack(Lane::Samples, |ack| ack.ack.incarnation == Incarnation(7) && ack.ack.durable == 4).await;
+    let decided = booked(&journal, &old_car.vehicle).await;
+    assert_eq!(decided.iter().filter(|b| matches!(b, Booked::Decided(_))).count(), 1, "{decided:?}");
+    system.handle.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_order_and_damage_are_answered_and_nothing_is_doubled() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = journal();
+    let (system, metrics, _) = start(folder.path(), &journal, settings()).await;
+    let mut car = Scripted::connect(&system.intake, "CAR3", 7).await;
+    // Before any Hello: asked to greet, nothing taken.
+    car.samples(1, &[&[(SPEED, 1.0)]]).await;
+    let ack = car.ack(Lane::Samples, |_| true).await;
+    assert!(ack.greet && ack.ack.received == 0);
+    car.greet(vec![]).await;
+    // A hole.
+    car.samples(2, &[&[(SPEED, 2.0)]]).await;
+    let ack = car.ack(Lane::Samples, |_| true).await;
+    assert!(ack.missing && ack.ack.received == 0);
+    car.samples(1, &[&[(SPEED, 1.0)], &[(SPEED, 2.0)]]).await;
+    car.durable(Lane::Samples, 2).await;
+    // A repetition.
+    car.samples(1, &[&[(SPEED, 1.0)], &[(SPEED, 2.0)]]).await;
+    let ack = car.ack(Lane::Samples, |_| true).await;
+    assert!(!ack.missing && ack.ack.durable == 2);
+    // A broken checksum stops the message at its place.
+    let mut broken = samples(4, &[(SPEED, 4.0)]);
+    let middle = broken.len() / 2;
+    broken[middle] ^= 1;
+    car.frames(Lane::Samples, 3, vec![samples(3, &[(SPEED, 3.0)]), broken, samples(5, &[(SPEED, 5.0)])]).await;
+    let ack = car.ack(Lane::Samples, |ack| ack.missing).await;
+    assert_eq!(ack.ack.received, 3);
+    // Sound but unusable: quarantined, and the sequence goes on. Shed ones are gaps.
+    let unknown = frame_of_an_unknown_version(4);
+    car.frames(Lane::Samples, 4, vec![unknown.clone(), frame::encode(&common::header(5), &Body::Damaged)]).await;
+    car.durable(Lane::Samples, 5).await;
+    car.frames_with_floor(Lane::Samples, 9, (9, FloorReason::Full), vec![samples(9, &[(SPEED, 9.0)])]).await;
+    car.durable(Lane::Samples, 9).await;
+    let twin = system.view.twin(&OrganizationId::default(), &car.vehicle).await.unwrap();
+    assert_eq!((twin.frames_durable, twin.frames_in_gaps, twin.frames_quarantined), (4, 4, 1));
+    // The events lane the same way, in the vehicle's stream.
+    car.frames_with_floor(Lane::Events, 3, (3, FloorReason::Age), vec![event(3, "1"), frame_of_an_unknown_version(4)])
+        .await;
+    car.durable(Lane::Events, 4).await;
+    let incarnation = Incarnation(7);
+    assert_eq!(booked(&journal, &car.vehicle).await, [
+        Booked::Gapped { incarnation, from: 1, to: 2 },
+        Booked::Reported { incarnation, seq: 3 },
+        Booked::Quarantined { incarnation, seq: 4 },
+    ]);
+    for reason in ["no-hello", "ahead", "repeated", "checksum"] {
+        assert!(metrics.refusals.get_or_create(&ReasonLabel { reason }).get() > 0, "{reason} was not counted");
+        assert!(twin.refusals.iter().any(|(code, _)| code == reason), "{reason} is not shown");
+    }
+    system.handle.stop().await.unwrap();
+}
+
+/// A sound checksum over bytes that no version knows.
+fn frame_of_an_unknown_version(seq: u64) -> Vec<u8> {
+    let mut raw = samples(seq, &[(SPEED, 1.0)]);
+    raw.truncate(raw.len() - 4);
+    raw[0] = 0xee;
+    let crc = crc32c::crc32c(&raw);
+    raw.extend(crc.to_le_bytes());
+    raw
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn presence_follows_the_newest_connection_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = journal();
+    let (system, _, _) = start(folder.path(), &journal, settings()).await;
+    let mut car = Scripted::connect(&system.intake, "CAR4", 7).await;
+    car.greet(vec![]).await;
+    let (old_generation, old_connection) = (car.generation, car.connection());
+    car.reconnect().await;
+    car.greet(vec![]).await;
+    // The old connection's farewell and end come after the new one's greeting.
+    car.farewell(old_generation, old_connection).await;
+    car.farewell(car.generation, old_connection).await;
+    car.disconnect(old_generation).await;
+    car.samples(1, &[&[(SPEED, 1.0)]]).await;
+    car.durable(Lane::Samples, 1).await;
+    assert_eq!(presence(&system, &car.vehicle).await, Presence::Online);
+    car.farewell(car.generation, car.connection()).await;
+    eventually("offline after its farewell", async || presence(&system, &car.vehicle).await == Presence::Offline).await;
+    assert_eq!(system.handle.figures().vehicles_online, 0);
+    system.handle.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_actors_are_passivated_and_come_back_with_their_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = journal();
+    let short = VehicleSettings { idle: Duration::from_millis(80), ..settings() };
+    let (system, metrics, _) = start(folder.path(), &journal, short).await;
+    let mut car = Scripted::connect(&system.intake, "CAR5", 7).await;
+    car.greet(vec![]).await;
+    car.samples(1, &[&[(CHARGE, 14.0)], &[(CHARGE, 14.0)]]).await;
+    car.durable(Lane::Samples, 2).await;
+    eventually("passivated", async || metrics.passivations.get() > 0 && metrics.actors.get() == 0).await;
+    // Reading does not activate.
+    let twin = system.view.twin(&OrganizationId::default(), &car.vehicle).await.unwrap();
+    assert_eq!((twin.alerts.len(), twin.summary.presence, metrics.actors.get()), (1, Presence::Online, 0));
+    // No new Hello is needed: the connection is still greeted.
+    car.samples(3, &[&[(CHARGE, 30.0)]]).await;
+    car.durable(Lane::Samples, 3).await;
+    let twin = system.view.twin(&OrganizationId::default(), &car.vehicle).await.unwrap();
+    assert_eq!((twin.alerts.len(), twin.frames_durable), (0, 3));
+    system.handle.stop().await.unwrap();
+    let decided = booked(&journal, &car.vehicle).await;
+    assert_eq!(decided.len(), 2, "{decided:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn decisions_and_reports_of_one_vehicle_take_turns_in_its_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = journal();
+    let (system, _, _) = start(folder.path(), &journal, settings()).await;
+    let mut car = Scripted::connect(&system.intake, "CAR6", 7).await;
+    car.greet(vec![]).await;
+    // Each frame of samples decides something, and reports cross their rounds.
+    for n in 0..20u64 {
+        let charge = if n % 2 == 0 { 10.0 } else { 30.0 };
+        car.samples(n + 1, &[&[(CHARGE, charge)]]).await;
+        car.frames(Lane::Events, n + 1, vec![event(n + 1, "1")]).await;
+    }
+    let mut events = 0;
+    let mut frames = 0;
+    while events < 20 || frames < 20 {
+        if let remuda_wire::Down::Ack(ack) = car.hear().await {
+            assert!(!ack.missing, "nothing was dropped");
+            match ack.ack.lane {
+                Lane::Events => events = ack.ack.durable,
+                Lane::Samples => frames = ack.ack.durable,
+            }
+        }
+    }
+    system.handle.stop().await.unwrap();
+    let booked = booked(&journal, &car.vehicle).await;
+    assert_eq!(booked.iter().filter(|b| matches!(b, Booked::Decided(_))).count(), 20, "{booked:?}");
+    assert_eq!(booked.iter().filter(|b| matches!(b, Booked::Reported { .. })).count(), 20, "{booked:?}");
+}
