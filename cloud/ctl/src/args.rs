@@ -1,0 +1,99 @@
+//! What can be typed.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Operate a Remuda fleet.
+#[derive(Debug, Parser)]
+#[command(name = "remudactl", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// Which resource.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The console's address, such as `http://127.0.0.1:8080`; may carry `#token=...`, as a node prints it.
+    #[arg(
+        long,
+        global = true,
+        env = "REMUDA_SERVER",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8080"
+    )]
+    pub server: String,
+    /// The console's token, when the address does not carry it.
+    #[arg(long, global = true, env = "REMUDA_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// The organization.
+    #[arg(long, global = true, env = "REMUDA_ORGANIZATION", default_value = "default")]
+    pub organization: String,
+    /// How to print. YAML is left out: JSON is YAML.
+    #[arg(short, long, global = true, value_enum, default_value_t = OutputFormat::Table)]
+    pub output: OutputFormat,
+    /// Seconds that a call may take; a watch has no end.
+    #[arg(long, global = true, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// Columns.
+    Table,
+    /// More columns.
+    Wide,
+    /// One JSON document; one a line when watching.
+    Json,
+    /// Resource names only.
+    Name,
+}
+
+/// Resources.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Vehicles and their twins.
+    #[command(subcommand, visible_alias = "vehicle")]
+    Vehicles(VehiclesCommand),
+}
+
+/// What can be done with vehicles.
+#[derive(Debug, Subcommand)]
+pub enum VehiclesCommand {
+    /// Lists vehicles in order of their ids.
+    List {
+        /// Which vehicles, such as `presence = ONLINE AND charge_percent < 20`.
+        #[arg(long, default_value = "")]
+        filter: String,
+        /// Vehicles read at once, 1 to 1000; all pages are printed.
+        #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(i32).range(1..=1000))]
+        page_size: i32,
+        /// Print at most so many vehicles.
+        #[arg(long)]
+        limit: Option<usize>,
+    },
+    /// Shows one vehicle with every signal of its twin.
+    Get {
+        /// Its id, or its whole resource name.
+        vehicle: String,
+    },
+    /// Follows vehicles until Ctrl-C: all, those of a filter, or one with its twin.
+    Watch {
+        /// One vehicle: its id, or its whole resource name.
+        #[arg(conflicts_with = "filter")]
+        vehicle: Option<String>,
+        /// Which vehicles, as in `list`.
+        #[arg(long, default_value = "")]
+        filter: String,
+        /// Least milliseconds between two updates, 100 to 60000.
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(i32).range(100..=60_000))]
+        interval_ms: i32,
+        /// End after so many updates.
+        #[arg(long)]
+        updates: Option<u64>,
+    },
+}

@@ -1,0 +1,63 @@
+//! What can go wrong, as sentences.
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CtlError {
+    /// The address cannot be used.
+    #[error("`{0}` is not a server address; it looks like http://127.0.0.1:8080")]
+    Address(String),
+    /// No token.
+    #[error("a token is wanted: --token, REMUDA_TOKEN, or an address that ends with #token=...")]
+    NoToken,
+    /// The token cannot be sent.
+    #[error("the token has characters that a header cannot carry")]
+    Token,
+    /// Nobody listens there.
+    #[error("cannot connect to {address}: {reason}")]
+    Connect {
+        /// Where.
+        address: String,
+        /// The innermost reason.
+        reason: String,
+    },
+    /// The server said no.
+    #[error("{}", describe(.0))]
+    Refused(#[from] Box<Status>),
+    /// Standard output.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+impl From<Status> for CtlError {
+    fn from(status: Status) -> Self {
+        Self::Refused(Box::new(status))
+    }
+}
+
+impl CtlError {
+    /// 2 when the command itself was wrong, 1 when it failed.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Address(_) | Self::NoToken | Self::Token => 2,
+            Self::Refused(status) if status.code() == Code::InvalidArgument => 2,
+            Self::Connect { .. } | Self::Refused(_) | Self::Output(_) => 1,
+        }
+    }
+}
+
+fn describe(status: &Status) -> String {
+    let reason =
+        status.get_details_error_info().map(|info| format!(" ({})", info.reason)).unwrap_or_default();
+    match status.code() {
+        Code::DeadlineExceeded | Code::Cancelled => {
+            format!("the server did not answer in time; --timeout gives it longer{reason}")
+        }
+        Code::Unavailable if status.message().is_empty() => format!("the server is not available{reason}"),
+        // A transport's own words say less than nothing.
+        Code::Unknown if status.message().contains("transport error") => "the connection broke".to_owned(),
+        _ => format!("{}{reason}", status.message()),
+    }
+}

@@ -1,0 +1,192 @@
+//! The commands.
+
+use std::io::Write;
+use std::time::Duration;
+
+use remuda_api::vehicles::v1::{
+    GetVehicleRequest, ListVehiclesRequest, VehicleEncoding, WatchVehicleRequest, WatchVehiclesRequest,
+    WatchVehiclesResponse,
+};
+use remuda_api::{OrganizationName, VehicleName};
+use serde_json::{Value, json};
+use tonic::{Request, Status, Streaming};
+
+use crate::args::{Cli, Command, Global, OutputFormat, VehiclesCommand};
+use crate::client::{Client, connect};
+use crate::error::CtlError;
+use crate::print::{VehiclePrinter, vehicle_json};
+use crate::text::id;
+
+/// Runs one command, writing its answer to `out`.
+///
+/// # Errors
+/// A sentence for the person who typed it.
+pub async fn run(cli: Cli, out: &mut dyn Write, colours: bool) -> Result<(), CtlError> {
+    let Cli { global, command: Command::Vehicles(command) } = cli;
+    let client = connect(&global).await?;
+    let printer = VehiclePrinter::new(out, global.output, colours);
+    let session = Session { client, global, printer };
+    match command {
+        VehiclesCommand::List { filter, page_size, limit } => session.list(&filter, page_size, limit).await,
+        VehiclesCommand::Get { vehicle } => session.get(&vehicle).await,
+        VehiclesCommand::Watch { vehicle: Some(vehicle), interval_ms, updates, .. } => {
+            session.watch_one(&vehicle, interval_ms, updates).await
+        }
+        VehiclesCommand::Watch { vehicle: None, filter, interval_ms, updates } => {
+            session.watch(filter, interval_ms, updates).await
+        }
+    }
+}
+
+struct Session<'a> {
+    client: Client,
+    global: Global,
+    printer: VehiclePrinter<'a>,
+}
+
+impl Session<'_> {
+    fn parent(&self) -> String {
+        OrganizationName { organization: self.global.organization.clone() }.to_string()
+    }
+
+    /// An id, or a whole name.
+    fn name(&self, vehicle: &str) -> String {
+        if vehicle.contains('/') {
+            return vehicle.to_owned();
+        }
+        VehicleName { organization: self.global.organization.clone(), vehicle: vehicle.to_owned() }
+            .to_string()
+    }
+
+    /// A request with the deadline.
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(Duration::from_secs(self.global.timeout));
+        request
+    }
+
+    async fn list(mut self, filter: &str, page_size: i32, limit: Option<usize>) -> Result<(), CtlError> {
+        let mut left = limit.unwrap_or(usize::MAX);
+        let mut documents: Vec<Value> = Vec::new();
+        let mut page_token = String::new();
+        let mut printed = 0;
+        while left > 0 {
+            let request = self.request(ListVehiclesRequest {
+                parent: self.parent(),
+                page_size: page_size.min(i32::try_from(left).unwrap_or(i32::MAX)),
+                page_token,
+                filter: filter.to_owned(),
+            });
+            let page = self.client.list_vehicles(request).await?.into_inner();
+            left -= page.vehicles.len().min(left);
+            printed += page.vehicles.len();
+            if self.global.output == OutputFormat::Json {
+                documents.extend(page.vehicles.iter().map(vehicle_json));
+            } else if !page.vehicles.is_empty() {
+                self.printer.rows(&page.vehicles)?;
+            }
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        if self.global.output == OutputFormat::Json {
+            writeln!(self.printer.out, "{:#}", json!({ "vehicles": documents }))?;
+        } else if printed == 0 {
+            eprintln!("no vehicle{}", if filter.is_empty() { " yet" } else { " matches" });
+        }
+        self.printer.out.flush()?;
+        Ok(())
+    }
+
+    async fn get(mut self, vehicle: &str) -> Result<(), CtlError> {
+        let request = self.request(GetVehicleRequest { name: self.name(vehicle) });
+        let vehicle = self.client.get_vehicle(request).await?.into_inner();
+        self.printer.twin(&vehicle)?;
+        self.printer.out.flush()?;
+        Ok(())
+    }
+
+    async fn watch(mut self, filter: String, interval_ms: i32, updates: Option<u64>) -> Result<(), CtlError> {
+        let request = WatchVehiclesRequest {
+            parent: self.parent(),
+            filter,
+            resume_token: String::new(),
+            encoding: VehicleEncoding::Messages.into(),
+            interval_ms,
+        };
+        let mut stream = self.client.watch_vehicles(request).await?.into_inner();
+        let mut seen = 0;
+        while let Some(response) = next_or_ctrl_c(&mut stream).await? {
+            self.show(&response)?;
+            if response.lagged {
+                eprintln!("remudactl: this terminal is slower than the fleet; some states were skipped");
+            }
+            if !response.resume_token.is_empty() {
+                seen += 1;
+            }
+            if updates.is_some_and(|most| seen >= most) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, response: &WatchVehiclesResponse) -> Result<(), CtlError> {
+        if self.global.output == OutputFormat::Json {
+            for vehicle in &response.vehicles {
+                writeln!(self.printer.out, "{}", vehicle_json(vehicle))?;
+            }
+            for name in &response.removed {
+                writeln!(self.printer.out, "{}", json!({ "name": name, "removed": true }))?;
+            }
+        } else {
+            if !response.vehicles.is_empty() {
+                self.printer.rows(&response.vehicles)?;
+            }
+            for name in &response.removed {
+                writeln!(self.printer.out, "{}  no longer matches", id(name))?;
+            }
+        }
+        self.printer.out.flush()?;
+        Ok(())
+    }
+
+    async fn watch_one(
+        mut self,
+        vehicle: &str,
+        interval_ms: i32,
+        updates: Option<u64>,
+    ) -> Result<(), CtlError> {
+        let request = WatchVehicleRequest { name: self.name(vehicle), interval_ms };
+        let mut stream = self.client.watch_vehicle(request).await?.into_inner();
+        let mut seen = 0;
+        while let Some(vehicle) = next_or_ctrl_c(&mut stream).await? {
+            if self.global.output == OutputFormat::Json {
+                writeln!(self.printer.out, "{}", vehicle_json(&vehicle))?;
+            } else {
+                if self.printer.colours {
+                    // On a terminal the twin stays in place: home, and clear below.
+                    write!(self.printer.out, "\x1b[H\x1b[J")?;
+                } else if seen > 0 {
+                    writeln!(self.printer.out)?;
+                }
+                self.printer.twin(&vehicle)?;
+            }
+            self.printer.out.flush()?;
+            seen += 1;
+            if updates.is_some_and(|most| seen >= most) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The next message; none when the stream ends or the person does not want more.
+async fn next_or_ctrl_c<T>(stream: &mut Streaming<T>) -> Result<Option<T>, Status> {
+    tokio::select! {
+        message = stream.message() => message,
+        _ = tokio::signal::ctrl_c() => Ok(None),
+    }
+}
