@@ -6,7 +6,7 @@
 //!
 //! Everything outside `actor`, `index`, `figures` and `metrics` is pure: no runtime, clock or randomness (I10).
 
-//ACTOR mod actor;
+mod actor;
 pub mod command;
 pub mod decide;
 pub mod error;
@@ -24,7 +24,7 @@ pub mod state;
 pub mod twin;
 pub mod vehicle;
 
-//ACTOR pub use actor::{StartError, VehicleHandle, VehicleSettings, VehicleSystem};
+pub use actor::{StartError, VehicleHandle, VehicleSettings, VehicleSystem};
 pub use figures::FiguresNow;
 pub use metrics::VehicleMetrics;
 pub use rules::RuleSettings;

@@ -14,6 +14,7 @@ use remuda_wire::{Ack, Channel, DecodeError, Down, Frames, Hello, Up, WIRE_VERSI
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::batch::{AckDue, Batch, Deferred, Ticket};
+use super::fault::Fault;
 use super::node::Node;
 use super::now_ms;
 use super::recovery::Loaded;
@@ -117,7 +118,7 @@ impl Warm {
     }
 
     /// Takes a batch.
-    pub async fn arrivals(&mut self, arrivals: Vec<Admitted>) -> Result<(), super::fault::Fault> {
+    pub async fn arrivals(&mut self, arrivals: Vec<Admitted>) -> Result<(), Fault> {
         let mut batch = Batch::default();
         for Admitted { arrival, permit } in arrivals {
             match arrival {
@@ -132,7 +133,15 @@ impl Warm {
                     }
                 }
                 Arrival::Payload { generation, channel, payload, received_ms, .. } => {
-                    self.payload(generation, channel, &payload, received_ms, &mut batch);
+                    assert!(!is_poisoned(&self.id), "a test made this vehicle's messages deadly");
+                    match Up::decode(&payload) {
+                        Ok(up) => {
+                            self.learn(&up).await?;
+                            self.message(generation, channel, up, received_ms, &mut batch);
+                        }
+                        Err(DecodeError::Version(_)) => self.refuse(Refusal::Version, 1),
+                        Err(_) => self.refuse(Refusal::Malformed, 1),
+                    }
                 }
             }
             // Evaluated: from here on its rows hold their own share.
@@ -147,20 +156,37 @@ impl Warm {
         Ok(())
     }
 
-    fn payload(
+    /// Asks the lake about incarnations that nobody here remembers: one that was closed must not begin at 1 again.
+    async fn learn(&mut self, up: &Up) -> Result<(), Fault> {
+        let mut unknown: Vec<Incarnation> = Vec::new();
+        match up {
+            Up::Hello(hello) => unknown.extend(hello.lanes.iter().map(|state| state.incarnation)),
+            Up::Frames(frames) => unknown.push(frames.incarnation),
+            _ => {}
+        }
+        unknown.sort_unstable();
+        unknown.dedup();
+        unknown.retain(|incarnation| {
+            self.vehicle.durable(Lane::Samples, *incarnation) == 0
+                && !self.reception.knows(Lane::Samples, *incarnation)
+        });
+        for incarnation in unknown {
+            let closed = self.node.lake.closed_watermark(&self.id, incarnation).await.map_err(Fault::Lake)?;
+            if let Some(seq) = closed {
+                self.vehicle.memory.marks.raise(incarnation, seq);
+            }
+        }
+        Ok(())
+    }
+
+    fn message(
         &mut self,
         generation: ConnectionGeneration,
         channel: Channel,
-        payload: &Bytes,
+        up: Up,
         received_ms: i64,
         batch: &mut Batch,
     ) {
-        assert!(!is_poisoned(&self.id), "a test made this vehicle's messages deadly");
-        let up = match Up::decode(payload) {
-            Ok(up) => up,
-            Err(DecodeError::Version(_)) => return self.refuse(Refusal::Version, 1),
-            Err(_) => return self.refuse(Refusal::Malformed, 1),
-        };
         self.vehicle.memory.last_seen_ms = self.vehicle.memory.last_seen_ms.max(received_ms);
         match (channel, up) {
             (Channel::Session, Up::Hello(hello)) => self.hello(generation, &hello),
