@@ -4,8 +4,23 @@
 //! incarnation, checkpoints, recovery, sweeping. Deliberately absent: what a row means (rules live in
 //! `remuda-vehicles`), and MQTT.
 
-pub mod row;
+pub mod error;
+pub mod file;
+mod files;
+mod lake;
+pub mod limits;
+mod metrics;
 pub mod rounds;
+pub mod row;
+mod schema;
+mod watermarks;
+mod writer;
 
+pub use error::LakeError;
+pub use lake::{Lake, LakeSettings, Recovery};
+pub use metrics::LakeMetrics;
+pub use rounds::{
+    Answer, Contribution, RoundListener, Rounds, RoundsClosed, RoundsHandle, SharedListener, Verdict,
+};
 pub use row::{Row, RowBody};
-pub use rounds::{Answer, Contribution, RoundListener, Verdict};
+pub use watermarks::Marks;

@@ -1,10 +1,16 @@
 //! Rounds: rules were evaluated, now files, one transaction of decisions and manifest, then answers (I11).
+//!
+//! One task a node; rounds are strictly one after the other. What arrives while a round is written waits for the next.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use remuda_eventsourcing::{ManifestPosition, NewEvent};
 use remuda_model::{ShardId, VehicleId};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
+use crate::error::LakeError;
 use crate::row::Row;
 
 /// What one vehicle adds to the round that is open.
@@ -57,3 +63,69 @@ pub trait RoundListener: Send + Sync + 'static {
 
 /// A listener that can be shared.
 pub type SharedListener = Arc<dyn RoundListener>;
+
+/// The rounds task takes nothing any more: the node is stopping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the lake takes no more rows; the node is stopping")]
+pub struct RoundsClosed;
+
+pub(crate) enum Message {
+    Contribute(Contribution),
+    Flush(oneshot::Sender<()>),
+    Stop,
+}
+
+/// The way into the rounds task. Cheap to clone.
+#[derive(Clone)]
+pub struct RoundsHandle {
+    pub(crate) messages: mpsc::Sender<Message>,
+    pub(crate) position: Arc<AtomicU64>,
+}
+
+impl RoundsHandle {
+    /// Adds to the round that is open; waits while too much waits already.
+    ///
+    /// # Errors
+    /// When the rounds have ended.
+    pub async fn contribute(&self, contribution: Contribution) -> Result<(), RoundsClosed> {
+        self.messages.send(Message::Contribute(contribution)).await.map_err(|_| RoundsClosed)
+    }
+
+    /// Commits what was contributed before; returns when its answers were delivered.
+    ///
+    /// # Errors
+    /// When the rounds have ended.
+    pub async fn flush(&self) -> Result<(), RoundsClosed> {
+        let (done, wait) = oneshot::channel();
+        self.messages.send(Message::Flush(done)).await.map_err(|_| RoundsClosed)?;
+        wait.await.map_err(|_| RoundsClosed)
+    }
+
+    /// The manifest's position after the last commit.
+    pub fn position(&self) -> ManifestPosition {
+        self.position.load(Ordering::Acquire)
+    }
+}
+
+/// The running rounds task.
+pub struct Rounds {
+    pub(crate) handle: RoundsHandle,
+    pub(crate) task: JoinHandle<Result<(), LakeError>>,
+}
+
+impl Rounds {
+    /// The way in.
+    pub fn handle(&self) -> RoundsHandle {
+        self.handle.clone()
+    }
+
+    /// Commits the last round, writes the last checkpoint, ends.
+    ///
+    /// # Errors
+    /// When the last checkpoint could not be written; nothing that was answered is in danger.
+    pub async fn stop(self) -> Result<(), LakeError> {
+        // A task that has ended already has nothing to be told.
+        let _ = self.handle.messages.send(Message::Stop).await;
+        self.task.await.map_err(|_| LakeError::Closed)?
+    }
+}

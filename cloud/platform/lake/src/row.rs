@@ -49,3 +49,34 @@ pub enum RowBody {
         raw: Vec<u8>,
     },
 }
+
+impl RowBody {
+    /// `kind` of rows with samples.
+    pub const SAMPLES: i64 = 0;
+    /// `kind` of marker rows.
+    pub const MARKER: i64 = 1;
+    /// `kind` of gap rows.
+    pub const GAP: i64 = 2;
+    /// `kind` of quarantine rows.
+    pub const QUARANTINE: i64 = 3;
+
+    /// The number in the column `kind`.
+    pub const fn kind(&self) -> i64 {
+        match self {
+            Self::Samples(_) => Self::SAMPLES,
+            Self::Marker => Self::MARKER,
+            Self::Gap { .. } => Self::GAP,
+            Self::Quarantine { .. } => Self::QUARANTINE,
+        }
+    }
+}
+
+impl Row {
+    /// The highest frame this row makes durable.
+    pub const fn durable_to(&self) -> Seq {
+        match &self.body {
+            RowBody::Gap { to, .. } => *to,
+            _ => self.seq,
+        }
+    }
+}

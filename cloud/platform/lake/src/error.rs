@@ -1,0 +1,45 @@
+//! What can go wrong with the lake.
+
+use remuda_eventsourcing::JournalError;
+
+/// Why the lake could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum LakeError {
+    /// The lake's folder cannot be used.
+    #[error("the lake's folder {folder} cannot be used: {reason}; check that it exists and may be written")]
+    Folder {
+        /// Which.
+        folder: String,
+        /// Why.
+        reason: String,
+    },
+    /// A committed file is missing or differs from what was committed.
+    #[error("the lake's file {path} is {what}; restore it from a backup")]
+    Damaged {
+        /// Path below the root.
+        path: String,
+        /// `missing`, `changed`, or what the reader said.
+        what: String,
+    },
+    /// A file could not be read or written.
+    #[error("the lake's store failed")]
+    Store(#[from] object_store::Error),
+    /// Parquet refused it.
+    #[error("a lake file could not be encoded or decoded")]
+    Parquet(#[from] parquet::errors::ParquetError),
+    /// Metadata could not be encoded.
+    #[error("a lake file's metadata could not be encoded: {0}")]
+    Encode(String),
+    /// The journal failed.
+    #[error("the journal failed")]
+    Journal(#[from] JournalError),
+    /// A checkpoint does not decode.
+    #[error("the checkpoint of shard {shard} cannot be read; restore the journal from its last export")]
+    Checkpoint {
+        /// Which shard.
+        shard: u16,
+    },
+    /// The rounds task has ended.
+    #[error("the lake takes no more rows; the node is stopping")]
+    Closed,
+}

@@ -1,0 +1,116 @@
+//! How far each vehicle's incarnations are durable, and the checkpoint that says so.
+
+use std::collections::HashMap;
+
+use remuda_eventsourcing::{Checkpoint, ManifestPosition};
+use remuda_model::{Incarnation, Seq, ShardId, VehicleId};
+use serde::{Deserialize, Serialize};
+
+use crate::error::LakeError;
+use crate::limits;
+use crate::row::Row;
+
+/// Incarnations of one vehicle with what is durable of each; the one that moved last is at the end.
+pub type Marks = Vec<(Incarnation, Seq)>;
+
+/// Watermarks of one shard.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct ShardMarks(pub HashMap<VehicleId, Marks>);
+
+/// What a checkpoint holds.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CheckpointState {
+    /// Recovery replays files after this position.
+    pub replay_from: ManifestPosition,
+    /// Watermarks as of the checkpoint's position.
+    pub marks: Vec<(VehicleId, Marks)>,
+}
+
+impl ShardMarks {
+    /// Moves a vehicle's watermark to what a committed row makes durable.
+    pub fn commit(&mut self, row: &Row) {
+        let marks = self.0.entry(row.vehicle).or_default();
+        move_to(marks, row.incarnation, row.durable_to());
+    }
+
+    /// The checkpoint, and out of the table what it closes: a vehicle's oldest incarnations beyond the limit.
+    pub fn checkpoint(
+        &mut self,
+        position: ManifestPosition,
+        replay_from: ManifestPosition,
+    ) -> Result<Checkpoint, LakeError> {
+        let mut closed = Vec::new();
+        for (vehicle, marks) in &mut self.0 {
+            let excess = marks.len().saturating_sub(limits::OPEN_INCARNATIONS_MAX);
+            for (incarnation, seq) in marks.drain(..excess) {
+                closed.push((closed_key(vehicle, incarnation), seq.to_le_bytes().to_vec()));
+            }
+        }
+        let mut marks: Vec<_> = self.0.iter().map(|(vehicle, marks)| (*vehicle, marks.clone())).collect();
+        marks.sort_unstable_by_key(|(vehicle, _)| *vehicle);
+        let state = CheckpointState { replay_from, marks };
+        let state = postcard::to_allocvec(&state).map_err(|e| LakeError::Encode(e.to_string()))?;
+        Ok(Checkpoint { position, state, closed })
+    }
+}
+
+/// Moves one incarnation's watermark; never back.
+pub(crate) fn move_to(marks: &mut Marks, incarnation: Incarnation, seq: Seq) {
+    match marks.iter().position(|(known, _)| *known == incarnation) {
+        Some(at) if at + 1 == marks.len() => marks[at].1 = marks[at].1.max(seq),
+        Some(at) => {
+            let (_, before) = marks.remove(at);
+            marks.push((incarnation, before.max(seq)));
+        }
+        None => marks.push((incarnation, seq)),
+    }
+}
+
+/// Reads a shard's checkpoint.
+pub(crate) fn read(
+    shard: ShardId,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<(ManifestPosition, CheckpointState), LakeError> {
+    let Some(checkpoint) = checkpoint else {
+        return Ok((0, CheckpointState { replay_from: 0, marks: Vec::new() }));
+    };
+    let state = postcard::from_bytes(&checkpoint.state)
+        .map_err(|_| LakeError::Checkpoint { shard: shard.number() })?;
+    Ok((checkpoint.position, state))
+}
+
+/// The name of a closed incarnation beside its shard's checkpoint.
+pub(crate) fn closed_key(vehicle: &VehicleId, incarnation: Incarnation) -> Vec<u8> {
+    let mut key = vehicle.as_str().as_bytes().to_vec();
+    key.push(0);
+    key.extend_from_slice(&incarnation.0.to_be_bytes());
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_only_move_forward_and_the_last_mover_is_last() {
+        let mut marks = Marks::new();
+        move_to(&mut marks, Incarnation(1), 5);
+        move_to(&mut marks, Incarnation(2), 1);
+        move_to(&mut marks, Incarnation(1), 3);
+        assert_eq!(marks, [(Incarnation(2), 1), (Incarnation(1), 5)]);
+    }
+
+    #[test]
+    fn a_checkpoint_closes_only_what_it_drops() {
+        let vehicle = VehicleId::new("V1").expect("an id");
+        let mut shard = ShardMarks::default();
+        let all: Marks = (1..=10).map(|i| (Incarnation(i), i * 10)).collect();
+        shard.0.insert(vehicle, all.clone());
+        let checkpoint = shard.checkpoint(7, 3).expect("encodes");
+        let (position, state) = read(ShardId::of(&vehicle), Some(&checkpoint)).expect("decodes");
+        assert_eq!((position, state.replay_from), (7, 3));
+        assert_eq!(state.marks, [(vehicle, all[2..].to_vec())]);
+        let closed: Vec<_> = checkpoint.closed.iter().map(|(key, _)| key.clone()).collect();
+        assert_eq!(closed, [closed_key(&vehicle, Incarnation(1)), closed_key(&vehicle, Incarnation(2))]);
+    }
+}
