@@ -1,8 +1,10 @@
 // Opens a console in a headless browser and uses it as an operator would.
 //
 //   node scripts/smoke.mjs --url 'http://127.0.0.1:PORT/#token=TOKEN' [--vehicles N] [--online N] [--screenshots DIR]
-//                          [--chromium /usr/bin/chromium] [--timeout SECONDS] [--no-signals]
+//                          [--chromium /usr/bin/chromium] [--timeout SECONDS] [--no-signals] [--outage]
 //
+// With --outage it says "smoke: waiting for an outage" on standard error when all else held, and then wants the server
+// gone, told of on the page, and back at the same address with the same token.
 // Exit codes: 0 held, 1 failed, 2 usage, 77 skipped (no browser). Prints one JSON object on standard output.
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -18,6 +20,7 @@ const { values: given } = parseArgs({
     chromium: { type: "string", default: "/usr/bin/chromium" },
     timeout: { type: "string", default: "90" },
     "no-signals": { type: "boolean", default: false },
+    outage: { type: "boolean", default: false },
     light: { type: "boolean", default: false },
     size: { type: "string", default: "1360x840" },
   },
@@ -159,6 +162,15 @@ async function run() {
     return { vehicles: fleet.vehicles.length, total: fleet.total, online: fleet.online, updates: fleet.updates, states: { ...fleet.counts } };
   });
   check(problems.length === 0, problems.join("\n"));
+  if (given.outage) {
+    console.error("smoke: waiting for an outage");
+    await page.waitForSelector(".banner:not([hidden])", { timeout });
+    await shot("4-outage");
+    await until("the stream is back", (before) => window.remuda.state().kind === "live" && window.remuda.fleet.updates > before, figures.updates);
+    await page.waitForSelector(".banner", { state: "hidden", timeout });
+    const back = await page.evaluate(() => window.remuda.fleet.vehicles.length);
+    check(back === figures.vehicles, `there were ${figures.vehicles} vehicles before the outage and ${back} after it`);
+  }
   return { picked, signals, ...figures };
 }
 

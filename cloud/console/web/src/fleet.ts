@@ -1,7 +1,6 @@
 // What the console knows of the fleet: one object a vehicle, updated in place.
 
 import { Presence, type VehicleColumns, type WatchVehiclesResponse } from "./gen/remuda/vehicles/v1/vehicles_pb";
-import { millis } from "./format";
 
 /** The states that operators tell apart, by urgency. */
 export const STATES = ["attention", "driving", "standing", "away"] as const;
@@ -11,7 +10,7 @@ export const STATE_WORDS: Record<State, string> = {
   attention: "Attention",
   driving: "Driving",
   standing: "Standing",
-  away: "Offline or stale",
+  away: "Silent",
 };
 
 /** Below this a vehicle wants somebody's eye. */
@@ -70,9 +69,7 @@ export class Fleet {
   /** Takes in a response; answers the vehicles it changed. */
   apply(response: WatchVehiclesResponse): Vehicle[] {
     this.total = response.totalSize;
-    const serverTime = response.serverTime ? millis(response.serverTime) : Date.now();
-    // Ages are counted in this browser's clock, from when they arrived: the server's may be off.
-    const changed = response.columns ? this.columns(response.columns, serverTime) : [];
+    const changed = response.columns ? this.columns(response.columns) : [];
     for (const name of response.removed) this.remove(name.split("/").at(-1) ?? "");
     if (response.fullState) {
       for (const vehicle of changed) this.full.add(vehicle.id);
@@ -85,7 +82,8 @@ export class Fleet {
     return changed;
   }
 
-  private columns(columns: VehicleColumns, _serverTime: number): Vehicle[] {
+  private columns(columns: VehicleColumns): Vehicle[] {
+    // Ages are counted in this browser's clock, from when they arrived: the server's may be off.
     const now = Date.now();
     for (const id of columns.introduced) this.rows.push(this.byId.get(id) ?? this.add(id));
     const changed: Vehicle[] = [];

@@ -17,7 +17,13 @@ export function age(ms: number): string {
   return `${Math.floor(seconds / 86400)} d`;
 }
 
-const UNITS: Record<string, string> = { percent: "%", degrees: "°", celsius: "°C", "degrees/s": "°/s" };
+const UNITS: Record<string, string> = { percent: "%", degrees: "°", celsius: "°C", "degrees/s": "°/s", "m/s^2": "m/s²", "cm^3": "cm³", "degree": "°" };
+
+/** A value with its unit: a space between, but for degrees of arc. */
+export function withUnit(text: string, name: string): string {
+  const written = unit(name);
+  return written === "" ? text : written === "°" ? `${text}°` : `${text} ${written}`;
+}
 
 export function unit(name: string): string {
   return UNITS[name] ?? name;
@@ -30,7 +36,8 @@ export function value(signal: SignalValue): string {
     case "boolean":
       return signal.value.value ? "yes" : "no";
     case "text":
-      return signal.value.value;
+      // Names such as SWITCHING_TO_REVERSE are the registry's, not people's.
+      return signal.value.value.replaceAll("_", " ").toLowerCase();
     case "raw":
       return `raw ${signal.value.value}`;
     default:
@@ -45,7 +52,7 @@ export function number(n: number, decimals = 0): string {
 /** `Vehicle.Powertrain.TractionBattery.StateOfCharge.Current` as its branch and the rest, spaced for reading. */
 export function splitPath(path: string): { group: string; name: string } {
   const parts = path.replace(/^Vehicle\./, "").split(".");
-  const spaced = (text: string) => text.replace(/([a-z0-9])([A-Z])/g, "$1 $2");
+  const spaced = (text: string) => text.replace(/([a-z0-9])([A-Z])|([A-Z])(?=[A-Z][a-z])/g, "$1$3 $2");
   if (parts.length === 1) return { group: "Vehicle", name: spaced(parts[0] ?? path) };
   return { group: spaced(parts[0] ?? ""), name: parts.slice(1).map(spaced).join(" · ") };
 }

@@ -19,9 +19,9 @@ const THEMES: Record<"dark" | "light", Theme> = {
   dark: {
     land: "#11181d",
     casing: "#0c1215",
-    minor: "#222d34",
-    middle: "#2d3a43",
-    major: "#3c4c56",
+    minor: "#27343c",
+    middle: "#344550",
+    major: "#465966",
     points: {
       attention: rgb("#ffb224"),
       driving: rgb("#3dd6a8"),

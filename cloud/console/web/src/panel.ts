@@ -4,7 +4,7 @@ import type { Api } from "./api";
 import { h, icon, setText } from "./dom";
 import { Feed, type FeedState } from "./feed";
 import { STATE_WORDS, type Vehicle } from "./fleet";
-import { age, millis, number, splitPath, unit, value } from "./format";
+import { age, millis, number, splitPath, value, withUnit } from "./format";
 import { Presence, type Alert, type Vehicle as ApiVehicle } from "./gen/remuda/vehicles/v1/vehicles_pb";
 
 /** Older than this a value is marked: most signals come at least this often. */
@@ -47,9 +47,10 @@ export class Panel {
       h(
         "header",
         { class: "panel-head" },
-        h("div", { class: "panel-title" }, this.title, h("div", { class: "panel-sub" }, this.badge, this.seen)),
+        this.title,
         this.followButton,
         h("button", { class: "button icon-only", type: "button", "aria-label": "Close", click: onClose }, icon("close")),
+        h("div", { class: "panel-sub" }, this.badge, this.seen),
       ),
       h("div", { class: "panel-body" }, this.state, this.facts, this.alerts, this.signals, this.delivery),
     );
@@ -110,8 +111,7 @@ export class Panel {
     for (const signal of twin.signals) {
       const path = signal.path || `Signal ${signal.signalId}`;
       const row = this.rows.get(path) ?? this.addRow(path);
-      const written = signal.unit ? `${value(signal)} ${unit(signal.unit)}` : value(signal);
-      setText(row.value, written);
+      setText(row.value, withUnit(value(signal), signal.unit));
       row.sampled = signal.sampleTime ? millis(signal.sampleTime) : 0;
     }
     this.takeAlerts(twin.alerts);

@@ -272,7 +272,7 @@ export class Points implements CustomLayerInterface {
   /** Point size in CSS pixels. */
   size(): number {
     const zoom = this.map?.getZoom() ?? 12;
-    const steps: [number, number][] = [[9, 3.5], [12, 6], [14, 12], [15.5, 19], [18, 30]];
+    const steps: [number, number][] = [[9, 3.5], [12, 6], [13.5, 11], [14.5, 17], [16, 23], [18, 32]];
     for (let i = 1; i < steps.length; i++) {
       const [z0, s0] = steps[i - 1]!;
       const [z1, s1] = steps[i]!;
