@@ -126,3 +126,41 @@ impl Default for OrganizationId {
         Self { bytes: *b"default\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", len: 7 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::format;
+    use std::string::{String, ToString};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn ids_are_their_text(text in "[A-Za-z0-9]{1,48}", other in "[A-Za-z0-9]{1,48}") {
+            let id = VehicleId::new(&text).expect("an id");
+            prop_assert_eq!(id.as_str(), &text);
+            prop_assert_eq!(id.to_string().parse::<VehicleId>(), Ok(id));
+            prop_assert_eq!(serde_json::from_value::<VehicleId>(serde_json::json!(text)).ok(), Some(id));
+            prop_assert_eq!(id.cmp(&VehicleId::new(&other).expect("an id")), text.cmp(&other));
+        }
+
+        #[test]
+        fn other_texts_are_refused(text in any::<String>()) {
+            let permitted = (1..=48).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+            prop_assert_eq!(VehicleId::new(&text).is_ok(), permitted);
+        }
+    }
+
+    #[test]
+    fn refusals_say_what_is_wrong() {
+        assert_eq!(VehicleId::new(""), Err(IdError::Length { got: 0, max: 48 }));
+        assert_eq!(VehicleId::new("a/b"), Err(IdError::Character { at: 1 }));
+        assert_eq!(OrganizationId::new("North"), Err(IdError::Character { at: 0 }));
+        assert_eq!(format!("{}", OrganizationId::default()), "default");
+        assert_eq!(OrganizationId::new("default"), Ok(OrganizationId::default()));
+    }
+}

@@ -189,6 +189,14 @@ registry! {
     DTC_COUNT = 86, "Vehicle.Diagnostics.DTCCount", Number, "", 1.0;
     /// `Vehicle.CurrentOverallWeight`, kg.
     CURRENT_WEIGHT = 87, "Vehicle.CurrentOverallWeight", Number, "kg", 10.0;
+    /// `Vehicle.Cabin.Door.Row1.DriverSide.Window.Position`, percent open.
+    WINDOW_FRONT_DRIVER = 88, "Vehicle.Cabin.Door.Row1.DriverSide.Window.Position", Number, "percent", 1.0;
+    /// `Vehicle.Cabin.Door.Row1.PassengerSide.Window.Position`, percent open.
+    WINDOW_FRONT_PASSENGER = 89, "Vehicle.Cabin.Door.Row1.PassengerSide.Window.Position", Number, "percent", 1.0;
+    /// `Vehicle.Cabin.Door.Row2.DriverSide.Window.Position`, percent open.
+    WINDOW_REAR_DRIVER = 90, "Vehicle.Cabin.Door.Row2.DriverSide.Window.Position", Number, "percent", 1.0;
+    /// `Vehicle.Cabin.Door.Row2.PassengerSide.Window.Position`, percent open.
+    WINDOW_REAR_PASSENGER = 91, "Vehicle.Cabin.Door.Row2.PassengerSide.Window.Position", Number, "percent", 1.0;
 }
 
 #[cfg(test)]
@@ -208,6 +216,7 @@ mod tests {
             assert_eq!(usize::from(def.id.0), i + 1, "{}", def.path);
             assert_eq!(by_id(def.id), Some(def));
             assert_eq!(by_path(def.path), Some(def), "{} stands twice", def.path);
+            assert_eq!(by_path(&def.path[..def.path.len() - 1]), None);
             assert!(def.scale > 0.0 && def.scale.is_finite());
         }
         assert_eq!(by_id(SignalId(0)), None);

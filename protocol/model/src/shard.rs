@@ -53,3 +53,41 @@ pub const fn fnv1a_64(bytes: &[u8]) -> u64 {
     }
     hash
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_the_published_one() {
+        // From the test vectors of the FNV page (test_fnv.c).
+        for (text, hash) in [
+            ("", 0xcbf2_9ce4_8422_2325),
+            ("a", 0xaf63_dc4c_8601_ec8c),
+            ("b", 0xaf63_df4c_8601_f1a5),
+            ("c", 0xaf63_de4c_8601_eff2),
+            ("foo", 0xdcb2_7518_fed9_d577),
+            ("foobar", 0x8594_4171_f739_67e8),
+        ] {
+            assert_eq!(fnv1a_64(text.as_bytes()), hash, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn shards_of_vehicles_never_change() {
+        for (vehicle, shard) in PINNED {
+            assert_eq!(ShardId::of(&VehicleId::new(vehicle).expect("an id")).number(), shard, "{vehicle}");
+        }
+        assert_eq!(ShardId::new(SHARDS - 1).map(ShardId::number), Some(1023));
+        assert_eq!(ShardId::new(SHARDS), None);
+    }
+
+    const PINNED: [(&str, u16); 6] = [
+        ("A", 748),
+        ("v1", 296),
+        ("V000001", 430),
+        ("vehicle7", 840),
+        ("WAGON2Ab9", 843),
+        ("zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz", 421),
+    ];
+}

@@ -63,5 +63,37 @@ pub fn by_id(id: SignalId) -> Option<&'static SignalDef> {
 
 /// The signal with this VSS path.
 pub fn by_path(path: &str) -> Option<&'static SignalDef> {
-    REGISTRY.iter().find(|def| def.path == path)
+    let at = BY_PATH.binary_search_by_key(&path, |place| REGISTRY[usize::from(*place)].path).ok()?;
+    REGISTRY.get(usize::from(BY_PATH[at]))
+}
+
+/// Places in [`REGISTRY`], ascending by path.
+const BY_PATH: [u16; REGISTRY.len()] = places_by_path();
+
+const fn places_by_path() -> [u16; REGISTRY.len()] {
+    let mut places = [0; REGISTRY.len()];
+    let mut sorted = 0;
+    while sorted < places.len() {
+        // Insertion sort: the slice's own sorts are not const.
+        let mut at = sorted;
+        while at > 0 && is_before(REGISTRY[sorted].path, REGISTRY[places[at - 1] as usize].path) {
+            places[at] = places[at - 1];
+            at -= 1;
+        }
+        places[at] = sorted as u16;
+        sorted += 1;
+    }
+    places
+}
+
+const fn is_before(left: &str, right: &str) -> bool {
+    let (left, right) = (left.as_bytes(), right.as_bytes());
+    let mut i = 0;
+    while i < left.len() && i < right.len() {
+        if left[i] != right[i] {
+            return left[i] < right[i];
+        }
+        i += 1;
+    }
+    left.len() < right.len()
 }

@@ -1,4 +1,15 @@
 //! Frames: the unit of durability. Encoded once; the outbox stores what the wire carries.
+//!
+//! ```text
+//! frame   = frame version u8 (1) | header | body kind u8 | body | crc u32 little endian
+//! header  = seq u64 | boot u32 | mono_ms u64 | wall_ms option of i64 | clock enum | registry u16 | trace option of
+//!           (trace id 16 bytes | span id 8 bytes | flags u8), in postcard (see [`crate::message`])
+//! body    = kind 0: a block of samples (see [`crate::samples`]); 1: an [`Event`] in postcard; 2, damaged: nothing
+//! crc     = CRC-32C (Castagnoli) of everything before it
+//! ```
+//!
+//! A frame that fails its CRC says nothing, not even its seq. A later frame version keeps the last four bytes, so that
+//! this code can tell a damaged frame from a newer one. The header of version 1 can be read whatever the body is.
 
 use remuda_model::{Incarnation, Seq, SignalId, signal};
 use serde::{Deserialize, Serialize};
@@ -182,7 +193,8 @@ pub fn decode(bytes: &[u8]) -> Result<Frame, FrameError> {
     let body = match rest.split_first() {
         Some((&KIND_SAMPLES, block)) => samples::decode(block, is_known).map(Body::Samples),
         Some((&KIND_EVENT, event)) => match postcard::take_from_bytes(event) {
-            Ok((event, [])) => Ok(Body::Event(event)),
+            Ok((event, [])) if texts(&event) <= limits::TEXT_BYTES_MAX => Ok(Body::Event(event)),
+            Ok((_, [])) => Err("limit"),
             _ => Err("body"),
         },
         Some((&KIND_DAMAGED, [])) => Ok(Body::Damaged),
@@ -199,6 +211,18 @@ pub fn is_sound(bytes: &[u8]) -> bool {
 
 fn is_known(signal: SignalId) -> bool {
     signal.0 >= 0x8000 || signal::by_id(signal).is_some()
+}
+
+/// Bytes of the text an event carries.
+fn texts(event: &Event) -> usize {
+    match event {
+        Event::Started { agent_version: text }
+        | Event::CommandResult {
+            outcome: CommandOutcome::Failed(text) | CommandOutcome::Refused(text),
+            ..
+        } => text.len(),
+        Event::CommandResult { .. } | Event::TripMark { .. } | Event::Shed { .. } => 0,
+    }
 }
 
 /// postcard behind what is there already.

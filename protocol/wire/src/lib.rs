@@ -5,6 +5,7 @@
 //! (`remuda-mqtt`).
 
 mod bits;
+mod counted;
 pub mod frame;
 pub mod limits;
 pub mod message;

@@ -2,6 +2,8 @@
 
 /// Largest MQTT payload, bytes: two full frames fit, and a slow link still sends one in seconds.
 pub const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
+/// Most frames in a message: the smallest whole frame and its length take 14 bytes, so a full payload has fewer.
+pub const FRAMES_MAX: usize = 10 * 1024;
 /// Largest encoded frame, bytes: one second of samples of a very chatty vehicle.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
 /// Longest span of samples in a frame, ms: bounds what one damaged record can cost.

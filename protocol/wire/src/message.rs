@@ -1,10 +1,24 @@
-//! Messages. First byte = wire version, then a kind, then postcard.
+//! Messages: what one MQTT payload says.
+//!
+//! ```text
+//! payload = wire version u8 (1) | kind u8 | body
+//! kind    = up: 1 Hello, 2 Frames, 3 Live, 4 Farewell; down: 65 Welcome, 66 Ack, 67 Command, 68 Policy
+//! body    = the struct's fields in the order of this page, in postcard:
+//!           u8, bool one byte; u16, u32, u64, counts LEB128 varints; i64 a zigzag varint; an Option 0, or 1 and the
+//!           value; text and lists a count (of bytes, of entries), then so many; arrays of bytes as they are; an
+//!           enum the varint number of its variant, from 0 in the order of this page, then the variant's fields
+//! Frames  = lane | incarnation | floor | floor_reason | first_seq | count | count times (length varint | frame)
+//! ```
+//!
+//! Nothing follows a body. Kinds and variants are only ever added, fields never change: what differs is a new kind, or
+//! a new wire version. `protocol/vectors` pins bytes of each.
 
 use bytes::Bytes;
 use remuda_model::{ConnectionId, Epoch, Incarnation, Lane, Seq, SignalId};
 use serde::{Deserialize, Serialize};
 
 use crate::bits::{self, Reader};
+use crate::counted;
 use crate::frame::ClockQuality;
 use crate::{WIRE_VERSION, WIRE_VERSION_MIN, limits};
 
@@ -41,10 +55,12 @@ pub struct Hello {
     /// Hash of the customer's registry file; 0 when there is none.
     pub registry_hash: u64,
     /// Every lane and incarnation held, older incarnations first.
+    #[serde(deserialize_with = "counted::lanes")]
     pub lanes: Vec<LaneState>,
     /// Highest shard epoch ever seen.
     pub highest_epoch: Epoch,
     /// Commands begun without a final result.
+    #[serde(deserialize_with = "counted::lanes")]
     pub open_commands: Vec<[u8; 16]>,
     /// Revision of the policy in force; 0 = the default.
     pub policy_revision: u32,
@@ -79,6 +95,7 @@ pub struct Welcome {
     /// Server time, ms since 1970 UTC.
     pub server_time_ms: i64,
     /// One per lane and incarnation of the Hello.
+    #[serde(deserialize_with = "counted::lanes")]
     pub acks: Vec<LaneAck>,
     /// The cloud has no twin: send every current value once.
     pub resync: bool,
@@ -139,6 +156,7 @@ pub struct Live {
     /// Wall clock, ms, when known.
     pub wall_ms: Option<i64>,
     /// Signal, raw value, monotonic time in ms.
+    #[serde(deserialize_with = "counted::signals")]
     pub values: Vec<(SignalId, i64, u64)>,
 }
 
@@ -269,8 +287,8 @@ const POLICY: u8 = 68;
 
 /// Most bytes that a [`Frames`] message needs beside its frames' own bytes, for `frames` of them.
 pub const fn frames_overhead(frames: usize) -> usize {
-    // Version, kind, lane, reason, three u64 and a u64 incarnation as varints, the count; three bytes a length.
-    4 + 4 * 10 + 5 + frames * 3
+    // Version, kind, lane, reason; incarnation, floor and first seq as varints; the count; a length each.
+    4 + 3 * 10 + 5 + frames * 3
 }
 
 impl Up {
@@ -381,8 +399,11 @@ fn take_frames(payload: &Bytes, body: &[u8]) -> Result<Frames, DecodeError> {
     let (head, rest) = postcard::take_from_bytes::<FramesHead>(body).map_err(|_| DecodeError::Malformed)?;
     let FramesHead { lane, incarnation, floor, floor_reason, first_seq, count } = head;
     let mut reader = Reader::new(rest);
-    // A frame costs at least the byte of its length.
     let count = usize::try_from(count).unwrap_or(usize::MAX);
+    if count > limits::FRAMES_MAX {
+        return Err(DecodeError::Limit);
+    }
+    // A frame costs at least the byte of its length.
     if count == 0 || count > reader.left() || first_seq == 0 || first_seq.checked_add(count as u64).is_none()
     {
         return Err(DecodeError::Malformed);

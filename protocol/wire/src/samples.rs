@@ -23,7 +23,7 @@
 //! wrap around 64 bits, so that every i64 can follow every other; times do not wrap. A writer takes the shortest
 //! coding, a reader takes any.
 //!
-//! Each choice pays on a real drive (`examples/real_drive.rs`): exact bus times jitter, which Rice codes say in fewer
+//! Each choice pays on a real drive (`tests/real_drive.rs`): exact bus times jitter, which Rice codes say in fewer
 //! bits than the widest difference needs; signals of one bus message share their rows (mode 3); slow ones among fast
 //! ones have few (mode 4). A row costs at least a bit, a value too (above 32), and [`limits::BLOCK_CELLS_MAX`] bounds
 //! what a decoder makes of them.
