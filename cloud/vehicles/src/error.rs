@@ -2,7 +2,17 @@
 
 /// Why a message, or a part of it, was not taken.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize, thiserror::Error,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    thiserror::Error,
 )]
 pub enum Refusal {
     /// The payload is not a message.

@@ -144,7 +144,8 @@ impl VehicleEvent {
     pub fn envelope(&self, stream: StreamId, version: u64, time_ms: i64) -> NewEvent {
         let causation_id = self.causation();
         let event_type = self.event_type();
-        let identity = [stream.organization.as_str(), &stream.aggregate_id, event_type, &causation_id].join("\n");
+        let identity =
+            [stream.organization.as_str(), &stream.aggregate_id, event_type, &causation_id].join("\n");
         // Vectors and strings always encode.
         let payload = postcard::to_allocvec(self).unwrap_or_default();
         NewEvent {

@@ -77,7 +77,12 @@ impl Index {
         self.change(organization, vehicle, |summary| summary.presence = presence);
     }
 
-    fn change(&self, organization: OrganizationId, vehicle: VehicleId, apply: impl FnOnce(&mut VehicleSummary)) {
+    fn change(
+        &self,
+        organization: OrganizationId,
+        vehicle: VehicleId,
+        apply: impl FnOnce(&mut VehicleSummary),
+    ) {
         let mut guard = self.stripe(&vehicle).lock();
         let stripe = &mut *guard;
         let line = stripe.lines.entry(vehicle).or_insert_with(|| Line {
@@ -188,7 +193,8 @@ mod tests {
     fn pages_are_in_order_and_changes_are_coalesced() {
         let index = Index::new(0, prometheus_client::metrics::gauge::Gauge::default());
         let organization = OrganizationId::default();
-        let vehicles: Vec<VehicleId> = (0..30).map(|n| VehicleId::new(&format!("V{n:03}")).unwrap()).collect();
+        let vehicles: Vec<VehicleId> =
+            (0..30).map(|n| VehicleId::new(&format!("V{n:03}")).unwrap()).collect();
         let mut changes = index.changes();
         for vehicle in vehicles.iter().rev() {
             index.update(organization, *vehicle, line(Presence::Online));

@@ -180,9 +180,9 @@ impl Reception {
 
     /// Takes a Hello. Every lane it lists, and both of the greeting incarnation, must have been opened.
     pub fn hello(&mut self, generation: ConnectionGeneration, hello: &Hello) -> HelloOutcome {
-        let older = self
-            .greeted
-            .is_some_and(|g| g.incarnation == hello.connection.incarnation && hello.connection.counter < g.counter);
+        let older = self.greeted.is_some_and(|g| {
+            g.incarnation == hello.connection.incarnation && hello.connection.counter < g.counter
+        });
         if !self.is_current(generation) || older {
             return HelloOutcome { stale: true, cloned: false };
         }

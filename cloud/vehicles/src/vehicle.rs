@@ -291,3 +291,119 @@ fn frame_rows(frame: &Frame, blank: &Row, rows: &mut Vec<Row>) {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use remuda_wire::{ClockQuality, Column, FrameHeader, SampleBlock, TimeUnit};
+
+    use super::*;
+    use crate::ledger::{Decision, demanded};
+    use crate::signals;
+
+    fn taken(seq: Seq, rows: &[(i64, i64)]) -> Taken {
+        let header = FrameHeader {
+            seq,
+            boot: 1,
+            mono_ms: seq * 1_000,
+            wall_ms: Some(1_000_000 + seq as i64 * 1_000),
+            clock: ClockQuality::Gnss,
+            registry: 1,
+            trace: None,
+        };
+        let column =
+            |signal, values: Vec<i64>| Column { signal, values: values.into_iter().map(Some).collect() };
+        let block = SampleBlock {
+            unit: TimeUnit::Millisecond,
+            offsets: (0..rows.len() as u64).map(|row| row * 100).collect(),
+            columns: vec![
+                column(signals::ACCELERATION_LONGITUDINAL, rows.iter().map(|r| r.0).collect()),
+                column(signals::CHARGE[0], rows.iter().map(|r| r.1).collect()),
+            ],
+        };
+        Taken::Frame { frame: Frame { header, body: Body::Samples(block) }, raw: bytes::Bytes::new() }
+    }
+
+    fn context(rules: &RuleSettings) -> Context<'_> {
+        let vehicle = VehicleId::new("V1").unwrap();
+        Context { organization: OrganizationId::default(), vehicle, rules }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        /// Evaluated live, replayed from any snapshot, or judged from the lake by anybody: the same.
+        #[test]
+        fn live_replay_and_ledger_agree(
+            frames in proptest::collection::vec((1..4u64, proptest::collection::vec((-800..200i64, 100..260i64), 0..6)), 1..40),
+            cut in 0..40usize,
+        ) {
+            let rules = RuleSettings::default();
+            let context = context(&rules);
+            let mut vehicle = Vehicle::default();
+            let (mut rows, mut wishes) = (Vec::new(), Vec::new());
+            let mut snapshot = Vehicle::snapshot(&vehicle.state, vehicle.memory.encode(), 0);
+            let mut next = std::collections::BTreeMap::new();
+            for (place, (incarnation, frame)) in frames.iter().enumerate() {
+                let seq = next.entry(*incarnation).or_insert(0);
+                *seq += 1;
+                let taken = taken(*seq, frame);
+                vehicle.take(&context, Incarnation(*incarnation), 2_000_000, taken, &mut rows, &mut wishes);
+                if place == cut {
+                    snapshot = Vehicle::snapshot(&vehicle.state, vehicle.memory.encode(), 7);
+                }
+            }
+            let (mut restored, _) = Vehicle::restore(&snapshot).unwrap();
+            let covered = restored.memory.marks.clone();
+            for row in &rows {
+                restored.replay(&rules, &covered, row);
+            }
+            prop_assert_eq!(&restored, &vehicle);
+            let mut decided: Vec<Decision> = wishes.iter().filter_map(|wish| match wish {
+                Command::Raise(fact) => Some(Decision { cause: fact.cause, raised: true }),
+                Command::Clear(fact) => Some(Decision { cause: fact.cause, raised: false }),
+                _ => None,
+            }).collect();
+            decided.sort_unstable();
+            let mut required = demanded(&rules, &rows).required;
+            required.sort_unstable();
+            prop_assert_eq!(required, decided);
+        }
+    }
+
+    #[test]
+    fn what_comes_after_newer_samples_is_history() {
+        let rules = RuleSettings::default();
+        let context = context(&rules);
+        let mut vehicle = Vehicle::default();
+        let (mut rows, mut wishes) = (Vec::new(), Vec::new());
+        let (older, newer) = (Incarnation(9), Incarnation(1));
+        vehicle.memory.greetings.rank(older);
+        vehicle.memory.greetings.rank(newer);
+        let mut take = |incarnation, received_ms, taken| {
+            vehicle.take(&context, incarnation, received_ms, taken, &mut rows, &mut wishes);
+        };
+        take(newer, 1_001_000, taken(1, &[(0, 500)]));
+        take(newer, 1_002_000, taken(2, &[(0, 140)]));
+        take(older, 1_003_000, taken(1, &[(0, 120)]));
+        take(newer, 9_000_000, taken(3, &[(0, 500)]));
+        let timeliness: Vec<Timeliness> = wishes
+            .iter()
+            .filter_map(|wish| match wish {
+                Command::Raise(fact) | Command::Clear(fact) => Some(fact.timeliness),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(timeliness, [Timeliness::Timely, Timeliness::Historical, Timeliness::Late]);
+        assert_eq!(vehicle.memory.twin.charge_percent(), Some(50.0));
+    }
+
+    #[test]
+    fn a_snapshot_of_an_unknown_form_is_not_guessed_at() {
+        let vehicle = Vehicle::default();
+        let mut bytes = Vehicle::snapshot(&vehicle.state, vehicle.memory.encode(), 3);
+        assert_eq!(Vehicle::restore(&bytes), Some((vehicle, 3)));
+        bytes[0] = 9;
+        assert_eq!(Vehicle::restore(&bytes), None);
+    }
+}

@@ -24,9 +24,9 @@ async fn a_vehicle_whose_actor_panics_is_loaded_again_then_parked_and_others_go_
     let mut sick = Scripted::connect(&system.intake, "SICK", 7).await;
     // One in the same shard, so that they share a supervisor.
     let shard = ShardId::of(&sick.vehicle);
-    let neighbour = (0..).map(|n| format!("WELL{n}")).find(|name| {
-        ShardId::of(&remuda_model::VehicleId::new(name).unwrap()) == shard
-    });
+    let neighbour = (0..)
+        .map(|n| format!("WELL{n}"))
+        .find(|name| ShardId::of(&remuda_model::VehicleId::new(name).unwrap()) == shard);
     let mut well = Scripted::connect(&system.intake, &neighbour.unwrap(), 7).await;
     sick.greet(vec![]).await;
     well.greet(vec![]).await;

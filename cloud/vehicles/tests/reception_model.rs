@@ -7,8 +7,8 @@ use remuda_model::{ConnectionId, Epoch, Incarnation, Lane, Seq};
 use remuda_vehicles::error::Refusal;
 use remuda_vehicles::reception::{Reception, Taken};
 use remuda_wire::{
-    Body, ClockQuality, Farewell, FarewellReason, FloorReason, FrameHeader, Frames, Hello, LaneState, SampleBlock,
-    TimeUnit, frame,
+    Body, ClockQuality, Farewell, FarewellReason, FloorReason, FrameHeader, Frames, Hello, LaneState,
+    SampleBlock, TimeUnit, frame,
 };
 
 const GENERATION: ConnectionGeneration = ConnectionGeneration(1);

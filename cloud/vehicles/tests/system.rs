@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use common::{Scripted, event, eventually, samples, settings, start};
 use remuda_contracts::fleet::Presence;
-use remuda_eventsourcing::{Journal, MemoryJournal};
+use remuda_eventsourcing::{Journal, JournalMetrics, MemoryJournal, SledJournal};
 use remuda_model::{Incarnation, Lane, OrganizationId, ShardId, VehicleId, signal};
-use remuda_vehicles::ledger::{Booked, read};
+use remuda_vehicles::ledger::{Booked, demanded, read};
 use remuda_vehicles::metrics::ReasonLabel;
-use remuda_vehicles::{VehicleSettings, VehicleSystem};
+use remuda_vehicles::{RuleSettings, VehicleSettings, VehicleSystem};
 use remuda_wire::{Body, FloorReason, LaneState, frame};
 
 fn journal() -> Arc<dyn Journal> {
@@ -51,7 +51,10 @@ async fn frames_become_durable_and_survive_a_clean_stop() {
 
     let (system, _, _) = start(folder.path(), &journal, settings()).await;
     let twin = system.view.twin(&OrganizationId::default(), &car.vehicle).await.unwrap();
-    assert_eq!((twin.values[0].raw, twin.frames_durable, twin.summary.presence), (5200, 3, Presence::Offline));
+    assert_eq!(
+        (twin.values[0].raw, twin.frames_durable, twin.summary.presence),
+        (5200, 3, Presence::Offline)
+    );
     let mut car = Scripted::connect(&system.intake, "CAR1", 8).await;
     let old = |lane| LaneState { lane, incarnation: Incarnation(7), next_seq: 9, floor: 1, acked: 2 };
     let welcome = car.greet(vec![old(Lane::Samples), old(Lane::Events)]).await;
@@ -65,6 +68,79 @@ async fn frames_become_durable_and_survive_a_clean_stop() {
     assert_eq!(numbers(Lane::Samples, 8), Some((0, 0)));
     system.handle.stop().await.unwrap();
     assert_eq!(booked(&journal, &car.vehicle).await.len(), 2);
+}
+
+/// What the ledger will count: frames of both lanes, and the decisions that the rows demand, each once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ledger_balances_over_stops_and_crashes_on_the_embedded_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut next = 1u64;
+    for life in 0..6u64 {
+        // Most lives end without a stop; their tasks are gone, so the journal is closed before the next opens it.
+        let sled = SledJournal::open(&folder.path().join("journal"), JournalMetrics::default()).unwrap();
+        let journal: Arc<dyn Journal> = Arc::new(sled);
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let (lake, handle) = (folder.path().join("lake"), runtime.handle().clone());
+        let shared = Arc::clone(&journal);
+        let first = next;
+        let lived = handle.spawn(async move {
+            let (system, ..) = start(&lake, &shared, settings()).await;
+            let mut car = Scripted::connect(&system.intake, "CAR7", 70 + life / 2).await;
+            let welcome = car.greet(vec![]).await;
+            let samples = welcome.acks.iter().find(|ack| ack.lane == Lane::Samples).unwrap();
+            let mut seq = samples.durable + 1;
+            assert_eq!(seq, if life % 2 == 0 { 1 } else { first }, "life {life}");
+            for n in 0..10 {
+                car.samples(seq, &[&[(CHARGE, if n % 3 == 0 { 12.0 } else { 33.0 })]]).await;
+                seq += 1;
+            }
+            // Of the other lives the last frames may or may not be durable.
+            car.durable(Lane::Samples, if life % 2 == 0 { seq - 1 } else { seq - 4 }).await;
+            if life % 4 == 0 {
+                system.handle.stop().await.unwrap();
+            }
+            seq
+        });
+        next = lived.await.unwrap();
+        // Ends every task of this life, wherever it stands.
+        tokio::task::spawn_blocking(move || runtime.shutdown_timeout(Duration::from_secs(5))).await.unwrap();
+        drop(journal);
+        if life % 2 == 1 {
+            next = 1;
+        }
+    }
+    let sled = SledJournal::open(&folder.path().join("journal"), JournalMetrics::default()).unwrap();
+    let journal: Arc<dyn Journal> = Arc::new(sled);
+    let (system, _, lake) = start(&folder.path().join("lake"), &journal, settings()).await;
+    system.handle.stop().await.unwrap();
+    let mut rows = Vec::new();
+    lake.for_each_row(|row| rows.push(row.clone())).await.unwrap();
+    let mut places: Vec<_> = rows.iter().map(|row| (row.incarnation, row.seq, row.row_in_frame)).collect();
+    let stored = places.len();
+    places.sort_unstable();
+    places.dedup();
+    assert_eq!(places.len(), stored, "a row was stored twice");
+    for incarnation in [70, 71, 72].map(Incarnation) {
+        let of: Vec<u64> = places.iter().filter(|p| p.0 == incarnation).map(|p| p.1).collect();
+        assert!(of.iter().copied().eq(1..=of.len() as u64) && of.len() >= 13, "{of:?}");
+    }
+    let vehicle = VehicleId::new("CAR7").unwrap();
+    let booked = booked(&journal, &vehicle).await;
+    let mut decided: Vec<_> = booked
+        .iter()
+        .filter_map(|b| match b {
+            Booked::Decided(decision) => Some(*decision),
+            _ => None,
+        })
+        .collect();
+    let demanded = demanded(&RuleSettings::default(), &rows);
+    decided.sort_unstable();
+    let mut required = demanded.required;
+    required.sort_unstable();
+    assert!(required.len() >= 12, "{required:?}");
+    decided.retain(|decision| !demanded.permitted.contains(decision));
+    assert_eq!(decided, required);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -125,29 +201,42 @@ async fn wrong_order_and_damage_are_answered_and_nothing_is_doubled() {
     let mut broken = samples(4, &[(SPEED, 4.0)]);
     let middle = broken.len() / 2;
     broken[middle] ^= 1;
-    car.frames(Lane::Samples, 3, vec![samples(3, &[(SPEED, 3.0)]), broken, samples(5, &[(SPEED, 5.0)])]).await;
+    car.frames(Lane::Samples, 3, vec![samples(3, &[(SPEED, 3.0)]), broken, samples(5, &[(SPEED, 5.0)])])
+        .await;
     let ack = car.ack(Lane::Samples, |ack| ack.missing).await;
     assert_eq!(ack.ack.received, 3);
     // Sound but unusable: quarantined, and the sequence goes on. Shed ones are gaps.
     let unknown = frame_of_an_unknown_version(4);
-    car.frames(Lane::Samples, 4, vec![unknown.clone(), frame::encode(&common::header(5), &Body::Damaged)]).await;
+    car.frames(Lane::Samples, 4, vec![unknown.clone(), frame::encode(&common::header(5), &Body::Damaged)])
+        .await;
     car.durable(Lane::Samples, 5).await;
     car.frames_with_floor(Lane::Samples, 9, (9, FloorReason::Full), vec![samples(9, &[(SPEED, 9.0)])]).await;
     car.durable(Lane::Samples, 9).await;
     let twin = system.view.twin(&OrganizationId::default(), &car.vehicle).await.unwrap();
     assert_eq!((twin.frames_durable, twin.frames_in_gaps, twin.frames_quarantined), (4, 4, 1));
     // The events lane the same way, in the vehicle's stream.
-    car.frames_with_floor(Lane::Events, 3, (3, FloorReason::Age), vec![event(3, "1"), frame_of_an_unknown_version(4)])
-        .await;
+    car.frames_with_floor(
+        Lane::Events,
+        3,
+        (3, FloorReason::Age),
+        vec![event(3, "1"), frame_of_an_unknown_version(4)],
+    )
+    .await;
     car.durable(Lane::Events, 4).await;
     let incarnation = Incarnation(7);
-    assert_eq!(booked(&journal, &car.vehicle).await, [
-        Booked::Gapped { incarnation, from: 1, to: 2 },
-        Booked::Reported { incarnation, seq: 3 },
-        Booked::Quarantined { incarnation, seq: 4 },
-    ]);
+    assert_eq!(
+        booked(&journal, &car.vehicle).await,
+        [
+            Booked::Gapped { incarnation, from: 1, to: 2 },
+            Booked::Reported { incarnation, seq: 3 },
+            Booked::Quarantined { incarnation, seq: 4 },
+        ]
+    );
     for reason in ["no-hello", "ahead", "repeated", "checksum"] {
-        assert!(metrics.refusals.get_or_create(&ReasonLabel { reason }).get() > 0, "{reason} was not counted");
+        assert!(
+            metrics.refusals.get_or_create(&ReasonLabel { reason }).get() > 0,
+            "{reason} was not counted"
+        );
         assert!(twin.refusals.iter().any(|(code, _)| code == reason), "{reason} is not shown");
     }
     system.handle.stop().await.unwrap();
@@ -181,7 +270,10 @@ async fn presence_follows_the_newest_connection_only() {
     car.durable(Lane::Samples, 1).await;
     assert_eq!(presence(&system, &car.vehicle).await, Presence::Online);
     car.farewell(car.generation, car.connection()).await;
-    eventually("offline after its farewell", async || presence(&system, &car.vehicle).await == Presence::Offline).await;
+    eventually("offline after its farewell", async || {
+        presence(&system, &car.vehicle).await == Presence::Offline
+    })
+    .await;
     assert_eq!(system.handle.figures().vehicles_online, 0);
     system.handle.stop().await.unwrap();
 }

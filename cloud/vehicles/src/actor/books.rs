@@ -134,7 +134,10 @@ impl Books {
     pub fn replay_floor(&self, newest: ManifestPosition) -> ManifestPosition {
         // With contributions in flight the newest commit may hold rows of ours whose answer is still to come.
         let reached = if self.outstanding == 0 { newest.max(self.position) } else { self.position };
-        self.pages.values().filter_map(|page| page.uncovered.map(|u| u.floor)).fold(reached, ManifestPosition::min)
+        self.pages
+            .values()
+            .filter_map(|page| page.uncovered.map(|u| u.floor))
+            .fold(reached, ManifestPosition::min)
     }
 }
 

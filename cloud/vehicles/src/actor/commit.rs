@@ -1,14 +1,16 @@
 //! A loaded vehicle's writes: contributions to rounds, appends of the events lane, and what their answers mean.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use remuda_eventsourcing::{Appended, ManifestPosition};
 use remuda_lake::{Contribution, Verdict};
-use remuda_model::Lane;
+use remuda_model::{Lane, VehicleId};
 
 use super::batch::{AckDue, Batch, Ticket, add_ack};
 use super::fault::Fault;
 use super::now_ms;
+use super::slot::Slot;
 use super::warm::{Active, Warm};
 use crate::command::Command;
 use crate::decide::decide;
@@ -137,7 +139,8 @@ impl Warm {
         }
         let early = acks_before_commit().then(|| batch.marks.clone());
         self.slot().contributing(decisions.len());
-        self.slot().books.lock().contributing(self.id);
+        let node = Arc::clone(&self.node);
+        let booked = Booked::new(node.slot(self.shard), self.id);
         self.active.get_or_insert_with(|| Active::new(&self.node));
         self.tickets.push_back(Ticket {
             number,
@@ -148,11 +151,9 @@ impl Warm {
             received_ms,
             _permit: batch.permit,
         });
-        let Some(rounds) = self.node.rounds.get() else { return Err(Fault::Stopping) };
-        if rounds.contribute(contribution).await.is_err() {
-            self.slot().books.lock().withdrawn(&self.id);
-            return Err(Fault::Stopping);
-        }
+        let Some(rounds) = node.rounds.get() else { return Err(Fault::Stopping) };
+        rounds.contribute(contribution).await.map_err(|_| Fault::Stopping)?;
+        booked.handed_over();
         if let Some(marks) = early {
             self.ack_early(&marks);
         }
@@ -226,6 +227,32 @@ impl Warm {
             acks.push(AckDue { lane: Lane::Samples, incarnation, missing: false, greet: false });
         }
         self.send_acks(&acks);
+    }
+}
+
+/// A contribution in the shard's books that the rounds may never see: an actor can be ended while it waits for them.
+struct Booked<'a> {
+    slot: &'a Slot,
+    vehicle: VehicleId,
+    handed_over: bool,
+}
+
+impl<'a> Booked<'a> {
+    fn new(slot: &'a Slot, vehicle: VehicleId) -> Self {
+        slot.books.lock().contributing(vehicle);
+        Self { slot, vehicle, handed_over: false }
+    }
+
+    fn handed_over(mut self) {
+        self.handed_over = true;
+    }
+}
+
+impl Drop for Booked<'_> {
+    fn drop(&mut self) {
+        if !self.handed_over {
+            self.slot.books.lock().withdrawn(&self.vehicle);
+        }
     }
 }
 

@@ -241,7 +241,13 @@ impl ShardSupervisor {
         }
     }
 
-    fn passivate(&self, vehicle: VehicleId, sent: u32, greeted: Option<ConnectionId>, state: &mut ShardState) {
+    fn passivate(
+        &self,
+        vehicle: VehicleId,
+        sent: u32,
+        greeted: Option<ConnectionId>,
+        state: &mut ShardState,
+    ) {
         let Some(entry) = state.entries.get_mut(&vehicle).filter(|entry| entry.sent == sent) else { return };
         if let Some(actor) = entry.actor.take() {
             // Drained, not stopped: nothing is queued, and were it, it would not be lost.

@@ -123,7 +123,11 @@ impl Slot {
 
     /// Appends behind the head. Rounds move the head too: what they may have written is looked past, anything else is
     /// a conflict.
-    pub async fn append(&self, journal: &dyn Journal, events: Vec<NewEvent>) -> Result<Appended, JournalError> {
+    pub async fn append(
+        &self,
+        journal: &dyn Journal,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, JournalError> {
         let mut writer = self.writer.lock().await;
         let mut answer = Appended::Conflict { head: writer.head };
         for _ in 0..APPEND_TRIES {

@@ -47,7 +47,8 @@ pub(crate) async fn run(node: Arc<Node>, mut jobs: mpsc::Receiver<SnapshotJob>) 
             shards.entry(job.shard).or_default().push(job);
         }
         // Side by side, so that the journal groups them.
-        let writes = shards.into_iter().map(|(shard, jobs)| tokio::spawn(write(Arc::clone(&node), shard, jobs)));
+        let writes =
+            shards.into_iter().map(|(shard, jobs)| tokio::spawn(write(Arc::clone(&node), shard, jobs)));
         for write in writes.collect::<Vec<_>>() {
             // A panic in the journal's client was logged by the runtime; the rows stay uncovered.
             let _ = write.await;

@@ -90,7 +90,8 @@ impl Warm {
         let snapshot_version = loaded.vehicle.state.version;
         // Spread by vehicle, so that a fleet that started together does not snapshot together.
         let interval = node.settings.snapshot_interval;
-        let spread = interval.mul_f64(f64::from(remuda_model::shard::fnv1a_64(id.as_str().as_bytes()) as u8) / 256.0);
+        let spread =
+            interval.mul_f64(f64::from(remuda_model::shard::fnv1a_64(id.as_str().as_bytes()) as u8) / 256.0);
         let now = Instant::now();
         let mut warm = Self {
             node,
@@ -244,7 +245,8 @@ impl Warm {
             self.node.metrics.epochs_behind.inc();
         }
         let credit = self.node.credit();
-        let acks = lanes.iter().map(|(lane, incarnation)| self.reception.ack(*lane, *incarnation, credit)).collect();
+        let acks =
+            lanes.iter().map(|(lane, incarnation)| self.reception.ack(*lane, *incarnation, credit)).collect();
         self.send(&Down::Welcome(Welcome {
             connection: hello.connection,
             wire: WIRE_VERSION.min(hello.wire_max),
@@ -255,7 +257,13 @@ impl Warm {
         }));
     }
 
-    fn frames(&mut self, generation: ConnectionGeneration, frames: &Frames, received_ms: i64, batch: &mut Batch) {
+    fn frames(
+        &mut self,
+        generation: ConnectionGeneration,
+        frames: &Frames,
+        received_ms: i64,
+        batch: &mut Batch,
+    ) {
         let (lane, incarnation) = (frames.lane, frames.incarnation);
         if !self.open(lane, incarnation) {
             return self.refuse(Refusal::UnknownLane, frames.frames.len() as u64);
@@ -270,7 +278,9 @@ impl Warm {
                 }
                 room -= 1;
             }
-            let Ok(permit) = Arc::clone(&rows).try_acquire_many_owned(cost(taken) as u32) else { return false };
+            let Ok(permit) = Arc::clone(&rows).try_acquire_many_owned(cost(taken) as u32) else {
+                return false;
+            };
             match &mut permits {
                 Some(all) => all.merge(permit),
                 None => permits = Some(permit),
@@ -397,7 +407,8 @@ impl Warm {
         let incarnation = self.vehicle.memory.greetings.newest().unwrap_or(Incarnation(0));
         let durable = self.vehicle.durable(Lane::Samples, incarnation);
         let credit = self.node.credit();
-        let ack = remuda_wire::LaneAck { lane: Lane::Samples, incarnation, received: durable, durable, credit };
+        let ack =
+            remuda_wire::LaneAck { lane: Lane::Samples, incarnation, received: durable, durable, credit };
         let epoch = self.slot().owner().epoch;
         self.send(&Down::Ack(Ack { ack, epoch, server_time_ms: now_ms(), missing: false, greet: true }));
     }
@@ -475,7 +486,12 @@ impl Warm {
     }
 
     /// Packs events for the journal behind `version`.
-    pub(super) fn envelopes(&self, events: &[crate::event::VehicleEvent], version: u64, time_ms: i64) -> Vec<NewEvent> {
+    pub(super) fn envelopes(
+        &self,
+        events: &[crate::event::VehicleEvent],
+        version: u64,
+        time_ms: i64,
+    ) -> Vec<NewEvent> {
         let stream = self.stream();
         let numbered = events.iter().zip(version + 1..);
         numbered.map(|(event, version)| event.envelope(stream.clone(), version, time_ms)).collect()

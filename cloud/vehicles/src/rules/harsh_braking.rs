@@ -155,8 +155,16 @@ mod tests {
 
     #[test]
     fn raised_when_held_and_cleared_after_the_refractory_time() {
-        let steps =
-            [(0, -1.0), (100, -4.0), (200, -4.5), (300, -4.2), (400, -4.8), (500, 0.0), (10_300, 0.0), (10_400, 0.0)];
+        let steps = [
+            (0, -1.0),
+            (100, -4.0),
+            (200, -4.5),
+            (300, -4.2),
+            (400, -4.8),
+            (500, 0.0),
+            (10_300, 0.0),
+            (10_400, 0.0),
+        ];
         let found = run(signals::ACCELERATION_LONGITUDINAL, &steps);
         assert_eq!(found, [(300, FindingKind::Raise), (10_300, FindingKind::Clear)]);
     }
@@ -169,7 +177,8 @@ mod tests {
 
     #[test]
     fn without_an_accelerometer_the_speed_tells() {
-        let braking = [(0, 90.0), (1_000, 75.0), (2_000, 59.0), (3_000, 58.0), (13_000, 58.0), (14_000, 58.0)];
+        let braking =
+            [(0, 90.0), (1_000, 75.0), (2_000, 59.0), (3_000, 58.0), (13_000, 58.0), (14_000, 58.0)];
         let found = run(signals::SPEED, &braking);
         assert_eq!(found, [(2_000, FindingKind::Raise), (14_000, FindingKind::Clear)]);
         let gentle = [(0, 90.0), (1_000, 85.0), (2_000, 80.0), (3_000, 75.0)];

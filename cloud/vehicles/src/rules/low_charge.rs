@@ -83,7 +83,10 @@ mod tests {
     #[test]
     fn raises_and_clears_with_hysteresis() {
         use FindingKind::{Clear, Raise, Settle};
-        assert_eq!(run(&[50.0, 16.0, 14.0, 16.0, 14.0, 19.0, 21.0, 16.0, 14.0]), [Settle, Raise, Clear, Raise]);
+        assert_eq!(
+            run(&[50.0, 16.0, 14.0, 16.0, 14.0, 19.0, 21.0, 16.0, 14.0]),
+            [Settle, Raise, Clear, Raise]
+        );
         assert_eq!(run(&[18.0, 14.0, 20.0, 25.0]), [Raise, Clear]);
         assert_eq!(run(&[18.0, 19.0]), []);
     }

@@ -1,19 +1,22 @@
 //! A whole vehicle domain in process, and scripted vehicles that speak the raw wire to it.
-#![allow(dead_code)]
+// Each test crate uses a part of it; and a test may unwrap.
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
-use remuda_contracts::uplink::{Arrival, ConnectionGeneration, Downlink, DownlinkError, DownlinkPort, Intake};
+use remuda_contracts::uplink::{
+    Arrival, ConnectionGeneration, Downlink, DownlinkError, DownlinkPort, Intake,
+};
 use remuda_eventsourcing::Journal;
 use remuda_lake::{Lake, LakeSettings};
 use remuda_model::{ConnectionId, Epoch, Incarnation, Lane, Seq, ShardId, SignalId, VehicleId, signal};
 use remuda_vehicles::{VehicleMetrics, VehicleSettings, VehicleSystem};
 use remuda_wire::{
-    Ack, Body, Channel, ClockQuality, Column, Down, Event, Farewell, FarewellReason, FloorReason, Frame, FrameHeader,
-    Frames, Hello, LaneState, SampleBlock, TimeUnit, Up, Welcome, frame,
+    Ack, Body, Channel, ClockQuality, Column, Down, Event, Farewell, FarewellReason, FloorReason,
+    FrameHeader, Frames, Hello, LaneState, SampleBlock, TimeUnit, Up, Welcome, frame,
 };
 use tokio::sync::mpsc;
 
@@ -47,7 +50,9 @@ pub async fn start_with_rounds(
     };
     let lake = Arc::new(Lake::open(lake, Arc::clone(journal)).await.unwrap());
     let metrics = VehicleMetrics::default();
-    let system = VehicleSystem::start(settings, Arc::clone(journal), Arc::clone(&lake), metrics.clone()).await.unwrap();
+    let system = VehicleSystem::start(settings, Arc::clone(journal), Arc::clone(&lake), metrics.clone())
+        .await
+        .unwrap();
     (system, metrics, lake)
 }
 
@@ -116,7 +121,8 @@ impl Scripted {
     pub async fn payload(&self, generation: ConnectionGeneration, channel: Channel, payload: Vec<u8>) {
         let received_ms = now_ms();
         let payload = Bytes::from(payload);
-        self.offer(Arrival::Payload { generation, vehicle: self.vehicle, channel, payload, received_ms }).await;
+        self.offer(Arrival::Payload { generation, vehicle: self.vehicle, channel, payload, received_ms })
+            .await;
     }
 
     pub fn connection(&self) -> ConnectionId {
@@ -223,7 +229,10 @@ pub fn header(seq: Seq) -> FrameHeader {
 pub fn samples(seq: Seq, values: &[(SignalId, f64)]) -> Vec<u8> {
     let mut columns: Vec<Column> = values
         .iter()
-        .map(|(id, value)| Column { signal: *id, values: vec![Some(signal::by_id(*id).unwrap().to_raw(*value))] })
+        .map(|(id, value)| Column {
+            signal: *id,
+            values: vec![Some(signal::by_id(*id).unwrap().to_raw(*value))],
+        })
         .collect();
     columns.sort_by_key(|column| column.signal);
     let block = SampleBlock { unit: TimeUnit::Millisecond, offsets: vec![0], columns };
@@ -232,9 +241,4 @@ pub fn samples(seq: Seq, values: &[(SignalId, f64)]) -> Vec<u8> {
 
 pub fn event(seq: Seq, version: &str) -> Vec<u8> {
     frame::encode(&header(seq), &Body::Event(Event::Started { agent_version: version.into() }))
-}
-
-/// What a frame says, for comparing with what was stored.
-pub fn reopened(raw: &[u8]) -> Frame {
-    frame::decode(raw).unwrap()
 }
