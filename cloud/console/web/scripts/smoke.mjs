@@ -1,7 +1,8 @@
 // Opens a console in a headless browser and uses it as an operator would.
 //
 //   node scripts/smoke.mjs --url 'http://127.0.0.1:PORT/#token=TOKEN' [--vehicles N] [--online N] [--screenshots DIR]
-//                          [--chromium /usr/bin/chromium] [--timeout SECONDS] [--no-signals] [--outage]
+//                          [--chromium /usr/bin/chromium] [--timeout SECONDS] [--no-signals] [--no-roads]
+//                          [--outage]
 //
 // With --outage it says "smoke: waiting for an outage" on standard error when all else held, and then wants the server
 // gone, told of on the page, and back at the same address with the same token.
@@ -20,6 +21,7 @@ const { values: given } = parseArgs({
     chromium: { type: "string", default: "/usr/bin/chromium" },
     timeout: { type: "string", default: "90" },
     "no-signals": { type: "boolean", default: false },
+    "no-roads": { type: "boolean", default: false },
     outage: { type: "boolean", default: false },
     light: { type: "boolean", default: false },
     size: { type: "string", default: "1360x840" },
@@ -107,6 +109,8 @@ async function run() {
     return handle && handle.state().kind === "live" && handle.fleet.vehicles.length >= vehicles && handle.fleet.online >= online;
   }, { vehicles: Number(given.vehicles), online: Number(given.online) });
   check(!page.url().includes("token"), `the token is still in the address: ${page.url().replace(/token=.*/, "token=…")}`);
+  // They come from a worker, which a bundle loses easily.
+  if (!given["no-roads"]) await until("roads are drawn", () => window.remuda.roads() > 0);
   await until("the map has drawn some frames", () => window.remuda.frames() > 3);
   await page.waitForFunction(() => [...document.querySelectorAll(".figure strong")].some((e) => Number(e.textContent.replace(/\D/g, "")) > 0), null, { timeout });
   await shot("1-fleet");
@@ -128,8 +132,11 @@ async function run() {
   // The camera glides there; the place counts once it stands.
   let picked = "";
   for (let tries = 0; tries < 20 && picked === ""; tries++) {
-    const at = await page.evaluate((vehicle) => window.remuda.screenOf(vehicle), id);
-    if (at && at.x > 340) {
+    const at = await page.evaluate((vehicle) => {
+      const place = window.remuda.screenOf(vehicle);
+      return place && document.elementFromPoint(place.x, place.y)?.tagName === "CANVAS" ? place : null;
+    }, id);
+    if (at) {
       const contrast = await contrastAt(at);
       if (contrast > 50) {
         await page.mouse.click(at.x, at.y);

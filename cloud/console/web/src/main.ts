@@ -19,6 +19,7 @@ type Handle = {
   fleet: Fleet;
   state: () => FeedState;
   frames: () => number;
+  roads: () => number;
   screenOf: (id: string) => { x: number; y: number } | null;
 };
 
@@ -96,6 +97,7 @@ class Console {
       fleet: this.fleet,
       state: () => this.state,
       frames: () => this.map.points.framesDrawn,
+      roads: () => this.map.roadsDrawn(),
       screenOf: (id) => {
         const vehicle = this.fleet.byId.get(id);
         return vehicle ? this.map.screenOf(vehicle) : null;
@@ -271,7 +273,8 @@ class Console {
 
   private insets(): void {
     const wide = innerWidth > 820;
-    this.map.setInsets(wide ? 320 : 0, wide && this.selected ? 380 : 0);
+    const covered = this.selected ? 0.6 : 0.42;
+    this.map.setInsets(wide ? 320 : 0, wide && this.selected ? 380 : 0, wide ? 0 : innerHeight * covered);
     document.body.classList.toggle("panel-open", this.selected !== null);
   }
 

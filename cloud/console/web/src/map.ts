@@ -100,7 +100,7 @@ export class FleetMap {
   private placed = false;
   private roads: GeoJSON.GeoJSON | null = null;
   private followed: Vehicle | null = null;
-  private insets = { left: 0, right: 0 };
+  private insets = { left: 0, right: 0, bottom: 0 };
 
   constructor(container: HTMLElement, onPick: (at: { x: number; y: number }) => void, onDrag: () => void) {
     const prefersLight = matchMedia("(prefers-color-scheme: light)");
@@ -157,12 +157,13 @@ export class FleetMap {
   }
 
   /** How much of the map's sides panels cover. */
-  setInsets(left: number, right: number): void {
-    this.insets = { left, right };
+  setInsets(left: number, right: number, bottom: number): void {
+    this.insets = { left, right, bottom };
   }
 
   private padding(extra: number) {
-    return { top: extra, bottom: extra, left: this.insets.left + extra, right: this.insets.right + extra };
+    const { left, right, bottom } = this.insets;
+    return { top: extra, bottom: bottom + extra, left: left + extra, right: right + extra };
   }
 
   /** Brings a vehicle into view. */
@@ -196,6 +197,11 @@ export class FleetMap {
       if (d < distance) [best, distance] = [vehicle, d];
     }
     return best;
+  }
+
+  /** How many roads are in the picture. */
+  roadsDrawn(): number {
+    return this.map.getLayer("roads") ? this.map.queryRenderedFeatures({ layers: ["roads"] }).length : 0;
   }
 
   /** Where a vehicle is drawn, in pixels of the map; null when out of view. */
