@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use remuda_contracts::fleet::{FleetView, VehicleSummary};
+use remuda_contracts::fleet::{FleetChange, FleetView, VehicleSummary};
 use remuda_model::{OrganizationId, VehicleId};
 use tokio::sync::{broadcast, watch};
 
@@ -52,15 +52,22 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// An empty mirror; [`Mirror::run`] fills it.
-    pub fn new(view: Arc<dyn FleetView>, organization: OrganizationId, instance: u64) -> Self {
-        Self { view, organization, instance, lines: RwLock::default(), changed: watch::Sender::new(0) }
+    /// A mirror of what the view holds now, and the changes from there on, for [`Mirror::follow`].
+    pub fn new(
+        view: Arc<dyn FleetView>,
+        organization: OrganizationId,
+        instance: u64,
+    ) -> (Self, broadcast::Receiver<FleetChange>) {
+        // Subscribed before reading: what changes between is seen twice, not never.
+        let changes = view.changes();
+        let (lines, changed) = (RwLock::default(), watch::Sender::new(0));
+        let mirror = Self { view, organization, instance, lines, changed };
+        mirror.read_all();
+        (mirror, changes)
     }
 
     /// Follows the view until it ends.
-    pub async fn run(&self) {
-        let mut changes = self.view.changes();
-        self.read_all();
+    pub async fn follow(&self, mut changes: broadcast::Receiver<FleetChange>) {
         loop {
             match changes.recv().await {
                 Ok(change) => self.apply(change.vehicles.iter()),

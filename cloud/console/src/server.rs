@@ -92,9 +92,10 @@ impl Console {
         let local_addr = listener.local_addr().map_err(failed)?;
         let (stop, stopping) = watch::channel(false);
 
-        let mirror = Arc::new(Mirror::new(Arc::clone(&sources.view), settings.organization, instance()));
+        let (mirror, changes) = Mirror::new(Arc::clone(&sources.view), settings.organization, instance());
+        let mirror = Arc::new(mirror);
         let following = Arc::clone(&mirror);
-        let follow = tokio::spawn(async move { following.run().await });
+        let follow = tokio::spawn(async move { following.follow(changes).await });
 
         let vehicles = VehicleServiceServer::new(Vehicles {
             view: sources.view,
