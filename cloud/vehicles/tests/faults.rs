@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use common::{Scripted, event, eventually, settings, start};
 use remuda_eventsourcing::{Journal, MemoryJournal};
-use remuda_model::{Lane, OrganizationId, ShardId, signal};
+use remuda_model::{Incarnation, Lane, OrganizationId, ShardId, signal};
 use remuda_vehicles::VehicleSettings;
+use remuda_vehicles::event::{Place, VehicleEvent, stream_of};
 use remuda_vehicles::metrics::ReasonLabel;
 
 const SPEED: remuda_model::SignalId = signal::SPEED;
@@ -111,4 +112,49 @@ async fn a_shard_with_a_newer_owner_is_stopped_here_and_acks_nothing() {
     let stream = journal.read_feed(ShardId::of(&car.vehicle), 0, 10).await.unwrap();
     assert!(stream.is_empty());
     system.handle.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_does_not_follow_is_loaded_again_and_nothing_is_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+    let (system, metrics, lake) = start(folder.path(), &journal, settings()).await;
+    let mut car = Scripted::connect(&system.intake, "ODD", 7).await;
+    car.greet(vec![]).await;
+    car.samples(1, &[&[(signal::CHARGE, 50.0)]]).await;
+    car.durable(Lane::Samples, 1).await;
+    // Somebody writes behind the actor's back: its next decision has a version that is taken.
+    let shard = ShardId::of(&car.vehicle);
+    let epoch = journal.epochs().await.unwrap().into_iter().find(|owner| owner.shard == shard).unwrap();
+    let place = Place { incarnation: Incarnation(99), seq: 1 };
+    let foreign = VehicleEvent::Gapped { place, to: 1, reason: "shed".into() };
+    let foreign = foreign.envelope(stream_of(OrganizationId::default(), &car.vehicle), 1, 0);
+    journal.append(epoch, 0, vec![foreign]).await.unwrap();
+    car.samples(2, &[&[(signal::CHARGE, 10.0)]]).await;
+    // More waits behind it, which must not be committed without it.
+    for seq in 3..40 {
+        car.samples(seq, &[&[(signal::CHARGE, 10.0)]]).await;
+    }
+    eventually("the shard is stopped", async || metrics.shards_lost.get() >= 1).await;
+    // A kicked vehicle connects again, until somebody answers.
+    eventually("loaded again", async || {
+        if car.kicked.load(std::sync::atomic::Ordering::Relaxed) {
+            car.reconnect().await;
+        }
+        let online = system.handle.figures().vehicles_online == 1;
+        car.say_hello().await;
+        online
+    })
+    .await;
+    let welcome = car.greet(vec![]).await;
+    let ack = welcome.acks.iter().find(|ack| ack.lane == Lane::Samples).unwrap();
+    assert_eq!((ack.received, ack.durable), (1, 1));
+    for seq in 2..40 {
+        car.samples(seq, &[&[(signal::CHARGE, 10.0)]]).await;
+    }
+    car.durable(Lane::Samples, 39).await;
+    system.handle.stop().await.unwrap();
+    let mut seqs = Vec::new();
+    lake.for_each_row(|row| seqs.push(row.seq)).await.unwrap();
+    assert!(seqs.iter().copied().eq(1..40), "{seqs:?}");
 }

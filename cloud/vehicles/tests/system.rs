@@ -19,7 +19,7 @@ fn journal() -> Arc<dyn Journal> {
 }
 
 async fn booked(journal: &Arc<dyn Journal>, vehicle: &VehicleId) -> Vec<Booked> {
-    let events = journal.read_feed(ShardId::of(vehicle), 0, 1_000).await.unwrap();
+    let events = journal.read_feed(ShardId::of(vehicle), 0, 1_000).await.expect("the feed reads");
     events.iter().filter_map(|e| read(&e.event)).filter(|(v, _)| v == vehicle).map(|(_, b)| b).collect()
 }
 

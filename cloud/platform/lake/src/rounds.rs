@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use remuda_eventsourcing::{ManifestPosition, NewEvent};
+use remuda_eventsourcing::{ManifestPosition, NewEvent, Owner};
 use remuda_model::{ShardId, VehicleId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -72,6 +72,7 @@ pub struct RoundsClosed;
 pub(crate) enum Message {
     Contribute(Contribution),
     Flush(oneshot::Sender<()>),
+    Own(Owner),
     Stop,
 }
 
@@ -99,6 +100,15 @@ impl RoundsHandle {
         let (done, wait) = oneshot::channel();
         self.messages.send(Message::Flush(done)).await.map_err(|_| RoundsClosed)?;
         wait.await.map_err(|_| RoundsClosed)
+    }
+
+    /// Takes contributions of a shard again that was dropped though it is still owned: once all of them were answered
+    /// and its vehicles know what is durable. Its watermarks were never lost.
+    ///
+    /// # Errors
+    /// When the rounds have ended.
+    pub async fn own(&self, owner: Owner) -> Result<(), RoundsClosed> {
+        self.messages.send(Message::Own(owner)).await.map_err(|_| RoundsClosed)
     }
 
     /// The manifest's position after the last commit.

@@ -74,6 +74,10 @@ impl Writer {
                         open.flushes.push(done);
                         true
                     }
+                    Some(Message::Own(owner)) => {
+                        self.owners.insert(owner.shard, owner.epoch);
+                        false
+                    }
                     Some(Message::Stop) | None => break,
                 },
             };
@@ -91,7 +95,7 @@ impl Writer {
             match message {
                 Message::Contribute(contribution) => open.add(contribution),
                 Message::Flush(done) => open.flushes.push(done),
-                Message::Stop => {}
+                Message::Own(_) | Message::Stop => {}
             }
         }
         while !open.contributions.is_empty() || !open.flushes.is_empty() {
@@ -173,15 +177,16 @@ impl Writer {
                 if let Err(error) = self.files.discard(&entry.path, now_ms()).await {
                     tracing::warn!(%error, path = entry.path, "a refused file stays until the next sweep");
                 }
-                self.owners.retain(|shard, _| !fenced.contains(shard));
                 give_back(&rows, &counts, contributions);
                 // No shard fenced, and refused all the same: a version does not follow. Whoever decided must reload.
                 let lost = if fenced.is_empty() {
                     tracing::error!("a decision's version does not follow; its shards are reloaded");
-                    decisions.iter().map(|(shard, _)| *shard).collect()
+                    decisions.iter().map(|(shard, _)| *shard).collect::<Vec<ShardId>>()
                 } else {
                     fenced
                 };
+                // What already waits behind the dropped rows must not be committed without them.
+                self.owners.retain(|shard, _| !lost.contains(shard));
                 Ended::Refused(lost)
             }
         }

@@ -8,6 +8,7 @@ mod listener;
 mod node;
 mod recovery;
 mod shard;
+mod show;
 mod slot;
 mod snapshots;
 mod system;

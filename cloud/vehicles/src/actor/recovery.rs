@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 
 use super::fault::Fault;
 use super::node::Node;
+use super::show::line_of;
 use super::snapshots::SnapshotJob;
-use super::warm::line_of;
 use crate::event::{AGGREGATE, VehicleEvent, stream_of};
 use crate::evolve::evolve;
 use crate::vehicle::Vehicle;
@@ -39,7 +39,8 @@ pub(crate) struct Loaded {
 /// Loads one vehicle: snapshot, stream, and the rows that no snapshot covers.
 pub(crate) async fn load(node: &Node, shard: ShardId, id: VehicleId) -> Result<Loaded, Fault> {
     let slot = node.slot(shard);
-    // What an earlier life of the actor contributed is either in the lake or not: wait until that is definite.
+    // What an earlier life of the actor contributed is either in the lake or not: wait until that is definite. A flush
+    // returns when the answers of everything before it were delivered.
     while slot.books.lock().outstanding(&id) > 0 {
         let Some(rounds) = node.rounds.get() else { return Err(Fault::Stopping) };
         rounds.flush().await.map_err(|_| Fault::Stopping)?;
@@ -193,6 +194,8 @@ async fn reload_once(node: &Arc<Node>, shard: ShardId) -> Result<bool, Fault> {
         return Ok(false);
     }
     let recovery = node.lake.recover(&[slot.owner()]).await.map_err(Fault::Lake)?;
+    let rounds = node.rounds.get().ok_or(Fault::Stopping)?;
+    rounds.own(slot.owner()).await.map_err(|_| Fault::Stopping)?;
     let mut books = slot.books.lock();
     let floor = books.replay_floor(node.position());
     books.restart(floor, recovery.position, recovery.replay.keys().copied());

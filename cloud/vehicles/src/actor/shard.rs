@@ -66,9 +66,21 @@ struct Trouble {
 }
 
 /// The vehicles of a shard; own map, since the names and groups of ractor are shared by the whole process.
-#[derive(Default)]
 pub(crate) struct ShardState {
+    node: Arc<Node>,
     entries: HashMap<VehicleId, Entry>,
+}
+
+impl Drop for ShardState {
+    /// However the supervisor ends, nobody else knows how to answer these vehicles: let them connect again.
+    fn drop(&mut self) {
+        for (vehicle, entry) in &self.entries {
+            if let Some(connection) = &entry.connection {
+                connection.downlink.kick("shard-restart");
+                self.node.index.presence(self.node.settings.organization, *vehicle, Presence::Offline);
+            }
+        }
+    }
 }
 
 impl Actor for ShardSupervisor {
@@ -77,7 +89,7 @@ impl Actor for ShardSupervisor {
     type Arguments = ();
 
     async fn pre_start(&self, _: ActorRef<Self::Msg>, (): ()) -> Result<ShardState, ActorProcessingErr> {
-        Ok(ShardState::default())
+        Ok(ShardState { node: Arc::clone(&self.node), entries: HashMap::new() })
     }
 
     async fn handle(

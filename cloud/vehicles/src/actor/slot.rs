@@ -64,8 +64,8 @@ pub(crate) enum Pushed {
     Waiting,
     /// There is no supervisor yet.
     Activate,
-    /// The shard is closed here; the arrival was dropped.
-    Closed,
+    /// The shard is closed here; the arrival comes back.
+    Closed(Arrival),
 }
 
 impl Slot {
@@ -103,7 +103,7 @@ impl Slot {
     pub fn push(&self, admitted: Admitted) -> Pushed {
         let mut queue = self.queue.lock();
         if queue.closed {
-            return Pushed::Closed;
+            return Pushed::Closed(admitted.arrival);
         }
         queue.waiting.push(admitted);
         if let Some(supervisor) = &queue.supervisor {

@@ -153,7 +153,13 @@ impl Intake for ShardIntake {
         match slot.push(Admitted { arrival, permit }) {
             Pushed::Waiting => {}
             Pushed::Activate => node.tell_root(NodeMessage::Activate(shard)),
-            Pushed::Closed => node.refuse(&vehicle, Refusal::ShardLost),
+            Pushed::Closed(arrival) => {
+                node.refuse(&vehicle, Refusal::ShardLost);
+                if let Arrival::Connected { downlink, .. } = arrival {
+                    // Nobody would answer it, nor remember it when the shard is back.
+                    downlink.kick("shard-lost");
+                }
+            }
         }
         Ok(())
     }

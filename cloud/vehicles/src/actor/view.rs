@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, oneshot};
 
 use super::node::Node;
 use super::shard::ShardMessage;
-use super::warm::view_of;
+use super::show::view_of;
 use crate::event::stream_of;
 use crate::vehicle::Vehicle;
 

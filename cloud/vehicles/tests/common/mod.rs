@@ -3,7 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -65,13 +65,15 @@ pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
-struct Port(mpsc::Sender<Bytes>);
+struct Port(mpsc::Sender<Bytes>, Arc<AtomicBool>);
 
 impl DownlinkPort for Port {
     fn send(&self, payload: Bytes) -> Result<(), DownlinkError> {
         self.0.try_send(payload).map_err(|_| DownlinkError::Full)
     }
-    fn kick(&self, _: &'static str) {}
+    fn kick(&self, _: &'static str) {
+        self.1.store(true, Relaxed);
+    }
 }
 
 /// A vehicle that says what it is told to say.
@@ -81,6 +83,7 @@ pub struct Scripted {
     pub incarnation: Incarnation,
     pub counter: u32,
     pub generation: ConnectionGeneration,
+    pub kicked: Arc<AtomicBool>,
     down: mpsc::Receiver<Bytes>,
 }
 
@@ -94,6 +97,7 @@ impl Scripted {
             incarnation: Incarnation(incarnation),
             counter: 0,
             generation: ConnectionGeneration(0),
+            kicked: Arc::default(),
             down,
         };
         scripted.reconnect().await;
@@ -104,8 +108,9 @@ impl Scripted {
         let (up, down) = mpsc::channel(1_024);
         self.down = down;
         self.counter += 1;
+        self.kicked = Arc::default();
         self.generation = ConnectionGeneration(GENERATION.fetch_add(1, Relaxed));
-        let downlink = Downlink::new(Arc::new(Port(up)));
+        let downlink = Downlink::new(Arc::new(Port(up, Arc::clone(&self.kicked))));
         let (generation, vehicle) = (self.generation, self.vehicle);
         self.offer(Arrival::Connected { generation, vehicle, downlink }).await;
     }
@@ -144,6 +149,12 @@ impl Scripted {
             policy_revision: 0,
             clock: ClockQuality::Gnss,
         }
+    }
+
+    /// Says Hello and does not wait.
+    pub async fn say_hello(&self) {
+        let hello = Up::Hello(self.hello(vec![]));
+        self.payload(self.generation, Channel::Session, hello.encode()).await;
     }
 
     /// Says Hello and waits for the Welcome.

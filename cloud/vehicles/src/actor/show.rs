@@ -1,0 +1,195 @@
+//! What a loaded vehicle shows: acks to the vehicle, a line to the index, its twin to whoever asks, snapshots to the
+//! journal.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use remuda_contracts::fleet::{AlertView, Presence, TwinView, VehicleSummary};
+use remuda_contracts::uplink::DownlinkError;
+use remuda_eventsourcing::{ManifestPosition, NewEvent, Snapshot};
+use remuda_model::{ConnectionId, Incarnation, Lane, VehicleId};
+use remuda_wire::{Ack, Down};
+use tokio::sync::oneshot;
+
+use super::batch::AckDue;
+use super::node::Node;
+use super::now_ms;
+use super::snapshots::SnapshotJob;
+use super::warm::Warm;
+use crate::event::stream_of;
+use crate::index::LineUpdate;
+use crate::limits;
+use crate::metrics::ReasonLabel;
+use crate::vehicle::Vehicle;
+
+impl Warm {
+    /// Sends what is due.
+    pub(super) fn send_acks(&self, due: &[AckDue]) {
+        if due.is_empty() {
+            return;
+        }
+        let credit = self.node.credit();
+        let epoch = self.slot().owner().epoch;
+        for AckDue { lane, incarnation, missing, greet } in due {
+            let ack = self.reception.ack(*lane, *incarnation, credit);
+            let (missing, greet) = (*missing, *greet);
+            self.send(&Down::Ack(Ack { ack, epoch, server_time_ms: now_ms(), missing, greet }));
+        }
+    }
+
+    pub(super) fn send(&self, message: &Down) {
+        let sent = match &self.downlink {
+            Some((_, downlink)) => downlink.send(Bytes::from(message.encode())),
+            None => Err(DownlinkError::Gone),
+        };
+        if let Err(error) = sent {
+            let reason = match error {
+                DownlinkError::Full => "full",
+                DownlinkError::Gone => "gone",
+            };
+            self.node.metrics.downlink_dropped.get_or_create(&ReasonLabel { reason }).inc();
+        }
+    }
+
+    /// After a fault the connection is still there, but what was agreed on it is not: ask for a Hello.
+    pub fn greet_again(&self) {
+        if self.downlink.is_none() || self.reception.greeted().is_some() {
+            return;
+        }
+        let incarnation = self.vehicle.memory.greetings.newest().unwrap_or(Incarnation(0));
+        let durable = self.vehicle.durable(Lane::Samples, incarnation);
+        let credit = self.node.credit();
+        let ack =
+            remuda_wire::LaneAck { lane: Lane::Samples, incarnation, received: durable, durable, credit };
+        let epoch = self.slot().owner().epoch;
+        self.send(&Down::Ack(Ack { ack, epoch, server_time_ms: now_ms(), missing: false, greet: true }));
+    }
+
+    /// The connection greeted.
+    pub fn greeted(&self) -> Option<ConnectionId> {
+        self.reception.greeted()
+    }
+
+    /// Nothing waits for a round or an append.
+    pub fn is_settled(&self) -> bool {
+        self.tickets.is_empty() && self.deferred.is_empty()
+    }
+
+    /// A snapshot is due: enough time, or enough events.
+    pub(super) fn snapshot_due(&self) -> bool {
+        self.snapshot_at.elapsed() >= self.node.settings.snapshot_interval
+            || self.vehicle.state.version >= self.snapshot_version + limits::SNAPSHOT_EVENTS
+    }
+
+    pub(super) fn stream(&self) -> remuda_eventsourcing::StreamId {
+        stream_of(self.node.settings.organization, &self.id)
+    }
+
+    /// A job for the present state and this memory.
+    pub(super) fn snapshot_job(
+        &mut self,
+        memory: Vec<u8>,
+        covered_to: ManifestPosition,
+        done: Option<oneshot::Sender<bool>>,
+    ) -> SnapshotJob {
+        self.snapshot_at = Instant::now();
+        self.snapshot_version = self.vehicle.state.version;
+        let state = Vehicle::snapshot(&self.vehicle.state, memory, covered_to);
+        let snapshot = Snapshot { version: self.vehicle.state.version, state };
+        SnapshotJob { shard: self.shard, vehicle: self.id, stream: self.stream(), snapshot, covered_to, done }
+    }
+
+    /// Snapshots a settled vehicle; false when that could not be done.
+    pub async fn snapshot_and_wait(&mut self) -> bool {
+        if !self.changed {
+            return true;
+        }
+        let (done, written) = oneshot::channel();
+        let memory = self.vehicle.memory.encode();
+        let job = self.snapshot_job(memory, self.position, Some(done));
+        if self.node.snapshots.send(job).await.is_err() {
+            return false;
+        }
+        let written = written.await.unwrap_or(false);
+        self.changed &= !written;
+        written
+    }
+
+    fn line(&self) -> LineUpdate {
+        let memory = &self.vehicle.memory;
+        let presence = match (self.reception.is_online(), memory.last_seen_ms) {
+            (true, _) => Presence::Online,
+            (false, 0) => Presence::Unknown,
+            (false, _) => Presence::Offline,
+        };
+        line_of(&self.vehicle, presence)
+    }
+
+    /// Shows the vehicle in the index.
+    pub(super) fn publish(&mut self) {
+        self.node.index.update(self.node.settings.organization, self.id, self.line());
+    }
+
+    /// The whole twin.
+    pub fn view(&self) -> TwinView {
+        let organization = self.node.settings.organization;
+        let summary = self.node.index.get(&organization, &self.id);
+        view_of(&self.vehicle, summary.unwrap_or_else(|| blank_summary(&self.node, self.id)))
+    }
+
+    /// Packs events for the journal behind `version`.
+    pub(super) fn envelopes(
+        &self,
+        events: &[crate::event::VehicleEvent],
+        version: u64,
+        time_ms: i64,
+    ) -> Vec<NewEvent> {
+        let stream = self.stream();
+        let numbered = events.iter().zip(version + 1..);
+        numbered.map(|(event, version)| event.envelope(stream.clone(), version, time_ms)).collect()
+    }
+}
+
+/// What the index shows of a vehicle.
+pub(crate) fn line_of(vehicle: &Vehicle, presence: Presence) -> LineUpdate {
+    let memory = &vehicle.memory;
+    LineUpdate {
+        presence,
+        last_seen_ms: memory.last_seen_ms,
+        position: memory.twin.position(),
+        charge_percent: memory.twin.charge_percent(),
+        open_alerts: u16::try_from(vehicle.state.alerts.len()).unwrap_or(u16::MAX),
+    }
+}
+
+/// What is shown of a vehicle.
+pub(crate) fn view_of(vehicle: &Vehicle, summary: VehicleSummary) -> TwinView {
+    let memory = &vehicle.memory;
+    let alerts = vehicle.state.alerts.iter().map(|fact| AlertView {
+        rule: fact.cause.rule.as_str().to_owned(),
+        raised_ms: fact.sampled_ms,
+        value: fact.value,
+    });
+    TwinView {
+        summary,
+        values: memory.twin.values(),
+        alerts: alerts.collect(),
+        frames_durable: memory.frames,
+        frames_in_gaps: memory.gaps + vehicle.state.events_in_gaps,
+        frames_quarantined: memory.quarantined + vehicle.state.events_quarantined,
+        refusals: memory.refusals.iter().map(|(refusal, n)| (refusal.code().to_owned(), *n)).collect(),
+    }
+}
+
+fn blank_summary(node: &Node, vehicle: VehicleId) -> VehicleSummary {
+    VehicleSummary {
+        organization: node.settings.organization,
+        vehicle,
+        presence: Presence::Unknown,
+        last_seen_ms: 0,
+        position: None,
+        charge_percent: None,
+        open_alerts: 0,
+        revision: 0,
+    }
+}
