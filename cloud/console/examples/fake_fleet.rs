@@ -1,6 +1,6 @@
 //! A console over a fleet that does not exist: for work on the web app, and for its browser test.
 //!
-//! `cargo run -p remuda-console --example fake_fleet -- [VEHICLES] [ADDR]`; prints the console's URL and serves until
+//! `cargo run -p remuda-console --example fake_fleet -- [VEHICLES] [ADDR] [ROADS.geojson]`; prints the console's URL and serves until
 //! its standard input ends.
 
 #[path = "../tests/support/mod.rs"]
@@ -23,7 +23,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let addr: SocketAddr = arguments.next().as_deref().unwrap_or("127.0.0.1:0").parse()?;
     let fleet = Arc::new(FakeFleet::new(vehicles));
     let settings = ConsoleSettings { addr, token: Token::random()?, organization: OrganizationId::default() };
-    let console = Console::bind(settings, support::sources(&fleet)).await?;
+    let mut sources = support::sources(&fleet);
+    if let Some(path) = arguments.next() {
+        let roads = bytes::Bytes::from(std::fs::read(path)?);
+        sources.roads = Arc::new(move || Some(roads.clone()));
+    }
+    let console = Console::bind(settings, sources).await?;
     let moving = tokio::spawn(Arc::clone(&fleet).drive(Duration::from_millis(500)));
     println!("{}", console.url());
     // Whoever started us closes our standard input when done, or simply dies.

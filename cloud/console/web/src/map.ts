@@ -10,7 +10,7 @@ import { Points, type PointColours } from "./points";
 
 maplibregl.setWorkerUrl(workerUrl);
 
-type Theme = { land: string; casing: string; minor: string; middle: string; major: string; points: PointColours };
+type Theme = { land: string; casing: string; minor: string; middle: string; major: string; far: [string, string, string]; points: PointColours };
 
 const rgb = (hex: string) =>
   [1, 3, 5].map((at) => Number.parseInt(hex.slice(at, at + 2), 16) / 255) as [number, number, number];
@@ -22,6 +22,7 @@ const THEMES: Record<"dark" | "light", Theme> = {
     minor: "#27343c",
     middle: "#344550",
     major: "#465966",
+    far: ["#2a3840", "#34454f", "#4a5e6b"],
     points: {
       attention: rgb("#ffb224"),
       driving: rgb("#3dd6a8"),
@@ -36,6 +37,8 @@ const THEMES: Record<"dark" | "light", Theme> = {
     minor: "#ffffff",
     middle: "#ffffff",
     major: "#fff6df",
+    // White hairlines would drown in the land.
+    far: ["#cdd6d6", "#bcc8c8", "#a3b2b2"],
     points: {
       attention: rgb("#d9770a"),
       driving: rgb("#0c8f6b"),
@@ -66,6 +69,16 @@ function style(theme: Theme): StyleSpecification {
       19,
       byClass(46 + extra * 2, 40 + extra * 2, 30 + extra * 2),
     ] as never;
+  const [farMinor, farMiddle, farMajor] = theme.far;
+  const colour = [
+    "interpolate",
+    ["linear"],
+    ["zoom"],
+    12,
+    byClass(farMajor, farMiddle, farMinor),
+    13.5,
+    byClass(theme.major, theme.middle, theme.minor),
+  ] as never;
   const order = byClass(3, 2, 1);
   const round = { "line-cap": "round", "line-join": "round" } as const;
   return {
@@ -86,7 +99,7 @@ function style(theme: Theme): StyleSpecification {
         type: "line",
         source: "roads",
         layout: { ...round, "line-sort-key": order },
-        paint: { "line-color": byClass(theme.major, theme.middle, theme.minor), "line-width": width(0) },
+        paint: { "line-color": colour, "line-width": width(0) },
       },
     ],
   };
@@ -97,7 +110,9 @@ export class FleetMap {
   readonly map: maplibregl.Map;
   /** The roads' west, south, east, north. */
   private bounds: [number, number, number, number] | null = null;
-  private placed = false;
+  /** A person has moved the map: it is theirs now. */
+  private moved = false;
+  private placed: "nowhere" | "fleet" | "roads" = "nowhere";
   private roads: GeoJSON.GeoJSON | null = null;
   private followed: Vehicle | null = null;
   private insets = { left: 0, right: 0, bottom: 0 };
@@ -128,6 +143,9 @@ export class FleetMap {
     });
     this.map.on("click", (event) => onPick(event.point));
     this.map.on("dragstart", () => onDrag());
+    this.map.on("movestart", (event) => {
+      if (event.originalEvent) this.moved = true;
+    });
     this.map.on("render", () => this.follow());
   }
 
@@ -151,8 +169,9 @@ export class FleetMap {
       for (const v of vehicles) if (v.located) box.extend([v.longitude, v.latitude]);
       if (!box.isEmpty()) bounds = box;
     }
-    if (!bounds || (first && this.placed)) return;
-    this.placed = true;
+    const place = this.bounds ? "roads" : "fleet";
+    if (!bounds || (first && (this.moved || this.placed === place))) return;
+    this.placed = place;
     this.map.fitBounds(bounds, { padding: this.padding(28), maxZoom: 16, animate: !first });
   }
 
@@ -168,6 +187,7 @@ export class FleetMap {
 
   /** Brings a vehicle into view. */
   show(vehicle: Vehicle): void {
+    this.moved = true;
     const at = this.points.positionOf(vehicle);
     if (!at) return;
     const zoom = Math.max(this.map.getZoom(), 14.5);
