@@ -14,7 +14,8 @@
 //!                                                                            (nothing when no row has a value)
 //! series  = coding u8, then the numbers:                                      (nothing at all when it is empty)
 //!           0 varints; 1..=64 packed in that many bits each; 128..=191 Rice codes with k = coding - 128: so many
-//!           1 bits as `number >> k` says, a 0 bit, the low k bits; 255 all zero, at most 32 of them
+//!           1 bits as `number >> k` says, a 0 bit, the low k bits; 254 all the same number, a varint; 255 all zero;
+//!           the last two for at most 32 numbers
 //! varint  = LEB128: 7 bits a byte, least significant first, the top bit says that more follow; at most 64 bits
 //! zigzag  = 0, -1, 1, -2, ... as 0, 1, 2, 3, ...
 //! ```
@@ -111,6 +112,7 @@ const MODE_SPARSE: u8 = 4;
 const SERIES_VARINT: u8 = 0;
 const SERIES_RICE: u8 = 128;
 const SERIES_RICE_LAST: u8 = SERIES_RICE + bits::RICE_MAX as u8;
+const SERIES_EQUAL: u8 = 254;
 const SERIES_ZERO: u8 = 255;
 
 /// Why a block cannot be used; a stable code.
@@ -185,14 +187,17 @@ fn put_presence(out: &mut Vec<u8>, values: &[Option<i64>], present: usize) {
 
 /// Writes a series in its shortest coding; nothing at all for an empty one.
 fn put_series(out: &mut Vec<u8>, values: &[u64]) {
-    if values.is_empty() {
-        return;
-    }
-    let width = bits::width(values);
-    if width == 0 && values.len() <= CONSTANT_ROWS_MAX {
+    let Some(first) = values.first() else { return };
+    let equal = values.len() <= CONSTANT_ROWS_MAX && values.iter().all(|v| v == first);
+    if equal && *first == 0 {
         return out.push(SERIES_ZERO);
     }
-    let width = width.max(1);
+    // Never longer than packed: w bits are w/7 bytes of varint, and twice they are w/4 bytes packed.
+    if equal && values.len() > 1 {
+        out.push(SERIES_EQUAL);
+        return bits::put_varint(out, *first);
+    }
+    let width = bits::width(values).max(1);
     let varints: usize = values.iter().map(|v| bits::varint_len(*v)).sum();
     let packed = bits::packed_len(values.len(), width);
     let (k, rice) = bits::rice_best(values);
@@ -347,6 +352,10 @@ fn take_series(reader: &mut Reader<'_>, count: usize, mut each: impl FnMut(u64) 
     }
     match reader.byte()? {
         SERIES_ZERO if count <= CONSTANT_ROWS_MAX => (0..count).try_for_each(|_| each(0)),
+        SERIES_EQUAL if count <= CONSTANT_ROWS_MAX => {
+            let value = reader.varint()?;
+            (0..count).try_for_each(|_| each(value))
+        }
         SERIES_VARINT => (0..count).try_for_each(|_| each(reader.varint()?)),
         width @ 1..=64 => {
             let mut bits = reader.bits(bits::packed_len(count, u32::from(width)))?;

@@ -1,0 +1,557 @@
+//! The cases, by name. Their bytes stand in `protocol/vectors/v1`.
+
+use bytes::Bytes;
+use remuda_model::{ConnectionId, Epoch, Incarnation, Lane, SignalId, signal};
+use remuda_wire::frame::{self, CommandOutcome, Event};
+use remuda_wire::{
+    Ack, Body, ClockQuality, Column, Command, CommandKind, Down, Farewell, FarewellReason, FloorReason,
+    Frame, FrameHeader, Frames, Hello, LaneAck, LaneState, Live, Policy, SampleBlock, TimeUnit, TraceContext,
+    Up, Welcome, limits,
+};
+
+/// What a file's bytes are.
+pub enum Case {
+    /// A message of the vehicle.
+    Up(Up),
+    /// A message of the cloud.
+    Down(Down),
+    /// A frame.
+    Frame(Frame),
+    /// Bytes that decode to this frame, though the encoder has a shorter coding.
+    Longer(Frame, Vec<u8>),
+    /// A payload from a vehicle that must be refused.
+    BadUp(Vec<u8>),
+    /// A payload from the cloud that must be refused.
+    BadDown(Vec<u8>),
+    /// A frame that must be refused.
+    BadFrame(Vec<u8>),
+}
+
+/// Name of the file, what it shows, and the case.
+pub type Named = (&'static str, &'static str, Case);
+
+/// All cases.
+pub fn cases() -> Vec<Named> {
+    [messages(), commands(), events(), blocks(), longer_codings(), bad_messages(), bad_frames()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+const INCARNATION: Incarnation = Incarnation(0x0123_4567_89ab_cdef);
+const CONNECTION: ConnectionId = ConnectionId { incarnation: INCARNATION, counter: 3 };
+const NOW_MS: i64 = 1_767_225_600_000;
+
+/// The header that most cases share.
+pub fn header(seq: u64) -> FrameHeader {
+    FrameHeader {
+        seq,
+        boot: 7,
+        mono_ms: 123_456,
+        wall_ms: Some(NOW_MS),
+        clock: ClockQuality::Gnss,
+        registry: 1,
+        trace: None,
+    }
+}
+
+fn plain(seq: u64, body: Body) -> Frame {
+    Frame { header: header(seq), body }
+}
+
+fn samples(unit: TimeUnit, offsets: &[u64], columns: Vec<(SignalId, Vec<Option<i64>>)>) -> Body {
+    let columns = columns.into_iter().map(|(signal, values)| Column { signal, values }).collect();
+    Body::Samples(SampleBlock { unit, offsets: offsets.to_vec(), columns })
+}
+
+fn all(values: &[i64]) -> Vec<Option<i64>> {
+    values.iter().copied().map(Some).collect()
+}
+
+fn bytes_of(frame: &Frame) -> Vec<u8> {
+    frame::encode(&frame.header, &frame.body)
+}
+
+fn hello() -> Hello {
+    Hello {
+        connection: CONNECTION,
+        wire_min: 1,
+        wire_max: 1,
+        agent_version: "0.1.0".to_owned(),
+        boot: 7,
+        registry: 1,
+        registry_hash: 0,
+        lanes: vec![
+            LaneState {
+                lane: Lane::Samples,
+                incarnation: Incarnation(42),
+                next_seq: 1001,
+                floor: 900,
+                acked: 899,
+            },
+            LaneState { lane: Lane::Events, incarnation: INCARNATION, next_seq: 2, floor: 1, acked: 0 },
+        ],
+        highest_epoch: Epoch(5),
+        open_commands: vec![*b"command-00000001"],
+        policy_revision: 12,
+        clock: ClockQuality::Server,
+    }
+}
+
+fn lane_ack() -> LaneAck {
+    LaneAck { lane: Lane::Samples, incarnation: INCARNATION, received: 1200, durable: 1100, credit: 262_144 }
+}
+
+fn frames(floor_reason: FloorReason) -> Frames {
+    let speed = samples(TimeUnit::Millisecond, &[0, 100], vec![(signal::SPEED, all(&[5000, 5012]))]);
+    Frames {
+        lane: Lane::Samples,
+        incarnation: INCARNATION,
+        floor: 8,
+        floor_reason,
+        first_seq: 10,
+        frames: vec![
+            Bytes::from(bytes_of(&plain(10, speed))),
+            Bytes::from(bytes_of(&plain(11, Body::Damaged))),
+        ],
+    }
+}
+
+fn messages() -> Vec<Named> {
+    let bare = Hello {
+        agent_version: String::new(),
+        lanes: vec![],
+        open_commands: vec![],
+        clock: ClockQuality::Unknown,
+        ..hello()
+    };
+    let live = Live {
+        incarnation: INCARNATION,
+        boot: 7,
+        wall_ms: None,
+        values: vec![(signal::SPEED, 5012, 123_456), (signal::LATITUDE, -337_654_321, 123_400)],
+    };
+    let welcome = Welcome {
+        connection: CONNECTION,
+        wire: 1,
+        epoch: Epoch(6),
+        server_time_ms: NOW_MS,
+        acks: vec![
+            lane_ack(),
+            LaneAck { lane: Lane::Events, received: 0, durable: 0, credit: 0, ..lane_ack() },
+        ],
+        resync: true,
+    };
+    let ack = Ack { ack: lane_ack(), epoch: Epoch(6), server_time_ms: NOW_MS, missing: false, greet: false };
+    let farewell = |reason| Case::Up(Up::Farewell(Farewell { connection: CONNECTION, reason }));
+    let with_floor = |reason| Case::Up(Up::Frames(frames(reason)));
+    vec![
+        (
+            "up-hello",
+            "Hello with an old incarnation's samples and its own events.",
+            Case::Up(Up::Hello(hello())),
+        ),
+        ("up-hello-bare", "Hello of an agent that holds nothing.", Case::Up(Up::Hello(bare))),
+        ("up-frames", "Two frames: samples, and a damaged record.", with_floor(FloorReason::Acked)),
+        ("up-frames-shed", "The floor moved because the outbox was full.", with_floor(FloorReason::Full)),
+        ("up-frames-aged", "The floor moved because frames were too old.", with_floor(FloorReason::Age)),
+        (
+            "up-frames-damaged",
+            "The floor moved because the disk lost frames.",
+            with_floor(FloorReason::Damaged),
+        ),
+        ("up-live", "Two newest values.", Case::Up(Up::Live(live))),
+        ("up-farewell-lost", "The last will.", farewell(FarewellReason::Lost)),
+        ("up-farewell-stopping", "The agent stops.", farewell(FarewellReason::Stopping)),
+        ("up-farewell-sleeping", "The vehicle goes to sleep.", farewell(FarewellReason::Sleeping)),
+        ("down-welcome", "Welcome with two lanes.", Case::Down(Down::Welcome(welcome))),
+        ("down-ack", "An Ack.", Case::Down(Down::Ack(ack))),
+        (
+            "down-ack-missing",
+            "An Ack that asks for more and for a Hello.",
+            Case::Down(Down::Ack(Ack { missing: true, greet: true, ..ack })),
+        ),
+        (
+            "down-policy",
+            "A policy document.",
+            Case::Down(Down::Policy(Policy { revision: 13, document: "{\"signals\":[]}".to_owned() })),
+        ),
+    ]
+}
+
+fn commands() -> Vec<Named> {
+    let command = |kind| {
+        Case::Down(Down::Command(Command {
+            id: *b"command-00000001",
+            epoch: Epoch(6),
+            expires_ms: NOW_MS + 30_000,
+            incarnation: INCARNATION,
+            kind,
+            signature: (0..64).collect(),
+        }))
+    };
+    vec![
+        ("down-command-lock", "Lock. The signature is not a real one.", command(CommandKind::Lock(true))),
+        ("down-command-honk", "Sound the horn.", command(CommandKind::Honk)),
+        ("down-command-speed-limit", "Limit the speed to 300 km/h.", command(CommandKind::SpeedLimit(300))),
+        ("down-command-reboot", "Restart the agent.", command(CommandKind::Reboot)),
+    ]
+}
+
+fn events() -> Vec<Named> {
+    let event = |seq, event| Case::Frame(plain(seq, Body::Event(event)));
+    let result = |seq, outcome| event(seq, Event::CommandResult { command: *b"command-00000001", outcome });
+    let mark = Event::TripMark { departed: true, latitude_e7: 601_699_000, longitude_e7: -249_384_000 };
+    vec![
+        (
+            "frame-event-started",
+            "The agent started.",
+            event(1, Event::Started { agent_version: "0.1.0".to_owned() }),
+        ),
+        ("frame-event-accepted", "A command was begun.", result(2, CommandOutcome::Accepted)),
+        ("frame-event-done", "A command is finished.", result(3, CommandOutcome::Done)),
+        (
+            "frame-event-failed",
+            "A command failed.",
+            result(4, CommandOutcome::Failed("door jammed".to_owned())),
+        ),
+        ("frame-event-expired", "A command came too late.", result(5, CommandOutcome::Expired)),
+        (
+            "frame-event-refused",
+            "A command was not obeyed.",
+            result(6, CommandOutcome::Refused("stale".to_owned())),
+        ),
+        ("frame-event-unknown", "A command's end was not seen.", result(7, CommandOutcome::Unknown)),
+        ("frame-event-trip-mark", "The vehicle set off.", event(8, mark)),
+        (
+            "frame-event-shed",
+            "Frames were shed.",
+            event(9, Event::Shed { incarnation: Incarnation(42), from: 1, to: 300 }),
+        ),
+        ("frame-damaged", "A record that the vehicle's disk damaged.", Case::Frame(plain(10, Body::Damaged))),
+        (
+            "frame-header-bare",
+            "No wall clock; the smallest frame there is.",
+            Case::Frame(Frame {
+                header: FrameHeader {
+                    seq: 1,
+                    boot: 0,
+                    mono_ms: 0,
+                    wall_ms: None,
+                    clock: ClockQuality::Unknown,
+                    registry: 0,
+                    trace: None,
+                },
+                body: Body::Damaged,
+            }),
+        ),
+        (
+            "frame-header-full",
+            "The largest numbers and a trace context.",
+            Case::Frame(Frame {
+                header: FrameHeader {
+                    seq: u64::MAX,
+                    boot: u32::MAX,
+                    mono_ms: u64::MAX,
+                    wall_ms: Some(i64::MIN),
+                    clock: ClockQuality::Server,
+                    registry: u16::MAX,
+                    trace: Some(TraceContext { trace_id: [0xaa; 16], span_id: [0xbb; 8], flags: 1 }),
+                },
+                body: Body::Damaged,
+            }),
+        ),
+    ]
+}
+
+fn blocks() -> Vec<Named> {
+    use TimeUnit::{Microsecond, Millisecond, Nanosecond};
+    let block = |name, says, unit, offsets: &[u64], columns| {
+        (name, says, Case::Frame(plain(20, samples(unit, offsets, columns))))
+    };
+    let every = |n: u64, step: u64| (0..n).map(|i| i * step).collect::<Vec<_>>();
+    let some = |rows: usize, which: &[(usize, i64)]| {
+        (0..rows).map(|row| which.iter().find(|(r, _)| *r == row).map(|(_, v)| *v)).collect::<Vec<_>>()
+    };
+    let noise = |n: i64| (0..n).map(|i| Some(9000 + (i * 7919 % 23) - 11)).collect::<Vec<_>>();
+    vec![
+        block("frame-samples-none", "A block without rows or columns.", Millisecond, &[], vec![]),
+        block(
+            "frame-samples-row",
+            "One row of three signals.",
+            Millisecond,
+            &[250],
+            vec![
+                (signal::SPEED, all(&[5012])),
+                (signal::LATITUDE, all(&[601_699_000])),
+                (signal::HEADING, all(&[-1])),
+            ],
+        ),
+        block(
+            "frame-samples-constant",
+            "A column that stays the same, even times.",
+            Millisecond,
+            &every(32, 10),
+            vec![(signal::CHARGE, all(&[804; 32]))],
+        ),
+        block(
+            "frame-samples-packed",
+            "Differences packed in equal bits; two rows at the same time.",
+            Microsecond,
+            &[0, 0, 9_000, 20_000],
+            vec![(signal::SPEED, all(&[5000, 5003, 4998, 5001]))],
+        ),
+        block(
+            "frame-samples-varint",
+            "One difference far wider than the others: varints.",
+            Nanosecond,
+            &[5, 6, 7, 8, 9, 900_000_000],
+            vec![(signal::ODOMETER, all(&[1, 2, 3, 4, 5, 1_000_000_000]))],
+        ),
+        block(
+            "frame-samples-even",
+            "Even times and a ramp: one number says all differences.",
+            Millisecond,
+            &every(10, 100),
+            vec![(signal::ODOMETER, (0..10).map(|i| Some(123_456 + 150 * i)).collect())],
+        ),
+        block(
+            "frame-samples-rice",
+            "Mostly small differences, some larger: Rice codes.",
+            Millisecond,
+            &every(40, 12),
+            vec![(
+                signal::WHEEL_SPEED_FRONT_LEFT,
+                (0..40).map(|i: i64| Some(9000 + if i % 13 == 12 { 40 } else { i % 3 })).collect(),
+            )],
+        ),
+        block(
+            "frame-samples-bitmap",
+            "Two messages take turns: a bitmap, and a column with the same rows.",
+            Millisecond,
+            &every(24, 7),
+            vec![
+                (
+                    signal::SPEED,
+                    noise(24).into_iter().enumerate().map(|(i, v)| v.filter(|_| i % 2 == 0)).collect(),
+                ),
+                (
+                    signal::WHEEL_SPEED_FRONT_LEFT,
+                    noise(24).into_iter().enumerate().map(|(i, v)| v.filter(|_| i % 2 == 0)).collect(),
+                ),
+                (
+                    signal::STEERING_ANGLE,
+                    noise(24).into_iter().enumerate().map(|(i, v)| v.filter(|_| i % 2 == 1)).collect(),
+                ),
+            ],
+        ),
+        block(
+            "frame-samples-sparse",
+            "A slow signal among fast ones: a list of rows; and one without a value.",
+            Millisecond,
+            &every(40, 25),
+            vec![
+                (signal::SPEED, noise(40)),
+                (signal::CHARGE, some(40, &[(0, 804), (39, 803)])),
+                (signal::DTC_COUNT, vec![None; 40]),
+            ],
+        ),
+        block(
+            "frame-samples-extremes",
+            "Differences wrap: any 64-bit value follows any other. A customer's own signals.",
+            Nanosecond,
+            &[0, 1, u64::MAX],
+            vec![
+                (SignalId(0x8000), all(&[i64::MIN, i64::MAX, i64::MIN])),
+                (SignalId(0xffff), all(&[0, i64::MIN, -1])),
+            ],
+        ),
+    ]
+}
+
+/// The frame's bytes with another block, and a CRC that fits.
+fn with_block(block: &[u8]) -> Vec<u8> {
+    with_body(&[&[0], block].concat())
+}
+
+fn with_body(body: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes_of(&plain(20, Body::Damaged));
+    // Kind and CRC.
+    bytes.truncate(bytes.len() - 5);
+    bytes.extend_from_slice(body);
+    sealed(bytes)
+}
+
+fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let crc = crc32c::crc32c(&bytes);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+/// Codings that a decoder must know though our encoder would choose another here.
+fn longer_codings() -> Vec<Named> {
+    let two = |values| plain(20, samples(TimeUnit::Millisecond, &[1, 3], vec![(signal::SPEED, values)]));
+    vec![
+        (
+            "frame-samples-longer-varint",
+            "Two equal values as a dense column of varints.",
+            Case::Longer(two(all(&[7, 7])), with_block(&[0, 2, 1, 0, 2, 1, 1, 0, 14, 0, 0])),
+        ),
+        (
+            "frame-samples-longer-bitmap",
+            "One of two rows by bitmap; times in Rice codes with k = 1.",
+            Case::Longer(two(vec![None, Some(-1)]), with_block(&[0, 2, 1, 129, 0b001, 1, 1, 1, 0b10, 1])),
+        ),
+        (
+            "frame-samples-longer-sparse",
+            "Both rows by a list.",
+            Case::Longer(
+                two(all(&[7, 6])),
+                with_block(&[0, 2, 1, 8, 2, 1, 1, 4, 2, 0, 0, 14, 64, 1, 0, 0, 0, 0, 0, 0, 0]),
+            ),
+        ),
+        (
+            "frame-samples-longer-equal",
+            "Differences of three rows said once: 2, 2.",
+            Case::Longer(
+                plain(20, samples(TimeUnit::Millisecond, &[1, 3, 5], vec![(signal::SPEED, all(&[7, 7, 7]))])),
+                with_block(&[0, 3, 1, 254, 2, 1, 1, 0, 14, 254, 0]),
+            ),
+        ),
+        (
+            "frame-samples-longer-zeros",
+            "Two equal values as a dense column whose differences are all zero.",
+            Case::Longer(two(all(&[7, 7])), with_block(&[0, 2, 1, 2, 2, 1, 1, 0, 14, 255])),
+        ),
+    ]
+}
+
+fn bad_messages() -> Vec<Named> {
+    let up = |message: Up| message.encode();
+    let ack = Down::Ack(Ack {
+        ack: lane_ack(),
+        epoch: Epoch(6),
+        server_time_ms: NOW_MS,
+        missing: false,
+        greet: false,
+    })
+    .encode();
+    let many = Hello { lanes: vec![hello().lanes[0]; limits::HELLO_LANES_MAX + 1], ..hello() };
+    let wordy = Hello { agent_version: "v".repeat(limits::TEXT_BYTES_MAX + 1), ..hello() };
+    let trailing = [up(Up::Hello(hello())), vec![0]].concat();
+    let no_frames = Frames { frames: vec![], ..frames(FloorReason::Acked) };
+    let zeroth = Frames { first_seq: 0, ..frames(FloorReason::Acked) };
+    let last = Frames { first_seq: u64::MAX - 1, ..frames(FloorReason::Acked) };
+    let mut cut = up(Up::Frames(frames(FloorReason::Acked)));
+    cut.pop();
+    vec![
+        ("bad-up-empty", "No byte.", Case::BadUp(vec![])),
+        ("bad-up-no-kind", "Only a version.", Case::BadUp(vec![1])),
+        ("bad-up-version", "A wire version of the future.", Case::BadUp(vec![2, 1])),
+        ("bad-up-kind", "A kind of message that does not exist.", Case::BadUp(vec![1, 0])),
+        ("bad-up-kind-down", "A message of the cloud, from a vehicle.", Case::BadUp(ack.clone())),
+        ("bad-up-trailing", "A byte too many.", Case::BadUp(trailing)),
+        ("bad-up-hello-lanes", "A Hello with 129 lanes.", Case::BadUp(up(Up::Hello(many)))),
+        ("bad-up-hello-text", "A Hello with a long version.", Case::BadUp(up(Up::Hello(wordy)))),
+        ("bad-up-frames-none", "Frames without one.", Case::BadUp(up(Up::Frames(no_frames)))),
+        ("bad-up-frames-zeroth", "Frames from seq 0.", Case::BadUp(up(Up::Frames(zeroth)))),
+        ("bad-up-frames-overflow", "Frames beyond the last seq.", Case::BadUp(up(Up::Frames(last)))),
+        ("bad-up-frames-cut", "The last frame is cut short.", Case::BadUp(cut)),
+        (
+            "bad-up-live-count",
+            "A Live that claims 2^32 values.",
+            Case::BadUp(vec![1, 3, 1, 7, 0, 0x80, 0x80, 0x80, 0x80, 0x10]),
+        ),
+        ("bad-up-farewell-reason", "An unknown reason.", Case::BadUp(vec![1, 4, 1, 1, 9])),
+        ("bad-down-trailing", "A byte too many.", Case::BadDown([ack, vec![0]].concat())),
+        ("bad-down-kind", "A message of a vehicle, from the cloud.", Case::BadDown(up(Up::Hello(hello())))),
+        ("bad-down-version", "A wire version before the first.", Case::BadDown(vec![0, 66])),
+    ]
+}
+
+fn bad_frames() -> Vec<Named> {
+    let good = bytes_of(&plain(10, Body::Damaged));
+    let mut flipped = good.clone();
+    flipped[3] ^= 1;
+    let newer = sealed([&[2], &good[1..good.len() - 4]].concat());
+    let text = Event::Started { agent_version: "v".repeat(limits::TEXT_BYTES_MAX + 1) };
+    vec![
+        ("bad-frame-empty", "No byte.", Case::BadFrame(vec![])),
+        ("bad-frame-crc", "A flipped bit.", Case::BadFrame(flipped)),
+        ("bad-frame-cut", "Cut short.", Case::BadFrame(good[..good.len() - 1].to_vec())),
+        ("bad-frame-version", "A frame version of the future.", Case::BadFrame(newer)),
+        ("bad-frame-header", "A sound CRC around half a header.", Case::BadFrame(sealed(vec![1, 5, 7]))),
+        ("bad-frame-no-kind", "A header and no body.", Case::BadFrame(with_body(&[]))),
+        ("bad-frame-kind", "A body kind of the future.", Case::BadFrame(with_body(&[9, 1, 2, 3]))),
+        ("bad-frame-damaged-trailing", "Something behind `damaged`.", Case::BadFrame(with_body(&[2, 0]))),
+        ("bad-frame-event", "An event of the future.", Case::BadFrame(with_body(&[1, 99]))),
+        (
+            "bad-frame-event-text",
+            "An event with a long text.",
+            Case::BadFrame(bytes_of(&plain(10, Body::Event(text)))),
+        ),
+        (
+            "bad-frame-signal",
+            "A signal of the future.",
+            Case::BadFrame(with_block(&[0, 1, 0, 1, 0xff, 0xff, 1, 0, 2])),
+        ),
+        (
+            "bad-frame-signal-zero",
+            "Signal 0 does not exist.",
+            Case::BadFrame(with_block(&[0, 1, 0, 1, 0, 0, 2])),
+        ),
+        (
+            "bad-frame-signal-twice",
+            "A signal twice.",
+            Case::BadFrame(with_block(&[0, 1, 0, 2, 1, 0, 2, 0, 0, 2])),
+        ),
+        ("bad-frame-unit", "An unknown time unit.", Case::BadFrame(with_block(&[3, 0, 0]))),
+        ("bad-frame-rows", "16,385 rows.", Case::BadFrame(with_block(&[0, 0x81, 0x80, 1]))),
+        (
+            "bad-frame-rows-claimed",
+            "16,384 rows out of nothing.",
+            Case::BadFrame(with_block(&[0, 0x80, 0x80, 1])),
+        ),
+        ("bad-frame-columns", "1,025 columns.", Case::BadFrame(with_block(&[0, 0, 0x81, 8]))),
+        (
+            "bad-frame-cells",
+            "More than 128 Ki cells: 16,384 rows of nine columns.",
+            Case::BadFrame(with_block(&[&[0, 0x80, 0x80, 1, 0, 1][..], &[0; 2048], &[9]].concat())),
+        ),
+        (
+            "bad-frame-constant",
+            "33 rows by one value.",
+            Case::BadFrame(with_block(&[0, 33, 0, 1, 0, 0, 0, 0, 1, 1, 2, 2])),
+        ),
+        (
+            "bad-frame-bitmap-full",
+            "A bitmap of all rows.",
+            Case::BadFrame(with_block(&[0, 1, 0, 1, 1, 1, 1, 2])),
+        ),
+        (
+            "bad-frame-bitmap-outside",
+            "A bitmap beyond the rows.",
+            Case::BadFrame(with_block(&[0, 1, 0, 1, 1, 1, 2])),
+        ),
+        (
+            "bad-frame-sparse-outside",
+            "A list beyond the rows.",
+            Case::BadFrame(with_block(&[0, 1, 0, 1, 1, 4, 1, 1, 2])),
+        ),
+        (
+            "bad-frame-same-rows-first",
+            "The first column like the one before.",
+            Case::BadFrame(with_block(&[0, 1, 0, 1, 1, 3, 2])),
+        ),
+        ("bad-frame-mode", "An unknown column mode.", Case::BadFrame(with_block(&[0, 1, 0, 1, 1, 5, 2]))),
+        ("bad-frame-series", "An unknown series coding.", Case::BadFrame(with_block(&[0, 2, 0, 100, 0, 0]))),
+        (
+            "bad-frame-times",
+            "Times that overflow.",
+            Case::BadFrame(with_block(&[
+                0, 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 1, 1, 0,
+            ])),
+        ),
+        ("bad-frame-samples-trailing", "A byte behind the block.", Case::BadFrame(with_block(&[0, 0, 0, 0]))),
+    ]
+}
