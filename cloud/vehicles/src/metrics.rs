@@ -148,9 +148,38 @@ impl prometheus_client::encoding::EncodeMetric for Erased {
     fn metric_type(&self) -> prometheus_client::metrics::MetricType {
         self.0.metric_type()
     }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// The label of a lane.
 pub(crate) fn lane_label(lane: remuda_model::Lane) -> LaneLabel {
     LaneLabel { lane: lane.as_str() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_rendered_under_its_name() {
+        let metrics = VehicleMetrics::default();
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        metrics.refused(crate::error::Refusal::Ahead, 3);
+        metrics.frames_durable.get_or_create(&lane_label(remuda_model::Lane::Samples)).inc_by(2);
+        metrics.ack_seconds.observe(0.5);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            "remuda_vehicles_refusals_total{reason=\"ahead\"} 3",
+            "remuda_vehicles_frames_durable_total{lane=\"samples\"} 2",
+            "remuda_vehicles_ack_seconds_count 1",
+            "remuda_vehicles_online_vehicles 0",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
 }

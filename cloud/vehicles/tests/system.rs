@@ -12,7 +12,7 @@ use remuda_model::{Incarnation, Lane, OrganizationId, ShardId, VehicleId, signal
 use remuda_vehicles::ledger::{Booked, demanded, read};
 use remuda_vehicles::metrics::ReasonLabel;
 use remuda_vehicles::{RuleSettings, VehicleSettings, VehicleSystem};
-use remuda_wire::{Body, FloorReason, LaneState, frame};
+use remuda_wire::{Body, Channel, FloorReason, Frames, LaneState, Up, frame};
 
 fn journal() -> Arc<dyn Journal> {
     Arc::new(MemoryJournal::new())
@@ -36,6 +36,7 @@ async fn frames_become_durable_and_survive_a_clean_stop() {
     let folder = tempfile::tempdir().unwrap();
     let journal = journal();
     let (system, _, _) = start(folder.path(), &journal, settings()).await;
+    let mut changes = system.view.changes();
     let mut car = Scripted::connect(&system.intake, "CAR1", 7).await;
     let welcome = car.greet(vec![]).await;
     assert!(welcome.resync && welcome.acks.iter().all(|ack| ack.durable == 0 && ack.credit > 0));
@@ -43,6 +44,8 @@ async fn frames_become_durable_and_survive_a_clean_stop() {
     car.durable(Lane::Samples, 3).await;
     car.frames(Lane::Events, 1, vec![event(1, "1.0"), event(2, "1.0")]).await;
     car.durable(Lane::Events, 2).await;
+    let changed = tokio::time::timeout(common::PATIENCE, changes.recv()).await.unwrap().unwrap();
+    assert!(changed.vehicles.iter().any(|line| line.vehicle == car.vehicle));
     let figures = system.handle.figures();
     assert_eq!((figures.frames_accepted, figures.frames_durable, figures.vehicles_online), (5, 5, 1));
     let twin = system.view.twin(&OrganizationId::default(), &car.vehicle).await.unwrap();
@@ -330,4 +333,84 @@ async fn decisions_and_reports_of_one_vehicle_take_turns_in_its_stream() {
     let booked = booked(&journal, &car.vehicle).await;
     assert_eq!(booked.iter().filter(|b| matches!(b, Booked::Decided(_))).count(), 20, "{booked:?}");
     assert_eq!(booked.iter().filter(|b| matches!(b, Booked::Reported { .. })).count(), 20, "{booked:?}");
+}
+
+/// A node that can hold little slows its vehicles down, and loses nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_node_cannot_hold_is_asked_for_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = journal();
+    let small = VehicleSettings { rows_bytes_max: 2_000, ..settings() };
+    let (system, metrics, lake) = start(folder.path(), &journal, small).await;
+    let mut car = Scripted::connect(&system.intake, "CAR8", 7).await;
+    car.greet(vec![]).await;
+    let all: Vec<Vec<u8>> = (1..=60).map(|seq| samples(seq, &[(SPEED, seq as f64)])).collect();
+    let (mut received, mut durable, mut least) = (0, 0, u32::MAX);
+    while received < 60 {
+        // The vehicle never heeds its credit: the worst there is.
+        car.frames(Lane::Samples, received + 1, all[received as usize..].to_vec()).await;
+        let mut missing = false;
+        while !missing && received < 60 {
+            let ack = car.ack(Lane::Samples, |_| true).await;
+            missing = ack.missing;
+            (received, durable) = (ack.ack.received, ack.ack.durable);
+            least = least.min(ack.ack.credit);
+            assert!(system.handle.figures().in_flight_bytes <= 2_000 + 64 * 1024);
+        }
+    }
+    if durable < 60 {
+        car.durable(Lane::Samples, 60).await;
+    }
+    assert!(metrics.refusals.get_or_create(&ReasonLabel { reason: "overload" }).get() > 0);
+    assert!(least < 1_000, "the credit never sank: {least}");
+    system.handle.stop().await.unwrap();
+    let mut seqs = Vec::new();
+    lake.for_each_row(|row| seqs.push(row.seq)).await.unwrap();
+    assert!(seqs.iter().copied().eq(1..=60), "{seqs:?}");
+}
+
+/// Whatever bytes come, on whatever channel: counted, and the vehicle goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_is_counted_and_hurts_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = journal();
+    let (system, metrics, _) = start(folder.path(), &journal, settings()).await;
+    let mut car = Scripted::connect(&system.intake, "CAR9", 7).await;
+    car.greet(vec![]).await;
+    let sound = {
+        let frames = vec![samples(1, &[(SPEED, 1.0)]).into()];
+        let (lane, incarnation) = (Lane::Samples, car.incarnation);
+        let floor_reason = FloorReason::Acked;
+        Up::Frames(Frames { lane, incarnation, floor: 1, floor_reason, first_seq: 1, frames }).encode()
+    };
+    let channels =
+        [Channel::Session, Channel::Live, Channel::Lane(Lane::Events), Channel::Lane(Lane::Samples)];
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    for round in 0..600usize {
+        let mut payload = sound.clone();
+        for _ in 0..3 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let at = (random >> 33) as usize % payload.len();
+            payload[at] = (random >> 16) as u8;
+        }
+        if round % 7 == 0 {
+            payload.truncate(round % sound.len());
+        }
+        // Never a frame of this lane and incarnation by accident: those are other tests' business.
+        if payload != sound {
+            car.payload(car.generation, channels[round % 3], payload).await;
+        }
+    }
+    car.payload(car.generation, channels[3], vec![200, 1, 2, 3]).await;
+    car.greet(vec![]).await;
+    car.samples(1, &[&[(SPEED, 1.0)]]).await;
+    car.durable(Lane::Samples, 1).await;
+    for reason in ["malformed", "version", "channel"] {
+        assert!(
+            metrics.refusals.get_or_create(&ReasonLabel { reason }).get() > 0,
+            "{reason} was not counted"
+        );
+    }
+    assert_eq!(metrics.actor_failures.get_or_create(&ReasonLabel { reason: "panic" }).get(), 0);
+    system.handle.stop().await.unwrap();
 }

@@ -8,7 +8,7 @@ use remuda_contracts::fleet::{AlertView, Presence, TwinView, VehicleSummary};
 use remuda_contracts::uplink::DownlinkError;
 use remuda_eventsourcing::{ManifestPosition, NewEvent, Snapshot};
 use remuda_model::{ConnectionId, Incarnation, Lane, VehicleId};
-use remuda_wire::{Ack, Down};
+use remuda_wire::{Ack, Down, LaneAck};
 use tokio::sync::oneshot;
 
 use super::batch::AckDue;
@@ -23,6 +23,15 @@ use crate::metrics::ReasonLabel;
 use crate::vehicle::Vehicle;
 
 impl Warm {
+    /// A lane's numbers; from what is durable when there is no room for them in memory.
+    pub(super) fn lane_ack(&self, lane: Lane, incarnation: Incarnation, credit: u32) -> LaneAck {
+        if self.reception.knows(lane, incarnation) {
+            return self.reception.ack(lane, incarnation, credit);
+        }
+        let durable = self.vehicle.durable(lane, incarnation);
+        LaneAck { lane, incarnation, received: durable, durable, credit }
+    }
+
     /// Sends what is due.
     pub(super) fn send_acks(&self, due: &[AckDue]) {
         if due.is_empty() {
@@ -31,7 +40,7 @@ impl Warm {
         let credit = self.node.credit();
         let epoch = self.slot().owner().epoch;
         for AckDue { lane, incarnation, missing, greet } in due {
-            let ack = self.reception.ack(*lane, *incarnation, credit);
+            let ack = self.lane_ack(*lane, *incarnation, credit);
             let (missing, greet) = (*missing, *greet);
             self.send(&Down::Ack(Ack { ack, epoch, server_time_ms: now_ms(), missing, greet }));
         }
@@ -57,10 +66,7 @@ impl Warm {
             return;
         }
         let incarnation = self.vehicle.memory.greetings.newest().unwrap_or(Incarnation(0));
-        let durable = self.vehicle.durable(Lane::Samples, incarnation);
-        let credit = self.node.credit();
-        let ack =
-            remuda_wire::LaneAck { lane: Lane::Samples, incarnation, received: durable, durable, credit };
+        let ack = self.lane_ack(Lane::Samples, incarnation, self.node.credit());
         let epoch = self.slot().owner().epoch;
         self.send(&Down::Ack(Ack { ack, epoch, server_time_ms: now_ms(), missing: false, greet: true }));
     }

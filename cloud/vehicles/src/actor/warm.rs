@@ -189,6 +189,13 @@ impl Warm {
             (Channel::Session, Up::Farewell(farewell)) => {
                 self.reception.farewell(generation, &farewell);
             }
+            (Channel::Live, Up::Live(_)) if !self.reception.is_current(generation) => {
+                self.refuse(Refusal::StaleConnection, 1);
+            }
+            // Unsequenced and lossy: no answer, and nothing that a Hello would not bring.
+            (Channel::Live, Up::Live(_)) if self.reception.greeted().is_none() => {
+                self.refuse(Refusal::NoHello, 1);
+            }
             (Channel::Live, Up::Live(live)) => self.vehicle.live(&live, received_ms),
             (Channel::Lane(lane), Up::Frames(frames)) if frames.lane == lane => {
                 self.frames(generation, &frames, received_ms, batch);
@@ -241,7 +248,7 @@ impl Warm {
         }
         let credit = self.node.credit();
         let acks =
-            lanes.iter().map(|(lane, incarnation)| self.reception.ack(*lane, *incarnation, credit)).collect();
+            lanes.iter().map(|(lane, incarnation)| self.lane_ack(*lane, *incarnation, credit)).collect();
         self.send(&Down::Welcome(Welcome {
             connection: hello.connection,
             wire: WIRE_VERSION.min(hello.wire_max),
