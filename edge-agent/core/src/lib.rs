@@ -1,1 +1,21 @@
-//! The vehicle agent as a sans-IO machine.
+//! The vehicle's agent as a machine without I/O (DESIGN D8, docs/uplink.md sections 1 to 3, 7, 8).
+//!
+//! Owns: intake, reduction by policy, batching, what is made, sent, acked, trimmed and shed, greetings, reconnecting,
+//! reconciling the clock, deciding on commands. Deliberately absent: sockets, files, clocks, randomness. Time and a
+//! seed come in as arguments; work for the shell comes out of [`Agent::poll_output`].
+
+mod agent;
+mod clock;
+pub mod intake;
+mod lane;
+pub mod limits;
+pub mod output;
+pub mod policy;
+mod random;
+pub mod state;
+
+pub use agent::{Agent, Figures, RefuseAll, Settings, Verifier};
+pub use intake::Reading;
+pub use output::{Held, Output, Record, ShedUntil};
+pub use policy::{Policy, PolicyError};
+pub use state::SavedState;

@@ -1,0 +1,90 @@
+//! Deciding on commands (docs/uplink.md section 7, I5).
+
+use remuda_model::Epoch;
+use remuda_wire::frame::CommandOutcome;
+use remuda_wire::{Command, Event};
+
+use super::Agent;
+use crate::output::Output;
+
+impl Agent {
+    pub(super) fn handle_command(&mut self, command: Command, now: u64) {
+        if let Some(reason) = self.refusal(&command, now) {
+            return self.tell(command.id, CommandOutcome::Refused(reason.to_owned()), now);
+        }
+        // Obeyed or under way before: its results are in the outbox or acked already.
+        if self.state.commands.iter().any(|c| c.id == command.id) {
+            return;
+        }
+        // The id is durable before anything happens: a crash in between costs the command, never obeys it twice.
+        self.note_epoch(command.epoch);
+        self.state.highest_epoch = self.highest_epoch;
+        self.state.remember(command.id);
+        self.saving.push_back(command);
+        self.save();
+    }
+
+    /// Why a command is not considered; such an answer is not remembered as the id's outcome.
+    fn refusal(&self, command: &Command, now: u64) -> Option<&'static str> {
+        if !self.verifier.verify(&self.settings.vehicle, command) {
+            return Some("signature");
+        }
+        if self.clock.latest_ms(now).is_none() {
+            return Some("clock");
+        }
+        if command.incarnation != self.settings.incarnation {
+            return Some("incarnation");
+        }
+        (command.epoch < self.highest_epoch).then_some("stale")
+    }
+
+    /// The state of the last [`Output::Save`] is durable.
+    pub fn handle_saved(&mut self, now: u64) {
+        while let Some(command) = self.saving.pop_front() {
+            // Judged by the latest possible time, and after the wait for the disk.
+            let expired = self.clock.latest_ms(now).is_none_or(|latest| latest >= command.expires_ms);
+            if expired {
+                self.finish(command.id);
+                self.tell(command.id, CommandOutcome::Expired, now);
+                self.save();
+            } else {
+                self.tell(command.id, CommandOutcome::Accepted, now);
+                self.outputs.push_back(Output::Perform { id: command.id, kind: command.kind });
+            }
+        }
+    }
+
+    /// What became of an [`Output::Perform`].
+    pub fn handle_outcome(&mut self, id: [u8; 16], outcome: CommandOutcome, now: u64) {
+        if self.finish(id) {
+            self.tell(id, outcome, now);
+            self.save();
+        }
+    }
+
+    /// Begun under an earlier start: nobody saw the end.
+    pub(super) fn forget_unfinished_commands(&mut self, now: u64) {
+        let open: Vec<_> = self.state.commands.iter().filter(|c| !c.finished).map(|c| c.id).collect();
+        for id in &open {
+            self.finish(*id);
+            self.tell(*id, CommandOutcome::Unknown, now);
+        }
+        if !open.is_empty() {
+            self.save();
+        }
+    }
+
+    fn finish(&mut self, id: [u8; 16]) -> bool {
+        let open = self.state.commands.iter_mut().find(|c| c.id == id && !c.finished);
+        open.map(|c| c.finished = true).is_some()
+    }
+
+    fn tell(&mut self, command: [u8; 16], outcome: CommandOutcome, now: u64) {
+        self.make_event(&Event::CommandResult { command, outcome }, now);
+    }
+
+    pub(super) fn save(&mut self) {
+        self.state.highest_epoch = self.highest_epoch.max(self.state.highest_epoch).max(Epoch(0));
+        self.outputs.push_back(Output::Save(self.state.encode()));
+    }
+}

@@ -1,0 +1,231 @@
+//! Connecting, greeting, farewell.
+
+use remuda_model::{ConnectionId, Epoch, Lane};
+use remuda_wire::topic::Channel;
+use remuda_wire::{
+    Farewell, FarewellReason, Hello, Up, WIRE_VERSION, WIRE_VERSION_MIN, Welcome, limits as wire_limits,
+};
+
+use super::Agent;
+use crate::limits;
+use crate::output::Output;
+use crate::policy::Policy;
+
+const NS_PER_MS: u64 = 1_000_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Until then there is a pause.
+    Waiting(u64),
+    Connecting,
+    /// Hello was said `hellos` times, last at `said_ns`; again at `again_ns`.
+    Greeting { hellos: u32, said_ns: u64, again_ns: u64 },
+    Welcome,
+    /// Farewell was said.
+    Closing,
+    /// Stopped for good.
+    Closed,
+}
+
+/// One connection after the other.
+#[derive(Debug)]
+pub(super) struct Session {
+    phase: Phase,
+    counter: u32,
+    attempts: u32,
+    pub(super) round_trip_ns: u64,
+    greeted_ns: u64,
+    pub(super) live_ns: u64,
+}
+
+impl Session {
+    pub(super) fn new(now: u64) -> Self {
+        let round_trip_ns = 200 * NS_PER_MS;
+        Self { phase: Phase::Waiting(now), counter: 0, attempts: 0, round_trip_ns, greeted_ns: 0, live_ns: 0 }
+    }
+
+    pub(super) fn is_welcome(&self) -> bool {
+        self.phase == Phase::Welcome
+    }
+}
+
+impl Agent {
+    fn connection(&self) -> ConnectionId {
+        ConnectionId { incarnation: self.settings.incarnation, counter: self.session.counter }
+    }
+
+    /// The connection stands and is subscribed.
+    pub fn handle_connected(&mut self, now: u64) {
+        for book in &mut self.books {
+            book.restart();
+        }
+        self.say_hello(0, now);
+    }
+
+    /// The connection is gone, or could not be made.
+    pub fn handle_disconnected(&mut self, now: u64) {
+        for book in &mut self.books {
+            book.restart();
+        }
+        if self.stopping {
+            self.session.phase = Phase::Closed;
+            return;
+        }
+        let Self { session, settings, .. } = self;
+        let doubled = settings.reconnect_ms.saturating_mul(1 << session.attempts.min(20));
+        session.attempts = session.attempts.saturating_add(1);
+        let pause = self.jitter.half_to_full(doubled.min(settings.reconnect_ms_max).max(1));
+        session.phase = Phase::Waiting(now + pause * NS_PER_MS);
+    }
+
+    pub(super) fn session_deadline(&self) -> Option<u64> {
+        match self.session.phase {
+            Phase::Waiting(until) => Some(until),
+            Phase::Greeting { again_ns, .. } => Some(again_ns),
+            Phase::Connecting | Phase::Welcome | Phase::Closing | Phase::Closed => None,
+        }
+    }
+
+    pub(super) fn session_timeout(&mut self, now: u64) {
+        match self.session.phase {
+            Phase::Waiting(until) if now >= until => {
+                self.session.counter += 1;
+                self.session.phase = Phase::Connecting;
+                let connection = self.connection();
+                let will = Up::Farewell(Farewell { connection, reason: FarewellReason::Lost }).encode();
+                self.outputs.push_back(Output::Connect { connection, will });
+            }
+            Phase::Greeting { hellos, again_ns, .. } if now >= again_ns => {
+                if hellos >= limits::HELLOS_MAX {
+                    self.session.phase = Phase::Connecting;
+                    self.outputs.push_back(Output::Disconnect);
+                } else {
+                    self.say_hello(hellos, now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn say_hello(&mut self, hellos: u32, now: u64) {
+        let pause = (limits::HELLO_INTERVAL_MS << hellos.min(10)).min(limits::HELLO_INTERVAL_MS_MAX);
+        let again_ns = now + self.jitter.half_to_full(pause) * NS_PER_MS;
+        self.session.phase = Phase::Greeting { hellos: hellos + 1, said_ns: now, again_ns };
+        self.session.greeted_ns = now;
+        let hello = Hello {
+            connection: self.connection(),
+            wire_min: WIRE_VERSION_MIN,
+            wire_max: WIRE_VERSION,
+            agent_version: self.settings.agent_version.to_owned(),
+            boot: self.state.boot,
+            registry: remuda_model::signal::REGISTRY_REVISION,
+            registry_hash: self.settings.registry_hash,
+            lanes: self.lanes_held(),
+            highest_epoch: self.highest_epoch,
+            open_commands: self.state.commands.iter().filter(|c| !c.finished).map(|c| c.id).take(64).collect(),
+            policy_revision: self.state.policy.as_ref().map_or(0, |p| p.revision),
+            clock: self.clock.quality(),
+        };
+        self.send(Channel::Session, &Up::Hello(hello));
+    }
+
+    /// The oldest, and always the present incarnation's, as many as a Hello may carry. A lane's turn comes when the
+    /// older ones are drained, and with it the next Hello.
+    fn lanes_held(&self) -> Vec<remuda_wire::LaneState> {
+        let present = self.books.len().saturating_sub(2);
+        let old = present.min(wire_limits::HELLO_LANES_MAX - 2);
+        self.books[..old].iter().chain(&self.books[present..]).map(crate::lane::Book::state).collect()
+    }
+
+    pub(super) fn handle_welcome(&mut self, welcome: &Welcome, now: u64) {
+        let Phase::Greeting { said_ns, .. } = self.session.phase else { return };
+        if welcome.connection != self.connection() {
+            return;
+        }
+        self.session.phase = Phase::Welcome;
+        self.session.attempts = 0;
+        let (least, most) = limits::ROUND_TRIP_MS;
+        // Twice the measured time: the cloud's rounds make answers uneven.
+        self.session.round_trip_ns = (2 * (now - said_ns)).clamp(least * NS_PER_MS, most * NS_PER_MS);
+        self.clock.welcomed(welcome.server_time_ms, said_ns, now);
+        self.note_epoch(welcome.epoch);
+        for book in &mut self.books {
+            book.restart();
+        }
+        for ack in &welcome.acks {
+            self.take_ack(ack, now);
+            if let Some(book) = self.book(ack.lane, ack.incarnation) {
+                book.received = ack.received;
+                book.go_back(ack.durable.saturating_add(1));
+            }
+        }
+        self.drop_empty_books();
+        self.shed_old(welcome.server_time_ms);
+        if welcome.resync {
+            for batch in self.intake.resync(now) {
+                self.make_samples(batch);
+            }
+        }
+    }
+
+    /// The cloud has heard no Hello on this connection, or does not answer for what was sent.
+    pub(super) fn greet_again(&mut self, now: u64) {
+        let lately = now.saturating_sub(self.session.greeted_ns) < limits::HELLO_INTERVAL_MS * NS_PER_MS;
+        if self.session.is_welcome() && !lately {
+            self.say_hello(0, now);
+        }
+    }
+
+    /// Says farewell, once everything that waits for the disk is made.
+    pub fn handle_farewell(&mut self, _now: u64) {
+        self.stopping = true;
+        match self.session.phase {
+            Phase::Greeting { .. } | Phase::Welcome => {
+                let connection = self.connection();
+                self.send(Channel::Session, &Up::Farewell(Farewell { connection, reason: FarewellReason::Stopping }));
+                self.outputs.push_back(Output::Disconnect);
+                self.session.phase = Phase::Closing;
+            }
+            Phase::Connecting => self.outputs.push_back(Output::Disconnect),
+            Phase::Waiting(_) => self.session.phase = Phase::Closed,
+            Phase::Closing | Phase::Closed => {}
+        }
+    }
+
+    /// The connection has ended after [`Agent::handle_farewell`], and no other will be made.
+    pub fn is_closed(&self) -> bool {
+        self.session.phase == Phase::Closed
+    }
+
+    pub(super) fn note_epoch(&mut self, epoch: Epoch) {
+        self.highest_epoch = self.highest_epoch.max(epoch);
+    }
+
+    pub(super) fn send(&mut self, channel: Channel, message: &Up) {
+        let payload = message.encode();
+        self.figures.bytes_sent += payload.len() as u64;
+        self.outputs.push_back(Output::Send { channel, payload });
+    }
+
+    pub(super) fn handle_policy(&mut self, policy: remuda_wire::Policy) {
+        let known = self.state.policy.as_ref().map_or(0, |p| p.revision);
+        if policy.revision <= known || !self.settings.follow_policy {
+            return;
+        }
+        // One that cannot be read is not taken over; the next Hello tells the cloud which revision is in force.
+        let Ok(compiled) = Policy::parse(&policy.document) else {
+            self.figures.messages_malformed += 1;
+            return;
+        };
+        self.intake.set_policy(std::sync::Arc::new(compiled));
+        self.state.policy = Some(policy);
+        self.save();
+    }
+
+    pub(super) fn begin(&mut self, now: u64) {
+        let agent_version = self.settings.agent_version.to_owned();
+        self.make_event(&remuda_wire::Event::Started { agent_version }, now);
+        self.forget_unfinished_commands(now);
+        debug_assert!(self.books.iter().rev().take(Lane::ALL.len()).all(|b| b.incarnation == self.incarnation()));
+    }
+}

@@ -1,0 +1,37 @@
+//! Bounds of the agent, each with its reason.
+
+/// Longest span of one frame of samples, ms: what a power cut may cost (docs/uplink.md section 9).
+pub const BATCH_SPAN_MS: u64 = 1_000;
+/// Readings in a batch before it is closed early: such a block stays below the frame limit in all but absurd cases,
+/// and those are split.
+pub const BATCH_READINGS_MAX: usize = 4_000;
+/// Frames in one message: bounds the work of one answer.
+pub const MESSAGE_FRAMES_MAX: usize = 512;
+/// No durable progress for so long though frames are out: say Hello again, ms.
+pub const STALL_MS: u64 = 10_000;
+/// First pause between two Hellos without a Welcome, ms; doubles.
+pub const HELLO_INTERVAL_MS: u64 = 1_000;
+/// Longest pause between two Hellos, ms.
+pub const HELLO_INTERVAL_MS_MAX: u64 = 16_000;
+/// Hellos without a Welcome before the connection is given up: whatever is behind it does not answer.
+pub const HELLOS_MAX: u32 = 6;
+/// Pause between two probes beyond the credit, ms: an overloaded cloud is not asked at the speed of light.
+pub const PROBE_INTERVAL_MS: u64 = 500;
+/// Bounds of the measured round trip, ms: below, a scheduler's hiccup looks like loss; above, an outage like distance.
+pub const ROUND_TRIP_MS: (u64, u64) = (20, 5_000);
+/// Pause between two messages of newest values while samples have a backlog, ms.
+pub const LIVE_INTERVAL_MS: u64 = 1_000;
+/// First pause before connecting again, ms; doubles, jittered.
+pub const RECONNECT_MS: u64 = 500;
+/// Longest pause before connecting again, ms.
+pub const RECONNECT_MS_MAX: u64 = 30_000;
+/// Bytes an outbox may hold, default.
+pub const OUTBOX_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Bytes shed at once when the outbox is full: a segment.
+pub const SHED_BYTES: u64 = 1024 * 1024;
+/// Age at which frames are shed, ms: the cloud forgets closed incarnations after 200 days.
+pub const AGE_MS_MAX: i64 = 180 * 24 * 3_600 * 1_000;
+/// Commands remembered: far more than can arrive before the oldest expired.
+pub const COMMANDS_REMEMBERED: usize = 256;
+/// Signals whose last value is remembered; further ones are dropped and counted.
+pub const SIGNALS_MAX: usize = 1024;
