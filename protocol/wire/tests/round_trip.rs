@@ -1,108 +1,213 @@
 //! What is encoded decodes to itself, and no bytes make a decoder panic.
 
+mod strategies;
+
 use bytes::Bytes;
 use proptest::collection::vec;
-use proptest::option;
 use proptest::prelude::*;
-use remuda_model::signal::REGISTRY;
-use remuda_model::{Incarnation, Lane, SignalId};
-use remuda_wire::{
-    Body, ClockQuality, Column, Down, FloorReason, Frame, FrameHeader, Frames, SampleBlock, TimeUnit, Up,
-    frame,
-};
+use remuda_wire::message::frames_overhead;
+use remuda_wire::{Body, DecodeError, Down, Frame, FrameError, Hello, Live, Up, Welcome, frame, limits};
+use strategies::{body, down, header, mutate, mutation, seal, up};
 
-fn header() -> impl Strategy<Value = FrameHeader> {
-    (1..u64::MAX, any::<u32>(), any::<u64>(), any::<Option<i64>>()).prop_map(
-        |(seq, boot, mono_ms, wall_ms)| FrameHeader {
-            seq,
-            boot,
-            mono_ms,
-            wall_ms,
-            clock: ClockQuality::Gnss,
-            registry: 1,
-            trace: None,
-        },
-    )
-}
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-fn values(rows: usize) -> impl Strategy<Value = Vec<Option<i64>>> {
-    prop_oneof![
-        vec(option::of(any::<i64>()), rows),
-        vec(option::weighted(0.9, -300..300_i64), rows),
-        vec(option::weighted(0.05, -300..300_i64), rows),
-        vec((-5..5_i64).prop_map(Some), rows),
-        any::<i64>().prop_map(move |v| vec![Some(v); rows]),
-        Just(vec![None; rows]),
-    ]
-}
+    #[test]
+    fn frames_come_back(header in header(), body in body()) {
+        let bytes = frame::encode(&header, &body);
+        prop_assert!(frame::is_sound(&bytes));
+        if let Body::Samples(block) = &body {
+            prop_assert!(block.is_valid());
+        }
+        prop_assert_eq!(frame::decode(&bytes), Ok(Frame { header, body }));
+    }
 
-fn block() -> impl Strategy<Value = SampleBlock> {
-    let unit =
-        prop_oneof![Just(TimeUnit::Millisecond), Just(TimeUnit::Microsecond), Just(TimeUnit::Nanosecond)];
-    let times = prop_oneof![vec(0..1_000_000_000_u64, 0..80), vec(0..3_u64, 0..80)];
-    let signals = proptest::collection::btree_set(1..=REGISTRY.len() as u16, 0..12);
-    (unit, times, signals).prop_flat_map(|(unit, mut offsets, signals)| {
-        offsets.sort_unstable();
-        let rows = offsets.len();
-        let columns: Vec<_> = signals
-            .into_iter()
-            .map(|id| values(rows).prop_map(move |values| Column { signal: SignalId(id), values }))
-            .collect();
-        (columns, any::<u16>()).prop_map(move |(mut columns, alike)| {
-            // Signals of one bus message: present in the same rows as the one before.
-            for i in (1..columns.len()).filter(|i| alike >> i & 1 == 1) {
-                let (before, from) = columns.split_at_mut(i);
-                for (value, like) in from[0].values.iter_mut().zip(&before[i - 1].values) {
-                    *value = like.map(|v| value.unwrap_or(v));
-                }
-            }
-            SampleBlock { unit, offsets: offsets.clone(), columns }
-        })
-    })
+    #[test]
+    fn messages_of_the_vehicle_come_back(message in up()) {
+        let payload = Bytes::from(message.encode());
+        let decoded = Up::decode(&payload);
+        prop_assert_eq!(decoded.as_ref(), Ok(&message));
+        prop_assert!(matches!(Down::decode(&payload), Err(DecodeError::Kind(_))));
+        if let (Up::Frames(sent), Ok(Up::Frames(got))) = (&message, &decoded) {
+            let own: usize = sent.frames.iter().map(Bytes::len).sum();
+            prop_assert!(payload.len() - own <= frames_overhead(sent.frames.len()));
+            let memory = payload.as_ptr_range();
+            prop_assert!(got.frames.iter().all(|f| f.is_empty() || memory.contains(&f.as_ptr())), "frames are copied");
+        }
+    }
+
+    #[test]
+    fn messages_of_the_cloud_come_back(message in down()) {
+        let payload = message.encode();
+        prop_assert_eq!(Down::decode(&payload), Ok(message));
+        prop_assert!(matches!(Up::decode(&Bytes::from(payload)), Err(DecodeError::Kind(_))));
+    }
+
+    #[test]
+    fn a_broken_frame_is_not_sound(header in header(), body in body(), at in any::<prop::sample::Index>(), bit in 0..8_u8) {
+        let mut bytes = frame::encode(&header, &body);
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        prop_assert_eq!(frame::decode(&bytes), Err(FrameError::Checksum));
+    }
+
+    #[test]
+    fn a_header_is_read_whatever_the_body(header in header(), rest in vec(any::<u8>(), 0..60)) {
+        let mut content = frame::encode(&header, &Body::Damaged);
+        content.truncate(content.len() - 5);
+        content.extend_from_slice(&rest);
+        match frame::decode(&seal(content)) {
+            Ok(frame) => prop_assert_eq!(frame.header, header),
+            Err(FrameError::Unusable { header: read, .. }) => prop_assert_eq!(read, Some(header)),
+            Err(FrameError::Checksum) => prop_assert!(false, "the checksum fits"),
+        }
+    }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn sample_frames(header in header(), block in block()) {
-        prop_assert!(block.is_valid());
-        let bytes = frame::encode(&header, &Body::Samples(block.clone()));
-        prop_assert_eq!(frame::decode(&bytes), Ok(Frame { header, body: Body::Samples(block) }));
-    }
-
-    #[test]
-    fn frames_share_the_payloads_memory(frames in vec(vec(any::<u8>(), 0..300), 1..20), first_seq in 1..u32::MAX as u64) {
-        let message = Up::Frames(Frames {
-            lane: Lane::Samples,
-            incarnation: Incarnation(9),
-            floor: 1,
-            floor_reason: FloorReason::Acked,
-            first_seq,
-            frames: frames.into_iter().map(Bytes::from).collect(),
-        });
-        let payload = Bytes::from(message.encode());
-        prop_assert_eq!(Up::decode(&payload), Ok(message));
-    }
-
-    #[test]
-    fn no_bytes_panic(bytes in vec(any::<u8>(), 0..400)) {
+    fn no_bytes_panic(bytes in vec(any::<u8>(), 0..400), kind in 0..80_u8) {
         let _ = frame::decode(&bytes);
+        let _ = frame::decode(&seal([&[1, 1, 1, 1, 0, 0, 1, 0, kind % 3], &bytes[..]].concat()));
+        let _ = Down::decode(&[&[1, kind], &bytes[..]].concat());
+        let _ = Up::decode(&Bytes::from([&[1, kind], &bytes[..]].concat()));
         let _ = Down::decode(&bytes);
         let _ = Up::decode(&Bytes::from(bytes));
     }
 
     #[test]
-    fn no_sound_frame_panics(header in header(), block in block(), at in any::<prop::sample::Index>(), with in any::<u8>()) {
-        let mut bytes = frame::encode(&header, &Body::Samples(block));
-        let end = bytes.len() - 4;
-        bytes[at.index(end)] = with;
-        let crc = crc32c::crc32c(&bytes[..end]);
-        bytes[end..].copy_from_slice(&crc.to_le_bytes());
-        if let Ok(decoded) = frame::decode(&bytes) {
-            // What a changed byte still means is said the same way again, up to a shorter coding.
+    fn no_changed_frame_panics(header in header(), body in body(), mutation in mutation()) {
+        let mut bytes = frame::encode(&header, &body);
+        bytes.truncate(bytes.len() - 4);
+        mutate(&mut bytes, &mutation);
+        if let Ok(decoded) = frame::decode(&seal(bytes)) {
+            // What the changed bytes still mean is said the same way again, up to a shorter coding.
             let again = frame::encode(&decoded.header, &decoded.body);
+            if let Body::Samples(block) = &decoded.body {
+                prop_assert!(block.is_valid());
+            }
             prop_assert_eq!(frame::decode(&again), Ok(decoded));
         }
     }
+
+    #[test]
+    fn no_changed_message_panics(up in up(), down in down(), mutation in mutation()) {
+        let mut bytes = up.encode();
+        mutate(&mut bytes, &mutation);
+        if let Ok(decoded) = Up::decode(&Bytes::from(bytes)) {
+            prop_assert_eq!(Up::decode(&Bytes::from(decoded.encode())), Ok(decoded));
+        }
+        let mut bytes = down.encode();
+        mutate(&mut bytes, &mutation);
+        if let Ok(decoded) = Down::decode(&bytes) {
+            prop_assert_eq!(Down::decode(&decoded.encode()), Ok(decoded));
+        }
+    }
+}
+
+#[test]
+fn lists_and_payloads_over_their_limits_are_refused() {
+    let hello = |lanes, commands| {
+        let Ok(Up::Hello(hello)) = Up::decode(&Bytes::from(bare_hello().encode())) else {
+            panic!("a Hello decodes")
+        };
+        let lane = remuda_wire::LaneState {
+            lane: remuda_model::Lane::Samples,
+            incarnation: remuda_model::Incarnation(1),
+            next_seq: 1,
+            floor: 1,
+            acked: 0,
+        };
+        let hello = Hello { lanes: vec![lane; lanes], open_commands: vec![[0; 16]; commands], ..hello };
+        Up::decode(&Bytes::from(Up::Hello(hello).encode())).map(|_| ())
+    };
+    let max = limits::HELLO_LANES_MAX;
+    assert_eq!(hello(max, max), Ok(()));
+    assert_eq!(hello(max + 1, 0), Err(DecodeError::Limit));
+    assert_eq!(hello(0, max + 1), Err(DecodeError::Limit));
+
+    let incarnation = remuda_model::Incarnation(1);
+    let live = |count| {
+        let values = vec![(remuda_model::SignalId(1), 0, 0); count];
+        let live = Up::Live(Live { incarnation, boot: 0, wall_ms: None, values });
+        Up::decode(&Bytes::from(live.encode())).map(|_| ())
+    };
+    assert_eq!(live(limits::BLOCK_SIGNALS_MAX), Ok(()));
+    assert_eq!(live(limits::BLOCK_SIGNALS_MAX + 1), Err(DecodeError::Limit));
+
+    let frames = |count| {
+        let frames = remuda_wire::Frames {
+            lane: remuda_model::Lane::Samples,
+            incarnation,
+            floor: 1,
+            floor_reason: remuda_wire::FloorReason::Acked,
+            first_seq: 1,
+            frames: vec![Bytes::new(); count],
+        };
+        Up::decode(&Bytes::from(Up::Frames(frames).encode())).map(|_| ())
+    };
+    assert_eq!(frames(limits::FRAMES_MAX), Ok(()));
+    assert_eq!(frames(limits::FRAMES_MAX + 1), Err(DecodeError::Limit));
+
+    let welcome = |count| {
+        let ack = remuda_wire::LaneAck {
+            lane: remuda_model::Lane::Events,
+            incarnation,
+            received: 0,
+            durable: 0,
+            credit: 0,
+        };
+        let welcome = Welcome {
+            connection: remuda_model::ConnectionId { incarnation, counter: 1 },
+            wire: 1,
+            epoch: remuda_model::Epoch(1),
+            server_time_ms: 0,
+            acks: vec![ack; count],
+            resync: false,
+        };
+        Down::decode(&Down::Welcome(welcome).encode()).map(|_| ())
+    };
+    assert_eq!(welcome(max), Ok(()));
+    assert_eq!(welcome(max + 1), Err(DecodeError::Limit));
+
+    let large = vec![1; limits::PAYLOAD_BYTES_MAX + 1];
+    assert_eq!(Down::decode(&large), Err(DecodeError::Size(large.len())));
+    assert_eq!(Up::decode(&Bytes::from(large)), Err(DecodeError::Size(limits::PAYLOAD_BYTES_MAX + 1)));
+}
+
+fn bare_hello() -> Up {
+    Up::Hello(Hello {
+        connection: remuda_model::ConnectionId { incarnation: remuda_model::Incarnation(1), counter: 1 },
+        wire_min: 1,
+        wire_max: 1,
+        agent_version: String::new(),
+        boot: 1,
+        registry: 1,
+        registry_hash: 0,
+        lanes: vec![],
+        highest_epoch: remuda_model::Epoch(0),
+        open_commands: vec![],
+        policy_revision: 0,
+        clock: remuda_wire::ClockQuality::Unknown,
+    })
+}
+
+#[test]
+fn a_frame_over_its_limit_keeps_its_header() {
+    let header = remuda_wire::FrameHeader {
+        seq: 5,
+        boot: 1,
+        mono_ms: 1,
+        wall_ms: None,
+        clock: remuda_wire::ClockQuality::Unknown,
+        registry: 1,
+        trace: None,
+    };
+    let mut content = frame::encode(&header, &Body::Damaged);
+    content.truncate(content.len() - 4);
+    content.resize(limits::FRAME_BYTES_MAX - 3, 0);
+    let refused = frame::decode(&seal(content));
+    assert_eq!(refused, Err(FrameError::Unusable { header: Some(header), reason: "limit" }));
 }
