@@ -5,6 +5,7 @@
 //! that matters (the mirror is a cache), and vehicles' connections (`remuda-ingress`).
 
 mod columns;
+mod connection;
 mod convert;
 mod filter;
 mod gate;

@@ -28,6 +28,8 @@ pub const WATCH_INTERVAL_MAX: Duration = Duration::from_secs(60);
 pub const WATCH_HEARTBEAT: Duration = Duration::from_secs(15);
 /// How often a filter that depends on time is evaluated again.
 pub const WATCH_TIME_STEP: Duration = Duration::from_secs(1);
+/// Connections at once; more wait to be accepted. Far more people than one node serves, far fewer handles than it has.
+pub const CONNECTIONS_MAX: usize = 1_024;
 /// Streams of one HTTP/2 connection.
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 128;
 /// A peer that does not answer a ping is gone: interval and patience.

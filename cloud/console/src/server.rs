@@ -18,6 +18,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic_web::GrpcWebLayer;
 use tower::Layer;
 
+use crate::connection::bounded;
 use crate::gate::{Gate, pass};
 use crate::limits;
 use crate::metrics::ConsoleMetrics;
@@ -56,7 +57,9 @@ pub struct ConsoleSources {
 #[derive(Debug, thiserror::Error)]
 pub enum ConsoleError {
     /// The port is taken, or may not be used.
-    #[error("the console cannot listen on {addr}: {source}; choose another address with `--console ADDR`")]
+    #[error(
+        "the console cannot listen on {addr}: {source}; choose another address (`console.listen` in the configuration, or `--console ADDR`)"
+    )]
     Listen {
         /// The address.
         addr: SocketAddr,
@@ -148,9 +151,10 @@ impl Console {
             .http2_max_header_list_size(limits::HEADER_BYTES_MAX)
             .max_concurrent_streams(limits::STREAMS_PER_CONNECTION_MAX)
             .add_routes(Routes::from(guarded))
-            .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async move {
-                stopped(&mut stops).await
-            });
+            .serve_with_incoming_shutdown(
+                bounded(TcpIncoming::from(listener).with_nodelay(Some(true)), limits::CONNECTIONS_MAX),
+                async move { stopped(&mut stops).await },
+            );
         let server = tokio::spawn(server);
         tracing::info!(addr = %local_addr, "console serves");
         Ok(Self { local_addr, token: settings.token, stop, server, helpers: vec![follow, report] })

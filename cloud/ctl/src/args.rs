@@ -17,13 +17,13 @@ pub struct Cli {
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
-    /// The console's address, such as `http://127.0.0.1:8080`; may carry `#token=...`, as a node prints it.
+    /// The console's address, such as `http://127.0.0.1:7070`; may carry `#token=...`, as a node prints it.
     #[arg(
         long,
         global = true,
         env = "REMUDA_SERVER",
         hide_env_values = true,
-        default_value = "http://127.0.0.1:8080"
+        default_value = "http://127.0.0.1:7070"
     )]
     pub server: String,
     /// The console's token, when the address does not carry it.

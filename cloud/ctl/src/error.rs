@@ -7,7 +7,7 @@ use tonic_types::StatusExt;
 #[derive(Debug, thiserror::Error)]
 pub enum CtlError {
     /// The address cannot be used.
-    #[error("`{0}` is not a server address; it looks like http://127.0.0.1:8080")]
+    #[error("`{0}` is not a server address; it looks like http://127.0.0.1:7070")]
     Address(String),
     /// No token.
     #[error("a token is wanted: --token, REMUDA_TOKEN, or an address that ends with #token=...")]

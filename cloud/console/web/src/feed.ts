@@ -60,7 +60,7 @@ export class Feed<T> {
         }
       } catch (error) {
         const known = ConnectError.from(error);
-        if (known.code === Code.Unauthenticated || known.code === Code.PermissionDenied) {
+        if ([Code.Unauthenticated, Code.PermissionDenied, Code.NotFound].includes(known.code)) {
           clearTimeout(watchdog);
           if (!this.stopped) this.tell({ kind: "refused" });
           return;

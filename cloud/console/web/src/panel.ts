@@ -96,7 +96,7 @@ export class Panel {
       connecting: this.rows.size === 0 ? "Reading the twin…" : "Reconnecting…",
       live: "",
       waiting: "Connection lost; these values are no longer live.",
-      refused: "This vehicle may not be read.",
+      refused: "This vehicle is not known here any more.",
     };
     setText(this.state, words[state.kind]);
     this.element.classList.toggle("not-live", state.kind !== "live" && this.rows.size > 0);
