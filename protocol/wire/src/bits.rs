@@ -279,6 +279,12 @@ mod tests {
     fn a_varint_over_64_bits_is_refused() {
         assert_eq!(Reader::new(&[0xff; 10]).varint(), None);
         assert_eq!(Reader::new(&[0x80; 11]).varint(), None);
+        let ten = |last| [[0xff; 9].as_slice(), &[last]].concat();
+        assert_eq!(Reader::new(&ten(1)).varint(), Some(u64::MAX));
+        assert_eq!(Reader::new(&ten(2)).varint(), None);
+        // 2^6 ones and k = 63: the product has 70 bits.
+        let rice = [[0xff; 8].as_slice(), &[0; 9]].concat();
+        assert_eq!(Reader::new(&rice).all_bits().rice(63), None);
         assert_eq!([0, -1, 1, -2, i64::MIN].map(zigzag), [0, 1, 2, 3, u64::MAX]);
     }
 }

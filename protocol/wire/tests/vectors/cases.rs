@@ -545,6 +545,12 @@ fn bad_frames() -> Vec<Named> {
         ),
         ("bad-frame-mode", "An unknown column mode.", Case::BadFrame(with_block(&[0, 1, 0, 1, 1, 5, 2]))),
         ("bad-frame-series", "An unknown series coding.", Case::BadFrame(with_block(&[0, 2, 0, 100, 0, 0]))),
+        ("bad-frame-zeros", "33 equal times by one byte.", Case::BadFrame(with_block(&[0, 34, 0, 255, 0]))),
+        (
+            "bad-frame-equal",
+            "33 even times by two bytes.",
+            Case::BadFrame(with_block(&[0, 34, 0, 254, 1, 0])),
+        ),
         (
             "bad-frame-times",
             "Times that overflow.",
