@@ -238,7 +238,11 @@ impl Config {
             });
         }
         if !["text", "json"].contains(&self.log.format.as_str()) {
-            return Err(ConfigError::Range { key: "log.format", value: self.log.format.clone(), must: "text or json" });
+            return Err(ConfigError::Range {
+                key: "log.format",
+                value: self.log.format.clone(),
+                must: "text or json",
+            });
         }
         Ok(())
     }
@@ -286,14 +290,18 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_named() {
-        let sentence = load("[door]\nlisten = \"127.0.0.1:0\"\nlissten = 3\n").expect_err("unknown").to_string();
+        let sentence =
+            load("[door]\nlisten = \"127.0.0.1:0\"\nlissten = 3\n").expect_err("unknown").to_string();
         assert!(sentence.contains("lissten") && sentence.contains("door"), "{sentence}");
     }
 
     #[test]
     fn a_value_out_of_range_is_named() {
         let sentence = load("[lake]\nround_interval_ms = 0\n").expect_err("zero").to_string();
-        assert!(sentence.contains("lake.round_interval_ms") && sentence.contains("10 to 60000"), "{sentence}");
+        assert!(
+            sentence.contains("lake.round_interval_ms") && sentence.contains("10 to 60000"),
+            "{sentence}"
+        );
     }
 
     #[test]

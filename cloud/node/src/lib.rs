@@ -3,4 +3,10 @@
 //! Owns: the `remuda` binary and the one place where ports meet adapters (`wiring`). It alone reads the environment.
 //! Deliberately absent: any rule of the business, any protocol.
 
+pub mod cli;
 pub mod config;
+#[cfg(feature = "demo")]
+mod demo;
+mod enrolment;
+mod journal;
+pub mod wiring;

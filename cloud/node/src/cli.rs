@@ -1,0 +1,163 @@
+//! The commands of `remuda`. Exit codes: 0 held, 1 failed, 2 usage.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use remuda_observability::{LogFormat, init_logs};
+
+use crate::config::Config;
+use crate::{enrolment, journal, wiring};
+
+/// The cloud of a connected-vehicle fleet.
+#[derive(Parser)]
+#[command(name = "remuda", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// A whole fleet on this machine: simulated vehicles, cloud, console, and the ledger at the end.
+    #[cfg(feature = "demo")]
+    Demo(remuda_demo::DemoArgs),
+    /// Runs a node until SIGTERM or Ctrl-C.
+    Serve {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Prints one JSON object with the addresses and the token on standard output once it serves.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Looks at the configuration.
+    Config {
+        /// What to do with it.
+        #[command(subcommand)]
+        action: ConfigAction,
+    },
+    /// Works on the journal of a stopped node.
+    Journal {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// What to do with it.
+        #[command(subcommand)]
+        action: journal::JournalAction,
+    },
+    /// Vehicles that may connect.
+    Vehicles {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// What to do with them.
+        #[command(subcommand)]
+        action: enrolment::VehiclesAction,
+    },
+}
+
+/// Where the configuration is.
+#[derive(Args, Clone)]
+pub struct ConfigArgs {
+    /// Configuration file, TOML.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Folder of everything durable; overrides the configuration.
+    #[arg(long)]
+    data: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum ConfigAction {
+    /// Says whether a node would start with it.
+    Check(ConfigArgs),
+    /// Prints it as a file, with every default filled in.
+    Print(ConfigArgs),
+}
+
+impl ConfigArgs {
+    fn load(&self) -> Result<Config, String> {
+        let mut config = Config::load(self.config.as_deref()).map_err(|e| e.to_string())?;
+        if let Some(data) = &self.data {
+            config.data_dir.clone_from(data);
+        }
+        Ok(config)
+    }
+}
+
+/// Parses the arguments, runs the command, answers its exit code.
+pub fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(sentence) => {
+            eprintln!("remuda: {sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, String> {
+    match command {
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => crate::demo::run(args),
+        Command::Serve { config, json } => serve(&config.load()?, json).map(|()| ExitCode::SUCCESS),
+        Command::Config { action } => {
+            let text = match action {
+                ConfigAction::Check(args) => {
+                    args.load()?;
+                    "the configuration holds\n".to_owned()
+                }
+                ConfigAction::Print(args) => args.load()?.to_toml(),
+            };
+            // A closed pipe is the reader's choice.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Journal { config, action } => {
+            journal::run(&config.load()?, action).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Vehicles { config, action } => {
+            enrolment::run(&config.load()?, action).map(|()| ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// The runtime of a node or a demo.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("remuda")
+        .build()
+        .map_err(|e| format!("the runtime could not start: {e}"))
+}
+
+fn serve(config: &Config, json: bool) -> Result<(), String> {
+    let format: LogFormat = config.log.format.parse()?;
+    init_logs(format, &config.log.filter)?;
+    runtime()?.block_on(async {
+        let node =
+            wiring::start(config.clone(), wiring::Drawing::FromConfig).await.map_err(|e| e.to_string())?;
+        if json {
+            println!(
+                "{{\"door\":\"{}\",\"console\":\"http://{}\",\"token\":\"{}\"}}",
+                node.door, node.console, node.token
+            );
+        }
+        eprintln!("vehicles: mqtt://{}   console: {}", node.door, node.console_url());
+        wait_for_stop().await;
+        eprintln!("stopping: draining vehicles, committing the last round");
+        node.stop().await.map_err(|e| e.to_string())
+    })
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub(crate) async fn wait_for_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
