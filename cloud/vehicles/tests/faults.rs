@@ -3,15 +3,19 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Scripted, event, eventually, settings, start};
 use remuda_eventsourcing::{Journal, MemoryJournal};
-use remuda_model::{Incarnation, Lane, OrganizationId, ShardId, signal};
-use remuda_vehicles::VehicleSettings;
+use remuda_lake::Row;
+use remuda_model::{Incarnation, Lane, OrganizationId, ShardId, VehicleId, signal};
 use remuda_vehicles::event::{Place, VehicleEvent, stream_of};
+use remuda_vehicles::ledger::{Booked, demanded, read};
 use remuda_vehicles::metrics::ReasonLabel;
+use remuda_vehicles::{RuleSettings, VehicleSettings};
+use remuda_wire::Down;
 
 const SPEED: remuda_model::SignalId = signal::SPEED;
 
@@ -25,9 +29,8 @@ async fn a_vehicle_whose_actor_panics_is_loaded_again_then_parked_and_others_go_
     let mut sick = Scripted::connect(&system.intake, "SICK", 7).await;
     // One in the same shard, so that they share a supervisor.
     let shard = ShardId::of(&sick.vehicle);
-    let neighbour = (0..)
-        .map(|n| format!("WELL{n}"))
-        .find(|name| ShardId::of(&remuda_model::VehicleId::new(name).unwrap()) == shard);
+    let neighbour =
+        (0..).map(|n| format!("WELL{n}")).find(|name| ShardId::of(&VehicleId::new(name).unwrap()) == shard);
     let mut well = Scripted::connect(&system.intake, &neighbour.unwrap(), 7).await;
     sick.greet(vec![]).await;
     well.greet(vec![]).await;
@@ -157,4 +160,109 @@ async fn a_stream_that_does_not_follow_is_loaded_again_and_nothing_is_skipped() 
     let mut seqs = Vec::new();
     lake.for_each_row(|row| seqs.push(row.seq)).await.unwrap();
     assert!(seqs.iter().copied().eq(1..40), "{seqs:?}");
+}
+
+/// A little agent: go-back-N over what is not durable yet, greeting whenever it is asked to.
+async fn drain(mut car: Scripted, lane_frames: [Vec<Vec<u8>>; 2]) {
+    let mut durable = [0usize; 2];
+    let mut hello = true;
+    while durable.iter().zip(&lane_frames).any(|(durable, frames)| *durable < frames.len()) {
+        if hello {
+            car.say_hello().await;
+            hello = false;
+        }
+        for ((lane, durable), frames) in Lane::ALL.into_iter().zip(durable).zip(&lane_frames) {
+            let window = &frames[durable..(durable + 12).min(frames.len())];
+            if !window.is_empty() {
+                car.frames(lane, durable as u64 + 1, window.to_vec()).await;
+            }
+        }
+        let heard = tokio::time::timeout(Duration::from_millis(100), car.hear_any()).await;
+        match heard {
+            Ok(Some(Down::Ack(ack))) => {
+                hello |= ack.greet;
+                let at = usize::from(ack.ack.lane == Lane::Samples);
+                assert!(ack.ack.durable as usize >= durable[at], "what was durable went away");
+                durable[at] = ack.ack.durable as usize;
+            }
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => {
+                if car.kicked.load(std::sync::atomic::Ordering::Relaxed) {
+                    car.reconnect().await;
+                }
+                hello = true;
+            }
+        }
+    }
+}
+
+/// Panics, lost answers of commits, resends: every frame and every decision is stored exactly once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_vehicles_with_many_faults_balance() {
+    const VEHICLES: usize = 24;
+    const FRAMES: u64 = 60;
+    let scenario = fail::FailScenario::setup();
+    fail::cfg("commit-answer-lost", "20%return").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+    let eager = VehicleSettings {
+        idle: Duration::from_millis(150),
+        snapshot_interval: Duration::from_millis(100),
+        restart_backoff: Duration::from_millis(5),
+        quiet: Duration::from_millis(300),
+        ..settings()
+    };
+    let (system, metrics, lake) = start(folder.path(), &journal, eager).await;
+    let mut cars = tokio::task::JoinSet::new();
+    for n in 0..VEHICLES {
+        let car = Scripted::connect(&system.intake, &format!("MANY{n}"), 7).await;
+        let charge = |seq: u64| if (seq + n as u64) % 5 < 2 { 12.0 } else { 40.0 };
+        let frames = (1..=FRAMES).map(|seq| common::samples(seq, &[(signal::CHARGE, charge(seq))])).collect();
+        let events = (1..=FRAMES / 3).map(|seq| event(seq, "1")).collect();
+        cars.spawn(drain(car, [events, frames]));
+    }
+    let mut turn = 0;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while !cars.is_empty() {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "vehicles never drained: {:?}",
+            system.handle.figures()
+        );
+        // One vehicle after the other is poisoned for a moment.
+        turn += 1;
+        if turn < 60 {
+            fail::cfg("vehicle-poison", &format!("return(MANY{})", turn % VEHICLES)).unwrap();
+        } else {
+            fail::remove("vehicle-poison");
+        }
+        if let Ok(Some(done)) = tokio::time::timeout(Duration::from_millis(20), cars.join_next()).await {
+            done.unwrap();
+        }
+    }
+    fail::remove("vehicle-poison");
+    assert!(metrics.actor_failures.get_or_create(&ReasonLabel { reason: "panic" }).get() > 0);
+    system.handle.stop().await.unwrap();
+    scenario.teardown();
+
+    let mut rows: BTreeMap<VehicleId, Vec<Row>> = BTreeMap::new();
+    lake.for_each_row(|row| rows.entry(row.vehicle).or_default().push(row.clone())).await.unwrap();
+    assert_eq!(rows.len(), VEHICLES);
+    for (vehicle, rows) in &rows {
+        assert!(rows.iter().map(|row| row.seq).eq(1..=FRAMES), "{vehicle}: {:?}", rows.len());
+        let feed = journal.read_feed(ShardId::of(vehicle), 0, 10_000).await.unwrap();
+        let booked = feed.iter().filter_map(|e| read(&e.event)).filter(|(of, _)| of == vehicle);
+        let (mut decided, mut reported) = (Vec::new(), Vec::new());
+        for (_, booked) in booked {
+            match booked {
+                Booked::Decided(decision) => decided.push(decision),
+                Booked::Reported { seq, .. } => reported.push(seq),
+                other => panic!("{vehicle}: {other:?}"),
+            }
+        }
+        assert!(reported.into_iter().eq(1..=FRAMES / 3), "{vehicle}");
+        let required = demanded(&RuleSettings::default(), rows).required;
+        assert!(required.len() > 10);
+        assert_eq!(decided, required, "{vehicle}");
+    }
 }

@@ -73,6 +73,18 @@ async fn frames_become_durable_and_survive_a_clean_stop() {
     assert_eq!(booked(&journal, &car.vehicle).await.len(), 2);
 }
 
+/// Opens the embedded journal as soon as the threads of the life before have let go of it.
+async fn open_journal(folder: &std::path::Path) -> Arc<dyn Journal> {
+    let deadline = tokio::time::Instant::now() + common::PATIENCE;
+    loop {
+        match SledJournal::open(&folder.join("journal"), JournalMetrics::default()) {
+            Ok(journal) => return Arc::new(journal),
+            Err(error) => assert!(tokio::time::Instant::now() < deadline, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// What the ledger will count: frames of both lanes, and the decisions that the rows demand, each once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_ledger_balances_over_stops_and_crashes_on_the_embedded_journal() {
@@ -80,8 +92,7 @@ async fn the_ledger_balances_over_stops_and_crashes_on_the_embedded_journal() {
     let mut next = 1u64;
     for life in 0..6u64 {
         // Most lives end without a stop; their tasks are gone, so the journal is closed before the next opens it.
-        let sled = SledJournal::open(&folder.path().join("journal"), JournalMetrics::default()).unwrap();
-        let journal: Arc<dyn Journal> = Arc::new(sled);
+        let journal = open_journal(folder.path()).await;
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (lake, handle) = (folder.path().join("lake"), runtime.handle().clone());
@@ -113,8 +124,7 @@ async fn the_ledger_balances_over_stops_and_crashes_on_the_embedded_journal() {
             next = 1;
         }
     }
-    let sled = SledJournal::open(&folder.path().join("journal"), JournalMetrics::default()).unwrap();
-    let journal: Arc<dyn Journal> = Arc::new(sled);
+    let journal = open_journal(folder.path()).await;
     let (system, _, lake) = start(&folder.path().join("lake"), &journal, settings()).await;
     system.handle.stop().await.unwrap();
     let mut rows = Vec::new();

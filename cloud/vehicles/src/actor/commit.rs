@@ -58,7 +58,6 @@ impl Warm {
         if !events.is_empty() {
             self.append(&events, now).await?;
         }
-        append_crash_point();
         self.vehicle.state = state;
         for deferred in std::mem::take(&mut self.deferred) {
             self.reception.durable(Lane::Events, deferred.incarnation, deferred.last());
@@ -263,8 +262,4 @@ fn acks_before_commit() -> bool {
 
 fn effects_crash_point() {
     fail::fail_point!("effects-before-ack", |_| std::process::abort());
-}
-
-fn append_crash_point() {
-    fail::fail_point!("append-after-sync", |_| std::process::abort());
 }

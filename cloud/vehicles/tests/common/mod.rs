@@ -174,6 +174,11 @@ impl Scripted {
         self.payload(generation, Channel::Session, farewell.encode()).await;
     }
 
+    /// The next message down; `None` when the connection has ended.
+    pub async fn hear_any(&mut self) -> Option<Down> {
+        self.down.recv().await.map(|payload| Down::decode(&payload).unwrap())
+    }
+
     /// The next message down.
     pub async fn hear(&mut self) -> Down {
         let payload = tokio::time::timeout(PATIENCE, self.down.recv()).await;
