@@ -7,8 +7,8 @@ import { STATE_WORDS, type Vehicle } from "./fleet";
 import { age, millis, number, splitPath, value, withUnit } from "./format";
 import { Presence, type Alert, type Vehicle as ApiVehicle } from "./gen/remuda/vehicles/v1/vehicles_pb";
 
-/** Older than this a value is marked: most signals come at least this often. */
-const OLD_MS = 60_000;
+/** Older than this a value is marked. Signals that come on change only are repeated more often than that. */
+const OLD_MS = 120_000;
 
 type SignalRow = { element: HTMLElement; value: HTMLElement; age: HTMLElement; sampled: number };
 

@@ -108,8 +108,8 @@ export class Points implements CustomLayerInterface {
   private origin: [number, number] | null = null;
   private base = performance.now();
   private movesUntil = 0;
-  private gap = 0.5;
-  private lastTaken = 0;
+  /** How often each vehicle is heard of, seconds, smoothed: it glides for about as long. */
+  private gaps = new Float32Array(1024);
   private colours: PointColours;
   private readonly still = matchMedia("(prefers-reduced-motion: reduce)");
   private map: GlMap | null = null;
@@ -175,19 +175,12 @@ export class Points implements CustomLayerInterface {
   take(vehicles: readonly Vehicle[]): void {
     if (this.now() > REBASE_S) this.rebase();
     const now = this.now();
-    if (this.lastTaken > 0) {
-      const gap = Math.min(2, Math.max(0.1, now - this.lastTaken));
-      this.gap += (gap - this.gap) * 0.2;
-    }
-    this.lastTaken = now;
-    const end = now + this.gap * 1.15;
-    for (const vehicle of vehicles) this.place(vehicle, now, end);
-    this.movesUntil = end;
+    for (const vehicle of vehicles) this.place(vehicle, now);
     this.dirty = true;
     this.map?.triggerRepaint();
   }
 
-  private place(vehicle: Vehicle, now: number, end: number): void {
+  private place(vehicle: Vehicle, now: number): void {
     this.reserve(vehicle.slot + 1);
     const at = vehicle.slot * STRIDE;
     const d = this.data;
@@ -197,18 +190,28 @@ export class Points implements CustomLayerInterface {
       this.origin ??= [to.x, to.y];
       const [x, y] = [to.x - this.origin[0], to.y - this.origin[1]];
       const from = known ? this.between(at, now) : [x, y];
+      const gap = this.gapOf(vehicle.slot, known ? now - d[at + 4]! : 0);
       const jumps = this.still.matches || Math.hypot(x - from[0]!, y - from[1]!) > JUMP;
       d[at] = jumps ? x : from[0]!;
       d[at + 1] = jumps ? y : from[1]!;
       d[at + 2] = x;
       d[at + 3] = y;
       d[at + 4] = now;
-      d[at + 5] = end;
+      d[at + 5] = now + gap;
+      if (!jumps) this.movesUntil = Math.max(this.movesUntil, now + gap);
       d[at + 6] = known ? d[at + 7]! : vehicle.heading;
       // A standing vehicle's heading is noise.
       d[at + 7] = vehicle.speedKmh >= 1 || !known ? vehicle.heading : d[at + 7]!;
     }
     this.look(vehicle);
+  }
+
+  private gapOf(slot: number, since: number): number {
+    const before = this.gaps[slot]! || 0.6;
+    // A vehicle that was silent for long says nothing about its rhythm.
+    const gap = since > 0.05 && since < 5 ? before + (Math.min(3, since) - before) * 0.3 : before;
+    this.gaps[slot] = gap;
+    return gap * 1.15;
   }
 
   /** States, the selection or the choice of states changed. */
@@ -236,6 +239,9 @@ export class Points implements CustomLayerInterface {
       const larger = new Float32Array(Math.max(count * STRIDE, this.data.length * 2));
       larger.set(this.data);
       this.data = larger;
+      const gaps = new Float32Array(larger.length / STRIDE);
+      gaps.set(this.gaps);
+      this.gaps = gaps;
     }
     while (this.count < count) {
       this.data[this.count * STRIDE + 9] = HIDDEN;
@@ -252,7 +258,6 @@ export class Points implements CustomLayerInterface {
       this.data[i * STRIDE + 4]! -= passed;
       this.data[i * STRIDE + 5]! -= passed;
     }
-    this.lastTaken = 0;
     this.movesUntil -= passed;
   }
 
