@@ -90,7 +90,8 @@ impl Agent {
         let body = Body::Samples(block);
         let bytes = frame::encode(&self.header(seq, mono_ms), &body);
         let Body::Samples(block) = body else { return };
-        if bytes.len() > remuda_wire::limits::FRAME_BYTES_MAX && block.rows() > 1 {
+        let fits = bytes.len() <= remuda_wire::limits::FRAME_BYTES_MAX && block.is_valid();
+        if !fits && block.rows() > 1 {
             let (first, second) = halves(block);
             self.append_block(mono_ms, first);
             return self.append_block(mono_ms, second);
