@@ -170,18 +170,14 @@ impl Book {
         }
     }
 
-    /// Bytes that may be sent now; `None` when nothing may. A probe is allowed one frame, whatever its size.
-    pub(crate) fn room(&self, now: u64) -> Option<Room> {
+    /// Bytes that may be sent now; `None` when nothing may. 0 is a probe: one frame, whatever its size.
+    pub(crate) fn room(&self, now: u64) -> Option<u64> {
         if self.blocked || self.reading.is_some() || self.next_send > self.made {
             return None;
         }
         let free = self.credit.saturating_sub(self.in_flight_bytes);
         let probe = self.in_flight.is_empty() && now >= self.probe_ns;
-        match (free, probe) {
-            (0, false) => None,
-            (0, true) => Some(Room { bytes: 0, probe }),
-            (free, probe) => Some(Room { bytes: free, probe }),
-        }
+        (free > 0 || probe).then_some(free)
     }
 
     /// When a probe may go out, if that is what the lane waits for.
@@ -193,11 +189,4 @@ impl Book {
     pub(crate) fn stalls_at(&self) -> Option<u64> {
         (!self.in_flight.is_empty()).then_some(self.progress_ns + limits::STALL_MS * 1_000_000)
     }
-}
-
-/// What [`Book::room`] allows.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Room {
-    pub(crate) bytes: u64,
-    pub(crate) probe: bool,
 }

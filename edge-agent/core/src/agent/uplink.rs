@@ -31,7 +31,7 @@ impl Agent {
             let Some(at) = self.active(lane) else { continue };
             let book = &mut self.books[at];
             if let Some(room) = book.room(now) {
-                let bytes_max = usize::try_from(room.bytes).unwrap_or(usize::MAX).min(MESSAGE_BYTES_MAX);
+                let bytes_max = usize::try_from(room).unwrap_or(usize::MAX).min(MESSAGE_BYTES_MAX);
                 let (from, most) = (book.next_send, limits::MESSAGE_FRAMES_MAX as u64);
                 book.reading = Some(from);
                 let (incarnation, to) = (book.incarnation, book.made.min(from + most - 1));
