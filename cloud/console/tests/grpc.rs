@@ -337,6 +337,25 @@ async fn a_slow_reader_is_told_and_gets_the_newest() {
 }
 
 #[tokio::test]
+async fn changes_that_came_too_fast_are_read_from_the_index() {
+    let fleet = Arc::new(FakeFleet::new(200));
+    let console = start(&fleet).await;
+    let mut client = client(&console).await;
+    let mut stream =
+        client.watch_vehicles(watch(VehicleEncoding::Messages, "", "")).await.unwrap().into_inner();
+    assert_eq!(next(&mut stream).await.vehicles.len(), 200);
+    // One thread runs this test: nobody reads between these, and the fleet's channel holds 16.
+    for n in 0..200 {
+        fleet.change(&format!("V{n:06}"), |v| v.open_alerts = 500);
+    }
+    let mut told = std::collections::BTreeSet::new();
+    while told.len() < 200 {
+        let response = next(&mut stream).await;
+        told.extend(response.vehicles.into_iter().filter(|v| v.open_alerts == 500).map(|v| v.name));
+    }
+}
+
+#[tokio::test]
 async fn one_twin_is_followed() {
     let fleet = Arc::new(FakeFleet::new(5));
     let console = start(&fleet).await;

@@ -180,9 +180,15 @@ export class FleetMap {
     this.insets = { left, right, bottom };
   }
 
-  private padding(extra: number) {
+  private padding(extra: number): { top: number; bottom: number; left: number; right: number } {
     const { left, right, bottom } = this.insets;
     return { top: extra, bottom: bottom + extra, left: left + extra, right: right + extra };
+  }
+
+  /** The middle of what is not covered, from the middle of the map. Not as padding, which the map would keep. */
+  private offset(): [number, number] {
+    const { left, right, bottom } = this.insets;
+    return [(left - right) / 2, -bottom / 2];
   }
 
   /** Brings a vehicle into view. */
@@ -191,7 +197,7 @@ export class FleetMap {
     const at = this.points.positionOf(vehicle);
     if (!at) return;
     const zoom = Math.max(this.map.getZoom(), 14.5);
-    this.map.easeTo({ center: at, zoom, padding: this.padding(0), duration: 600 });
+    this.map.easeTo({ center: at, zoom, offset: this.offset(), duration: 600 });
   }
 
   setFollowed(vehicle: Vehicle | null): void {
@@ -202,7 +208,10 @@ export class FleetMap {
   private follow(): void {
     if (!this.followed || this.map.isMoving()) return;
     const at = this.points.positionOf(this.followed);
-    if (at) this.map.jumpTo({ center: at, padding: this.padding(0) });
+    if (!at) return;
+    const [x, y] = this.offset();
+    const place = this.map.project(at);
+    this.map.jumpTo({ center: this.map.unproject([place.x - x, place.y - y]) });
   }
 
   /** The vehicle nearest to a place on the screen, if one is near enough. */
