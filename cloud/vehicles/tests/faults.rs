@@ -139,9 +139,11 @@ async fn a_stream_that_does_not_follow_is_loaded_again_and_nothing_is_skipped() 
         car.samples(seq, &[&[(signal::CHARGE, 10.0)]]).await;
     }
     eventually("the shard is stopped", async || metrics.shards_lost.get() >= 1).await;
+    let kicked = |car: &Scripted| car.kicked.load(std::sync::atomic::Ordering::Relaxed);
+    eventually("kicked", async || kicked(&car)).await;
     // A kicked vehicle connects again, until somebody answers.
     eventually("loaded again", async || {
-        if car.kicked.load(std::sync::atomic::Ordering::Relaxed) {
+        if kicked(&car) {
             car.reconnect().await;
         }
         let online = system.handle.figures().vehicles_online == 1;
