@@ -31,7 +31,7 @@ const PURE: &[&str] =
     &["protocol/model/src", "protocol/wire/src", "protocol/mqtt/src", "edge-agent/core/src", "sim/world/src"];
 const IMPURE_WORDS: &[&str] = &[
     "tokio::",
-    "ractor",
+    "ractor::",
     "std::fs",
     "std::net",
     "Instant::now",
