@@ -1,8 +1,86 @@
-//! The figures of `docs/benchmarks.md`.
+//! The figures of `docs/benchmarks.md`, each beside a baseline from the same run, since these machines are noisy.
 
-use crate::run::Outcome;
+mod figures;
+mod scene;
 
-/// Measures and prints.
-pub fn bench(_names: &[String], _json: bool, _seconds: u64) -> Outcome {
-    Err("no figure can be measured yet".to_owned())
+use std::collections::BTreeMap;
+
+use crate::run::{Outcome, cargo, root, run, target};
+
+/// One figure with its baseline.
+#[derive(Debug, Clone)]
+pub struct Figure {
+    value: f64,
+    unit: &'static str,
+    baseline: Option<(f64, String)>,
+}
+
+/// Figures by name.
+type Figures = BTreeMap<&'static str, Figure>;
+
+/// A group of figures that one run gives.
+struct Group {
+    names: &'static [&'static str],
+    measure: fn(&scene::Scene, &mut Figures) -> Outcome,
+}
+
+const GROUPS: &[Group] = &[
+    Group {
+        names: &[
+            "ingest_durable_frames_per_second",
+            "ingest_share_of_bare_broker",
+            "lake_bytes_per_row_fresh",
+            "lake_rows_per_file",
+        ],
+        measure: figures::ingest,
+    },
+    Group { names: &["memory_per_connected_vehicle_kb"], measure: figures::memory },
+    Group { names: &["wire_bytes_per_sample_real_drive"], measure: figures::wire },
+];
+
+/// Measures the groups that have a figure whose name contains one of `names` (all, when there are none), and prints.
+pub fn bench(names: &[String], json: bool, seconds: u64) -> Outcome {
+    let wanted = |group: &&Group| {
+        names.is_empty()
+            || names.iter().any(|name| group.names.iter().any(|figure| figure.contains(name.as_str())))
+    };
+    let chosen: Vec<&Group> = GROUPS.iter().filter(wanted).collect();
+    if chosen.is_empty() {
+        let known: Vec<&str> = GROUPS.iter().flat_map(|g| g.names.iter().copied()).collect();
+        return Err(format!("no figure is called like that; there are: {}", known.join(", ")));
+    }
+    eprintln!("building with optimisation");
+    run(cargo().args(["build", "--release", "--quiet", "--workspace", "--bins"]))?;
+    let mut baseline = cargo();
+    baseline.args(["build", "--release", "--quiet"]).current_dir(root().join("tests/baseline"));
+    run(baseline.env("CARGO_TARGET_DIR", target().join("baseline")))?;
+    let scene = scene::Scene::new(seconds)?;
+    let mut figures = Figures::new();
+    for group in chosen {
+        eprintln!("measuring {}", group.names.join(", "));
+        (group.measure)(&scene, &mut figures)?;
+    }
+    if json {
+        println!("{}", to_json(&figures));
+    } else {
+        for (name, figure) in &figures {
+            let beside = figure
+                .baseline
+                .as_ref()
+                .map(|(v, what)| format!("   beside {v:.1} ({what})"))
+                .unwrap_or_default();
+            println!("{name:44} {:>12.2} {}{beside}", figure.value, figure.unit);
+        }
+    }
+    Ok(())
+}
+
+fn to_json(figures: &Figures) -> serde_json::Value {
+    let entry = |figure: &Figure| {
+        let (baseline, name) = figure.baseline.clone().map_or((None, None), |(v, n)| (Some(v), Some(n)));
+        serde_json::json!({
+            "value": figure.value, "unit": figure.unit, "baseline": baseline, "baseline_name": name
+        })
+    };
+    figures.iter().map(|(name, figure)| ((*name).to_owned(), entry(figure))).collect()
 }

@@ -1,1 +1,177 @@
-//! The demo: a whole fleet, a cloud and the ledger in one process.
+//! The demo: a world of vehicles, their agents, a cloud and the ledger, in one process.
+//!
+//! Owns: the main job's order of things, its progress line and its report. Deliberately absent: how a node is started,
+//! which is a closure handed in (`remuda-node` depends on this crate, not the other way round).
+
+mod args;
+mod report;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use args::DemoArgs;
+use remuda_fleet::{Fleet, FleetHandle, FleetSettings};
+use remuda_ledger::Ledger;
+use remuda_roads::RoadNetwork;
+use remuda_world::World;
+use report::Report;
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What the demo asks of a node.
+pub struct NodeRequest {
+    /// Its data folder.
+    pub data: PathBuf,
+    /// Where the console should listen; none: any free port.
+    pub console: Option<SocketAddr>,
+    /// Roads to draw, GeoJSON.
+    pub roads: String,
+    /// How many vehicles will connect.
+    pub vehicles: usize,
+}
+
+/// A node's figures for the progress line.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NodeFigures {
+    /// Vehicles greeted on a living connection.
+    pub online: u64,
+    /// Frames that became durable.
+    pub frames_durable: u64,
+    /// Bytes received and not durable yet.
+    pub in_flight_bytes: u64,
+    /// From the door's read to durable, median, ms.
+    pub ack_p50_ms: f64,
+    /// The same, 95th percentile.
+    pub ack_p95_ms: f64,
+}
+
+/// A node that serves.
+pub struct RunningNode {
+    /// Address of the vehicles' door.
+    pub door: String,
+    /// The console's address with its token.
+    pub console_url: String,
+    /// Its figures.
+    pub figures: Box<dyn Fn() -> NodeFigures + Send + Sync>,
+    /// Drains and stops it when awaited.
+    pub stop: BoxFuture<Result<(), String>>,
+}
+
+/// How often the progress line is written.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs the demo until `interrupted` or its time is over; answers whether the ledger balances.
+///
+/// # Errors
+/// One sentence about what could not be started or counted.
+pub async fn run(
+    args: DemoArgs,
+    start_node: impl FnOnce(NodeRequest) -> BoxFuture<Result<RunningNode, String>>,
+    interrupted: impl Future<Output = ()>,
+) -> Result<bool, String> {
+    args.check()?;
+    // Both ends of every connection are in this process.
+    remuda_fleet::sockets::require(args.vehicles * 2 + 512, &format!("a demo with {} vehicles", args.vehicles))?;
+    let begun = Instant::now();
+    let place = Place::new(args.data.as_deref())?;
+    let network = Arc::new(load_map(&args)?);
+    let world = World::new(Arc::clone(&network), args.vehicles, args.seed);
+    let request = NodeRequest {
+        data: place.folder.join("cloud"),
+        console: args.console,
+        roads: network.geojson(),
+        vehicles: args.vehicles,
+    };
+    let node = start_node(request).await?;
+    eprintln!("console: {}", node.console_url);
+    let settings =
+        FleetSettings { door: node.door.clone(), data: place.folder.join("vehicles"), rate_hz: args.rate };
+    let fleet = Fleet::start(settings, world).await.map_err(|e| e.to_string())?;
+    eprintln!("{} vehicles set off {:.1} s after the start; Ctrl-C stops", args.vehicles, begun.elapsed().as_secs_f64());
+
+    watch(&args, &fleet, &node, interrupted).await;
+
+    eprintln!("\nstopping: vehicles hand over what they have, then the cloud commits its last round");
+    let rss_mb = remuda_fleet::sockets::resident_mb();
+    let figures = fleet.stop().await.map_err(|e| e.to_string())?;
+    node.stop.await?;
+    let ledger = remuda_ledger::count(&place.folder.join("cloud"), &[place.folder.join("vehicles")]).await;
+    let ledger = ledger.map_err(|e| e.to_string())?;
+    finish(&args, &Report::new(args.vehicles, &figures, &ledger, rss_mb), &ledger);
+    Ok(ledger.balances())
+}
+
+/// Where the demo keeps its data: a named folder stays, a temporary one goes with it.
+struct Place {
+    folder: PathBuf,
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl Place {
+    fn new(named: Option<&Path>) -> Result<Self, String> {
+        if let Some(folder) = named {
+            std::fs::create_dir_all(folder).map_err(|e| format!("--data {} cannot be used: {e}", folder.display()))?;
+            return Ok(Self { folder: folder.to_path_buf(), _temporary: None });
+        }
+        let temporary = tempfile::Builder::new().prefix("remuda-demo-").tempdir();
+        let temporary = temporary.map_err(|e| format!("no temporary folder can be made: {e}; name one with --data"))?;
+        Ok(Self { folder: temporary.path().to_path_buf(), _temporary: Some(temporary) })
+    }
+}
+
+fn load_map(args: &DemoArgs) -> Result<RoadNetwork, String> {
+    match &args.map {
+        Some(file) => {
+            let network = RoadNetwork::load(file).map_err(|e| e.to_string())?;
+            eprintln!("map: {} ({:.0} km of road)", file.display(), network.length_m() / 1_000.0);
+            Ok(network)
+        }
+        None => RoadNetwork::generate(args.seed).map_err(|e| e.to_string()),
+    }
+}
+
+/// Writes the progress line until the time is over or somebody interrupts.
+async fn watch(args: &DemoArgs, fleet: &FleetHandle, node: &RunningNode, interrupted: impl Future<Output = ()>) {
+    let mut interrupted = std::pin::pin!(interrupted);
+    let over = async {
+        match args.duration {
+            Some(duration) => tokio::time::sleep(duration).await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut over = std::pin::pin!(over);
+    let mut ticks = tokio::time::interval(PROGRESS_EVERY);
+    let mut durable_before = 0;
+    loop {
+        tokio::select! {
+            () = &mut interrupted => return,
+            () = &mut over => return,
+            _ = ticks.tick() => {
+                let vehicles = fleet.figures();
+                let cloud = (node.figures)();
+                let rate = cloud.frames_durable.saturating_sub(durable_before);
+                durable_before = cloud.frames_durable;
+                eprint!(
+                    "\r{:5.0} s  {}/{} online  {} frames made  {} acked  {rate}/s  lag {}  ack p50 {:.0} ms p95 {:.0} ms   ",
+                    vehicles.seconds, cloud.online, vehicles.vehicles, vehicles.frames_made, vehicles.frames_acked,
+                    vehicles.backlog, vehicles.ack_p50_ms, vehicles.ack_p95_ms,
+                );
+            }
+        }
+    }
+}
+
+fn finish(args: &DemoArgs, report: &Report, ledger: &Ledger) {
+    eprint!("{ledger}");
+    eprintln!("  (a power cut at a vehicle costs at most what its sensors said since its last group commit: 1 s)");
+    if args.json {
+        println!("{}", serde_json::to_string(report).unwrap_or_default());
+    }
+    if let Some(folder) = &args.data {
+        eprintln!("the data stays in {}; run again with the same --data to go on", folder.display());
+    }
+}

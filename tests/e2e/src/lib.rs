@@ -1,1 +1,9 @@
-//! Whole-system tests with real processes.
+//! Real processes for whole-system tests: started on free ports, watched, killed by process id.
+//!
+//! The binaries are those of the build that runs the test; `cargo xtask test` builds them first, with crash points.
+
+pub mod cloud;
+pub mod process;
+
+pub use cloud::Cloud;
+pub use process::{Process, binary, shared_data, wait_until, workspace_root};

@@ -1,6 +1,7 @@
 //! Counting, over sets of (vehicle, incarnation, lane, seq); no I/O.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use remuda_model::{Incarnation, Lane, Seq, VehicleId};
 use serde::Serialize;
@@ -129,7 +130,37 @@ pub struct Ledger {
     pub faults: Vec<String>,
 }
 
+impl fmt::Display for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.balances() { "balances" } else { "DOES NOT BALANCE" };
+        writeln!(f, "ledger, counted from the disks: it {verdict}")?;
+        for (what, count) in [
+            ("frames made", self.frames_made),
+            ("stored", self.frames_stored),
+            ("quarantined", self.frames_quarantined),
+            ("in outboxes", self.frames_in_outbox),
+            ("shed", self.frames_shed),
+            ("lost", self.frames_lost),
+            ("duplicated", self.frames_duplicated),
+            ("decisions missing", self.decisions_missing),
+            ("decisions doubled", self.decisions_doubled),
+            ("rows stored", self.rows_stored),
+            ("samples stored", self.samples_stored),
+        ] {
+            writeln!(f, "  {what:18} {count:>12}")?;
+        }
+        self.faults.iter().try_for_each(|fault| writeln!(f, "  ! {fault}"))
+    }
+}
+
 impl Ledger {
+    /// Tells a fault in words; beyond a bound they are only counted.
+    pub(crate) fn fault(&mut self, sentence: String) {
+        if self.faults.len() < FAULTS_TOLD_MAX {
+            self.faults.push(sentence);
+        }
+    }
+
     /// Nothing lost, nothing double, no decision missing or doubled.
     pub fn balances(&self) -> bool {
         self.frames_lost == 0

@@ -4,5 +4,70 @@
 //! kill tests and the benches. Deliberately absent: counters of running processes; they may lie, disks do not.
 
 pub mod books;
+mod cloud;
+mod vehicles;
+
+use std::path::{Path, PathBuf};
+
+use remuda_eventsourcing::JournalError;
+use remuda_lake::{LakeError, Row};
 
 pub use books::{Books, Ledger, Stream};
+
+/// Why the disks could not be counted.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The cloud's journal.
+    #[error("the journal cannot be read: {0}; stop the node first")]
+    Journal(#[from] JournalError),
+    /// The cloud's lake.
+    #[error("the lake cannot be read: {0}")]
+    Lake(#[from] LakeError),
+    /// A vehicle's outbox.
+    #[error("the outbox in {folder} cannot be read: {reason}")]
+    Outbox {
+        /// Where it is.
+        folder: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The system has no thread left.
+    #[error("the ledger's runtime could not start: {0}")]
+    Runtime(#[from] std::io::Error),
+}
+
+/// Counts a stopped cloud's data folder against the outboxes of stopped vehicles.
+///
+/// # Errors
+/// When a disk cannot be read.
+pub async fn count(cloud: &Path, outboxes: &[PathBuf]) -> Result<Ledger, LedgerError> {
+    let mut books = Books::default();
+    for folder in outboxes {
+        vehicles::enter(&mut books, folder)?;
+    }
+    let disk = cloud::CloudDisk::open(cloud).await?;
+    let decisions = disk.enter(&mut books).await?;
+    let mut ledger = books.balance();
+    decisions.compare(&mut ledger);
+    Ok(ledger)
+}
+
+/// [`count`] for callers without a runtime.
+///
+/// # Errors
+/// When a disk cannot be read.
+pub fn count_blocking(cloud: &Path, outboxes: &[PathBuf]) -> Result<Ledger, LedgerError> {
+    runtime()?.block_on(count(cloud, outboxes))
+}
+
+/// Every committed row of a stopped cloud, for tests that look at values.
+///
+/// # Errors
+/// When the disk cannot be read.
+pub fn for_each_row(cloud: &Path, each: impl FnMut(&Row) + Send) -> Result<(), LedgerError> {
+    runtime()?.block_on(async { cloud::CloudDisk::open(cloud).await?.for_each_row(each).await })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, LedgerError> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}

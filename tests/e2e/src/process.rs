@@ -1,0 +1,163 @@
+//! One child process.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a condition may take before a test gives up. Generous: the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+
+/// The repository's root.
+pub fn workspace_root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_path_buf()
+}
+
+/// Real input beside the repository, when it is there; otherwise prints why the test is skipped.
+pub fn shared_data(below: &str) -> Option<PathBuf> {
+    let path = workspace_root().join("../shared/data").join(below);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("skipped: the real input ../shared/data/{below} is not here");
+    None
+}
+
+/// A binary of this workspace, of the same profile as the test.
+///
+/// # Panics
+/// When it was not built.
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let profile = test.ancestors().nth(2).expect("target/<profile>/deps/<test>");
+    let path = profile.join(name);
+    assert!(path.is_file(), "{} is not there; build it with: cargo xtask test tests", path.display());
+    path
+}
+
+/// Waits for a condition; `what` is told when it does not come.
+///
+/// # Panics
+/// When it does not come within [`PATIENCE`].
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < PATIENCE, "gave up waiting until {what}");
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// A running program; killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+    out: PathBuf,
+}
+
+impl Process {
+    /// Starts a binary of this workspace; its output goes to files in `folder`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start(name: &str, args: &[&str], env: &[(&str, &str)], folder: &Path) -> Self {
+        std::fs::create_dir_all(folder).expect("a folder for logs");
+        let unique = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+        let log = folder.join(format!("{name}-{unique}.log"));
+        let out = folder.join(format!("{name}-{unique}.out"));
+        let child = Command::new(binary(name))
+            .args(args)
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(File::create(&out).expect("a file for output"))
+            .stderr(File::create(&log).expect("a file for logs"))
+            .spawn()
+            .expect("the binary starts");
+        Self { name: name.to_owned(), child, log, out }
+    }
+
+    /// What it wrote to standard error so far.
+    pub fn log(&self) -> String {
+        read(&self.log)
+    }
+
+    /// What it wrote to standard output so far.
+    pub fn out(&self) -> String {
+        read(&self.out)
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ended.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// SIGTERM.
+    #[allow(unsafe_code)]
+    pub fn terminate(&self) {
+        let id = libc::pid_t::try_from(self.child.id()).unwrap_or(0);
+        if id > 0 {
+            // SAFETY: the child was not waited for yet, so the id is its own.
+            unsafe { libc::kill(id, libc::SIGTERM) };
+        }
+    }
+
+    /// Waits for the end and answers how it ended.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        let begun = Instant::now();
+        while status.is_none() {
+            status = self.ended();
+            if begun.elapsed() >= PATIENCE {
+                panic!("{} does not end; its log:\n{}", self.name, self.log_end());
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        status.expect("the loop ends with one")
+    }
+
+    /// SIGTERM, then waits; answers whether it ended well.
+    pub fn stop(&mut self) -> bool {
+        self.terminate();
+        self.wait().success()
+    }
+
+    /// The last part of its log, for messages.
+    pub fn log_end(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn read(path: &Path) -> String {
+    let mut text = String::new();
+    if let Ok(mut file) = File::open(path) {
+        let _ = file.read_to_string(&mut text);
+    }
+    text
+}

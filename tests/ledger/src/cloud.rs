@@ -1,0 +1,145 @@
+//! Reads a stopped cloud's disk: rows of the lake, events of the journal, and whether decisions and rows agree.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use remuda_eventsourcing::{Journal, JournalMetrics, SledJournal};
+use remuda_lake::{Lake, LakeSettings, Row, RowBody};
+use remuda_model::{Lane, SHARDS, ShardId, VehicleId, signal};
+use remuda_vehicles::RuleSettings;
+use remuda_vehicles::ledger::{Booked, Decision, demanded, read};
+
+use crate::LedgerError;
+use crate::books::{Books, Ledger, Stream};
+
+/// Signals that rules read; the others are dropped, so that long runs fit into memory.
+const RULE_SIGNALS: &[remuda_model::SignalId] =
+    &[signal::ACCELERATION_LONGITUDINAL, signal::SPEED, signal::CHARGE];
+/// Events read at a time.
+const PAGE: usize = 1_024;
+
+/// A stopped cloud's journal and lake.
+pub(crate) struct CloudDisk {
+    journal: Arc<dyn Journal>,
+    lake: Lake,
+}
+
+impl CloudDisk {
+    /// Opens the data folder of a node that does not run.
+    pub async fn open(data: &Path) -> Result<Self, LedgerError> {
+        let journal = SledJournal::open(&data.join("journal"), JournalMetrics::default())?;
+        let journal: Arc<dyn Journal> = Arc::new(journal);
+        let lake = Lake::open(LakeSettings::new(data.join("lake")), Arc::clone(&journal)).await?;
+        Ok(Self { journal, lake })
+    }
+
+    /// Every row of every committed file.
+    pub async fn for_each_row(&self, each: impl FnMut(&Row) + Send) -> Result<(), LedgerError> {
+        Ok(self.lake.for_each_row(each).await?)
+    }
+
+    /// Enters rows and events into the books; answers what to compare decisions by.
+    pub async fn enter(&self, books: &mut Books) -> Result<Decisions, LedgerError> {
+        let mut decisions = Decisions::default();
+        self.lake
+            .for_each_row(|row| {
+                enter_row(books, row);
+                decisions.row(row);
+            })
+            .await?;
+        for shard in (0..SHARDS).filter_map(ShardId::new) {
+            let mut after = 0;
+            loop {
+                let page = self.journal.read_feed(shard, after, PAGE).await?;
+                let Some(last) = page.last() else { break };
+                after = last.position;
+                for event in &page {
+                    if let Some((vehicle, booked)) = read(&event.event) {
+                        enter_event(books, &mut decisions, vehicle, booked);
+                    }
+                }
+            }
+        }
+        Ok(decisions)
+    }
+}
+
+fn enter_row(books: &mut Books, row: &Row) {
+    let stream = Stream { vehicle: row.vehicle, incarnation: row.incarnation, lane: Lane::Samples };
+    match &row.body {
+        RowBody::Samples(values) => books.row(stream, row.seq, row.row_in_frame, values.len() as u64),
+        RowBody::Marker => books.row(stream, row.seq, row.row_in_frame, 0),
+        RowBody::Gap { to, .. } => books.gap(stream, row.seq, *to),
+        RowBody::Quarantine { .. } => books.quarantined(stream, row.seq),
+    }
+}
+
+fn enter_event(books: &mut Books, decisions: &mut Decisions, vehicle: VehicleId, booked: Booked) {
+    let stream = |incarnation| Stream { vehicle, incarnation, lane: Lane::Events };
+    match booked {
+        Booked::Reported { incarnation, seq } => books.reported(stream(incarnation), seq),
+        Booked::Gapped { incarnation, from, to } => books.gap(stream(incarnation), from, to),
+        Booked::Quarantined { incarnation, seq } => books.quarantined(stream(incarnation), seq),
+        Booked::Decided(decision) => *decisions.made.entry(vehicle).or_default().entry(decision).or_default() += 1,
+    }
+}
+
+/// Decisions as made, and the rows that demand them.
+#[derive(Debug, Default)]
+pub(crate) struct Decisions {
+    rows: HashMap<VehicleId, Vec<Row>>,
+    made: HashMap<VehicleId, BTreeMap<Decision, u64>>,
+}
+
+impl Decisions {
+    fn row(&mut self, row: &Row) {
+        if let RowBody::Samples(values) = &row.body {
+            let of_rules = values.iter().filter(|(signal, _)| RULE_SIGNALS.contains(signal)).copied().collect();
+            let row = Row { body: RowBody::Samples(of_rules), ..row.clone() };
+            self.rows.entry(row.vehicle).or_default().push(row);
+        }
+    }
+
+    /// Evaluates the rules again and compares.
+    pub fn compare(mut self, ledger: &mut Ledger) {
+        let settings = RuleSettings::default();
+        for (vehicle, rows) in &self.rows {
+            let demanded = demanded(&settings, rows);
+            let mut made = self.made.remove(vehicle).unwrap_or_default();
+            for decision in demanded.required {
+                match made.remove(&decision) {
+                    None => tell(ledger, |l| &mut l.decisions_missing, 1, vehicle, "missing", &decision),
+                    Some(times) => tell(ledger, |l| &mut l.decisions_doubled, times - 1, vehicle, "doubled", &decision),
+                }
+            }
+            for decision in demanded.permitted {
+                if let Some(times) = made.remove(&decision) {
+                    tell(ledger, |l| &mut l.decisions_doubled, times - 1, vehicle, "doubled", &decision);
+                }
+            }
+            for (decision, times) in made {
+                tell(ledger, |l| &mut l.decisions_doubled, times, vehicle, "made without rows that demand it", &decision);
+            }
+        }
+        for (vehicle, made) in &self.made {
+            for (decision, times) in made {
+                tell(ledger, |l| &mut l.decisions_doubled, *times, vehicle, "made without any rows", decision);
+            }
+        }
+    }
+}
+
+fn tell(
+    ledger: &mut Ledger,
+    count: fn(&mut Ledger) -> &mut u64,
+    times: u64,
+    vehicle: &VehicleId,
+    what: &str,
+    decision: &Decision,
+) {
+    if times > 0 {
+        *count(ledger) += times;
+        ledger.fault(format!("{vehicle}: a decision is {what}: {decision:?}"));
+    }
+}

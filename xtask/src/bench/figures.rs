@@ -1,0 +1,208 @@
+//! How each figure is measured.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::scene::{Cloud, Scene};
+use super::{Figure, Figures};
+use crate::run::{Outcome, output, root, target};
+use crate::tools;
+
+/// Vehicles of the ingest run and of the brokers' runs.
+const VEHICLES: u32 = 2_000;
+/// Signals a frame.
+const SIGNALS: &str = "10";
+
+fn number(report: &Value, key: &str) -> Result<f64, String> {
+    report[key].as_f64().ok_or_else(|| format!("the report has no number \"{key}\": {report}"))
+}
+
+fn simulator(args: &[&str]) -> Command {
+    let mut command = Command::new(Scene::binary("remuda-sim"));
+    command.args(args);
+    command
+}
+
+/// End to end against two bare brokers, then what the lake made of it.
+pub fn ingest(scene: &Scene, figures: &mut Figures) -> Outcome {
+    let seconds = format!("{}s", scene.seconds);
+    let vehicles = VEHICLES.to_string();
+    let cloud = scene.cloud("ingest-cloud")?;
+    let data = scene.folder.join("ingest-vehicles");
+    let mut load =
+        simulator(&["ingest", "--json", "--vehicles", &vehicles, "--signals", SIGNALS, "--for", &seconds]);
+    load.args(["--door", &cloud.door, "--data"]).arg(&data);
+    let report = scene.json("ingest", &mut load)?;
+    let durable = number(&report, "acked_per_second")?;
+    let lake = cloud.stop();
+    let brokers = [("mosquitto", mosquitto(scene)?), ("rumqttd", rumqttd(scene)?)];
+    let (best_name, best) = brokers
+        .iter()
+        .fold(("", 0.0), |best, (name, rate)| if *rate > best.1 { (name, *rate) } else { best });
+    let each: Vec<String> = brokers.iter().map(|(name, rate)| format!("{name} {rate:.0}")).collect();
+    figures.insert(
+        "ingest_durable_frames_per_second",
+        Figure {
+            value: durable,
+            unit: "frames/s",
+            baseline: Some((
+                best,
+                format!("{best_name}, relaying to one subscriber, nothing durable ({})", each.join(", ")),
+            )),
+        },
+    );
+    figures.insert(
+        "ingest_share_of_bare_broker",
+        Figure { value: durable / best, unit: "ratio", baseline: Some((1.0, best_name.to_owned())) },
+    );
+    lake_bytes(&lake.join("lake"), figures)
+}
+
+fn lake_bytes(lake: &Path, figures: &mut Figures) -> Outcome {
+    let script = root().join("tests/e2e/readers/lake_bytes.py");
+    let sizes = output(Command::new(tools::python()?).arg(script).arg(lake))?;
+    let sizes: Value =
+        serde_json::from_str(&sizes).map_err(|e| format!("lake_bytes.py printed no JSON: {e}"))?;
+    let json = number(&sizes, "json_zstd_bytes_per_row")?;
+    figures.insert(
+        "lake_bytes_per_row_fresh",
+        Figure {
+            value: number(&sizes, "bytes_per_row")?,
+            unit: "bytes",
+            baseline: Some((json, "the same rows as JSON lines, zstd 1".to_owned())),
+        },
+    );
+    figures.insert(
+        "lake_rows_per_file",
+        Figure { value: number(&sizes, "rows_per_file")?, unit: "rows", baseline: None },
+    );
+    Ok(())
+}
+
+fn relay(scene: &Scene, name: &str, broker: &str) -> Result<f64, String> {
+    Scene::wait_port(broker)?;
+    let seconds = format!("{}s", scene.seconds);
+    let vehicles = VEHICLES.to_string();
+    let counted = format!("{}s", scene.seconds.saturating_sub(2).max(1));
+    let mut count = simulator(&["count", "--json", "--for", &counted, "--broker", broker]);
+    let mut counter = scene.start(&format!("{name}-count"), &mut count)?;
+    let mut publish =
+        simulator(&["publish", "--json", "--vehicles", &vehicles, "--signals", SIGNALS, "--for", &seconds]);
+    scene.json(&format!("{name}-publish"), publish.args(["--broker", broker]))?;
+    counter.wait();
+    let report: Value =
+        serde_json::from_str(&counter.out()).map_err(|e| format!("the counter printed no JSON: {e}"))?;
+    number(&report, "frames_per_second")
+}
+
+fn mosquitto(scene: &Scene) -> Result<f64, String> {
+    tools::programs()?;
+    let port = Scene::free_port()?;
+    let config = scene.folder.join("mosquitto.conf");
+    let text = format!(
+        "listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nset_tcp_nodelay true\n"
+    );
+    std::fs::write(&config, text).map_err(|e| format!("cannot write {}: {e}", config.display()))?;
+    let program =
+        if Path::new("/usr/sbin/mosquitto").is_file() { "/usr/sbin/mosquitto" } else { "mosquitto" };
+    let mut broker = scene.start("mosquitto", Command::new(program).arg("-c").arg(&config))?;
+    let rate = relay(scene, "mosquitto", &format!("127.0.0.1:{port}"));
+    broker.stop();
+    rate
+}
+
+fn rumqttd(scene: &Scene) -> Result<f64, String> {
+    let port = Scene::free_port()?;
+    let program = target().join("baseline/release/remuda-baseline");
+    let mut broker = scene.start("rumqttd", Command::new(program).arg(port.to_string()))?;
+    let rate = relay(scene, "rumqttd", &format!("127.0.0.1:{port}"));
+    broker.stop();
+    rate
+}
+
+/// Resident memory of the cloud with so many vehicles that each send a frame every few seconds.
+fn resident_with(scene: &Scene, vehicles: u32) -> Result<f64, String> {
+    let cloud: Cloud = scene.cloud(&format!("memory-cloud-{vehicles}"))?;
+    let data = scene.folder.join(format!("memory-vehicles-{vehicles}"));
+    let rate = (vehicles / 5).to_string();
+    let count = vehicles.to_string();
+    let seconds = format!("{}s", scene.seconds.max(20) + u64::from(vehicles / 400));
+    let mut load =
+        simulator(&["ingest", "--json", "--signals", SIGNALS, "--vehicles", &count, "--rate", &rate]);
+    load.args(["--for", &seconds, "--door", &cloud.door, "--data"]).arg(&data);
+    let mut running = scene.start(&format!("memory-{vehicles}"), &mut load)?;
+    let mut resident: f64 = 0.0;
+    while !running.ended() {
+        // All connected, after a while of traffic: the last look counts, since allocators keep what a rush took.
+        if cloud.metric("remuda_ingress_connections") >= f64::from(vehicles) {
+            resident = cloud.metric("process_resident_memory_bytes");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+    cloud.stop();
+    if resident == 0.0 {
+        return Err(format!("{vehicles} vehicles were never all connected; see {}", scene.folder.display()));
+    }
+    Ok(resident)
+}
+
+/// The slope between 2,000 and 8,000 vehicles, so that what a node needs anyway does not count.
+pub fn memory(scene: &Scene, figures: &mut Figures) -> Outcome {
+    let (few, many) = (2_000, 8_000);
+    let (with_few, with_many) = (resident_with(scene, few)?, resident_with(scene, many)?);
+    let slope = (with_many - with_few) / f64::from(many - few) / 1024.0;
+    let baseline =
+        Some((with_few / 1024.0 / f64::from(few), "the whole process over 2,000 vehicles".to_owned()));
+    figures.insert("memory_per_connected_vehicle_kb", Figure { value: slope, unit: "KiB", baseline });
+    Ok(())
+}
+
+/// A real drive, replayed as fast as it goes.
+pub fn wire(scene: &Scene, figures: &mut Figures) -> Outcome {
+    let shared = root().join("../shared/data/can");
+    let capture = shared.join("comma2k19");
+    if !capture.is_dir() {
+        eprintln!("skipped: the real drive ../shared/data/can/comma2k19 is not here");
+        return Ok(());
+    }
+    let cloud = scene.cloud("wire-cloud")?;
+    let enrolment = scene.folder.join("drive.enrolment");
+    let agent = scene.folder.join("drive-agent");
+    let mut enroll = Command::new(Scene::binary("remuda"));
+    enroll
+        .args(["vehicles", "--data"])
+        .arg(&cloud.data)
+        .args(["enroll", "--vehicle", "RAV4", "--out"])
+        .arg(&enrolment);
+    crate::run::run(&mut enroll)?;
+    let mut take = Command::new(Scene::binary("remuda-agent"));
+    take.args(["enroll", "--from"]).arg(&enrolment).args(["--door", &cloud.door, "--dir"]).arg(&agent);
+    crate::run::run(&mut take)?;
+    let mut replay = Command::new(Scene::binary("remuda-agent"));
+    replay.args(["replay", "--json", "--speed", "max", "--config"]).arg(agent.join("agent.toml"));
+    replay.arg("--capture").arg(&capture).arg("--dbc").arg(shared.join("_toyota_2017.dbc"));
+    replay.arg("--mapping").arg(root().join("config/mappings/toyota-rav4-2017.toml"));
+    let report = scene.json("replay", &mut replay)?;
+    let lake = cloud.stop().join("lake");
+    let script = root().join("tests/e2e/readers/lake_bytes.py");
+    let sizes = output(Command::new(tools::python()?).arg(script).arg(&lake))?;
+    let sizes: Value =
+        serde_json::from_str(&sizes).map_err(|e| format!("lake_bytes.py printed no JSON: {e}"))?;
+    let samples = number(&report, "samples")?;
+    let name = format!(
+        "JSON lines with zstd 1; without it {:.1}; over TCP, with MQTT heads, {:.2}",
+        number(&sizes, "json_bytes")? / samples,
+        number(&report, "tcp_bytes")? / samples,
+    );
+    figures.insert(
+        "wire_bytes_per_sample_real_drive",
+        Figure {
+            value: number(&report, "payload_bytes")? / samples,
+            unit: "bytes",
+            baseline: Some((number(&sizes, "json_zstd_bytes")? / samples, name)),
+        },
+    );
+    Ok(())
+}

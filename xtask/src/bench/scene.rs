@@ -1,0 +1,206 @@
+//! Processes for the benches: a cloud, brokers, generators; all on loopback, stopped by process id.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::run::target;
+
+/// How long a process may take to be there.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder for the run's data, removed at its end.
+pub struct Scene {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Seconds each load runs.
+    pub seconds: u64,
+}
+
+/// A child that is killed when dropped.
+pub struct Running {
+    child: Child,
+    out: PathBuf,
+}
+
+/// A cloud that serves.
+pub struct Cloud {
+    process: Running,
+    /// Address of its door.
+    pub door: String,
+    console: String,
+    token: String,
+    /// Its data.
+    pub data: PathBuf,
+}
+
+impl Scene {
+    /// A fresh folder below `target/`, on the same disk as the build.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new(seconds: u64) -> Result<Self, String> {
+        let folder = target().join(format!("bench-{}", std::process::id()));
+        fs::create_dir_all(&folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
+        Ok(Self { folder, seconds })
+    }
+
+    /// A release binary.
+    pub fn binary(name: &str) -> PathBuf {
+        target().join("release").join(name)
+    }
+
+    /// Starts a program; its output goes to files.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&self, name: &str, command: &mut Command) -> Result<Running, String> {
+        let out = self.folder.join(format!("{name}.out"));
+        let log = self.folder.join(format!("{name}.log"));
+        let file =
+            |path: &Path| File::create(path).map_err(|e| format!("cannot write {}: {e}", path.display()));
+        let child = command.stdin(Stdio::null()).stdout(file(&out)?).stderr(file(&log)?).spawn();
+        let child = child.map_err(|e| format!("{name} could not be started: {e}"))?;
+        Ok(Running { child, out })
+    }
+
+    /// Starts a cloud with fresh data.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn cloud(&self, name: &str) -> Result<Cloud, String> {
+        let data = self.folder.join(name);
+        let mut command = Command::new(Self::binary("remuda"));
+        command.args(["serve", "--json", "--data"]).arg(&data);
+        command.env("REMUDA__DOOR__LISTEN", "127.0.0.1:0").env("REMUDA__CONSOLE__LISTEN", "127.0.0.1:0");
+        command.env("REMUDA__DOOR__IDENTITY", "trust-loopback").env("REMUDA__LOG__FILTER", "warn");
+        let mut process = self.start(name, &mut command)?;
+        let begun = Instant::now();
+        let announced: serde_json::Value = loop {
+            if let Ok(value) = serde_json::from_str(&process.out()) {
+                break value;
+            }
+            if begun.elapsed() > PATIENCE || process.ended() {
+                return Err(format!("{name} does not come up; see {}", self.folder.display()));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        let text = |key: &str| announced[key].as_str().unwrap_or_default().to_owned();
+        let console = text("console").trim_start_matches("http://").to_owned();
+        Ok(Cloud { process, door: text("door"), console, token: text("token"), data })
+    }
+
+    /// Runs a program to its end and reads the one JSON object on its standard output.
+    ///
+    /// # Errors
+    /// When it fails or prints something else.
+    pub fn json(&self, name: &str, command: &mut Command) -> Result<serde_json::Value, String> {
+        let mut running = self.start(name, command)?;
+        let status = running.child.wait().map_err(|e| format!("{name} cannot be waited for: {e}"))?;
+        let out = running.out();
+        if !status.success() {
+            return Err(format!("{name} failed ({status}); see {}", self.folder.display()));
+        }
+        serde_json::from_str(&out).map_err(|e| format!("{name} printed no JSON object ({e}): {out}"))
+    }
+
+    /// Waits until something listens.
+    ///
+    /// # Errors
+    /// When nothing does.
+    pub fn wait_port(address: &str) -> Result<(), String> {
+        let begun = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            if begun.elapsed() > PATIENCE {
+                return Err(format!("nothing listens on {address}"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// A port that was free a moment ago.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn free_port() -> Result<u16, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").map_err(|e| format!("no free port: {e}"))?;
+        listener.local_addr().map(|a| a.port()).map_err(|e| format!("no free port: {e}"))
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+impl Running {
+    /// What it printed so far.
+    pub fn out(&self) -> String {
+        fs::read_to_string(&self.out).unwrap_or_default()
+    }
+
+    /// Whether it has ended.
+    pub fn ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) {
+        let _ = self.child.wait();
+    }
+
+    /// SIGTERM by process id, then waits.
+    pub fn stop(&mut self) {
+        let id = self.child.id().to_string();
+        let _ = Command::new("kill").args(["-TERM", &id]).status();
+        let begun = Instant::now();
+        while !self.ended() && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Cloud {
+    /// Its whole metrics page.
+    pub fn metrics(&self) -> String {
+        let Self { console, token, .. } = self;
+        let ask = || -> std::io::Result<String> {
+            let mut stream = TcpStream::connect(console)?;
+            let head = "GET /metrics HTTP/1.1\r\nConnection: close\r\n";
+            stream.write_all(
+                format!("{head}Host: {console}\r\nAuthorization: Bearer {token}\r\n\r\n").as_bytes(),
+            )?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            Ok(text)
+        };
+        ask().unwrap_or_default()
+    }
+
+    /// A metric without labels.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.metrics();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.trim().parse().ok()).unwrap_or(0.0)
+    }
+
+    /// Stops it cleanly.
+    pub fn stop(mut self) -> PathBuf {
+        self.process.stop();
+        self.data.clone()
+    }
+}
