@@ -5,11 +5,18 @@ use std::collections::BTreeMap;
 
 use remuda_eventsourcing::NewEvent;
 use remuda_lake::{Row, RowBody};
-use remuda_model::{Incarnation, Seq, VehicleId};
+use remuda_model::{Incarnation, Seq, SignalId, VehicleId};
 
 use crate::event::{Cause, VehicleEvent};
 use crate::rules::{FindingKind, RuleSettings, Rules};
+use crate::signals;
 use crate::vehicle::sample_of;
+
+/// Signals that rules look at; the others may be left out of the rows for [`demanded`].
+pub const RULE_SIGNALS: [SignalId; 4] = {
+    let [battery, tank] = signals::CHARGE;
+    [signals::SPEED, signals::ACCELERATION_LONGITUDINAL, battery, tank]
+};
 
 /// What one journal event says about frames or decisions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

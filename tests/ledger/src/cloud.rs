@@ -6,16 +6,13 @@ use std::sync::Arc;
 
 use remuda_eventsourcing::{Journal, JournalMetrics, SledJournal};
 use remuda_lake::{Lake, LakeSettings, Row, RowBody};
-use remuda_model::{Lane, SHARDS, ShardId, VehicleId, signal};
+use remuda_model::{Lane, SHARDS, ShardId, VehicleId};
 use remuda_vehicles::RuleSettings;
-use remuda_vehicles::ledger::{Booked, Decision, demanded, read};
+use remuda_vehicles::ledger::{Booked, Decision, RULE_SIGNALS, demanded, read};
 
 use crate::LedgerError;
 use crate::books::{Books, Ledger, Stream};
 
-/// Signals that rules read; the others are dropped, so that long runs fit into memory.
-const RULE_SIGNALS: &[remuda_model::SignalId] =
-    &[signal::ACCELERATION_LONGITUDINAL, signal::SPEED, signal::CHARGE];
 /// Events read at a time.
 const PAGE: usize = 1_024;
 
@@ -95,6 +92,7 @@ pub(crate) struct Decisions {
 impl Decisions {
     fn row(&mut self, row: &Row) {
         if let RowBody::Samples(values) = &row.body {
+            // The others are dropped, so that long runs fit into memory.
             let of_rules = values.iter().filter(|(signal, _)| RULE_SIGNALS.contains(signal)).copied().collect();
             let row = Row { body: RowBody::Samples(of_rules), ..row.clone() };
             self.rows.entry(row.vehicle).or_default().push(row);

@@ -22,7 +22,7 @@ pub struct HarshBrakingSettings {
     pub refractory_ms: u64,
     /// Without an accelerometer: how far apart two speeds may be, ms, to derive a deceleration.
     pub speed_interval_ms: (u64, u64),
-    /// An accelerometer that was silent this long is not waited for, ms.
+    /// A measured acceleration holds until the next one, but no longer than this, ms.
     pub accelerometer_timeout_ms: u64,
 }
 
@@ -44,7 +44,7 @@ impl Default for HarshBrakingSettings {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct HarshBraking {
     boot: u32,
-    accelerometer_ns: Option<u64>,
+    accelerometer: Option<(u64, f64)>,
     speed: Option<(u64, f64)>,
     run: u16,
     run_since_ns: u64,
@@ -103,12 +103,14 @@ impl HarshBraking {
             self.speed = Some((now, kmh));
         }
         if let Some(measured) = value_of(sample.values, signals::ACCELERATION_LONGITUDINAL) {
-            self.accelerometer_ns = Some(now);
+            self.accelerometer = Some((now, measured));
             return Some((measured, now));
         }
         let timeout_ns = settings.accelerometer_timeout_ms * NS_PER_MS;
-        if self.accelerometer_ns.is_some_and(|last| now.saturating_sub(last) < timeout_ns) {
-            return None;
+        if let Some((_, held)) = self.accelerometer.filter(|(last, _)| now.saturating_sub(*last) < timeout_ns)
+        {
+            // Agents send a value when it changes: until then it holds.
+            return Some((held, now));
         }
         let (then, kmh_before) = before?;
         let elapsed_ns = now.checked_sub(then)?;
@@ -167,6 +169,20 @@ mod tests {
         ];
         let found = run(signals::ACCELERATION_LONGITUDINAL, &steps);
         assert_eq!(found, [(300, FindingKind::Raise), (10_300, FindingKind::Clear)]);
+    }
+
+    #[test]
+    fn a_measured_value_holds_until_the_next() {
+        let mut rule = HarshBraking::default();
+        let settings = HarshBrakingSettings::default();
+        let mut step = |ms: u64, signal, value| {
+            let values = [(signal, signals::raw(signal, value))];
+            let (incarnation, mono_ns) = (Incarnation(1), ms * NS_PER_MS);
+            let sample = Sample { incarnation, seq: 1, row: 0, boot: 1, mono_ns, values: &values };
+            rule.step(&settings, &sample).map(|(kind, ..)| kind)
+        };
+        assert_eq!(step(0, signals::ACCELERATION_LONGITUDINAL, -5.0), None);
+        assert_eq!(step(1_000, signals::SPEED, 40.0), Some(FindingKind::Raise));
     }
 
     #[test]

@@ -22,11 +22,17 @@ impl Default for LowChargeSettings {
 
 /// State of the rule.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum LowCharge {
+pub struct LowCharge {
+    /// A battery spoke: from then on a hybrid's tank is not looked at.
+    has_battery: bool,
+    level: Level,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum Level {
     /// Not yet seen, or seen only between the thresholds.
     #[default]
     Unknown,
-    /// Enough.
     Enough,
     /// Raised.
     Low,
@@ -39,26 +45,29 @@ impl LowCharge {
         settings: &LowChargeSettings,
         sample: &Sample<'_>,
     ) -> Option<(FindingKind, f64, f64)> {
-        let percent = charge_percent(sample)?;
-        let (next, kind, threshold) = match *self {
-            Self::Unknown | Self::Enough if percent < settings.raise_percent => {
-                (Self::Low, FindingKind::Raise, settings.raise_percent)
+        let percent = self.percent(sample)?;
+        let (next, kind, threshold) = match self.level {
+            Level::Unknown | Level::Enough if percent < settings.raise_percent => {
+                (Level::Low, FindingKind::Raise, settings.raise_percent)
             }
-            Self::Unknown if percent > settings.clear_percent => {
-                (Self::Enough, FindingKind::Settle, settings.clear_percent)
+            Level::Unknown if percent > settings.clear_percent => {
+                (Level::Enough, FindingKind::Settle, settings.clear_percent)
             }
-            Self::Low if percent > settings.clear_percent => {
-                (Self::Enough, FindingKind::Clear, settings.clear_percent)
+            Level::Low if percent > settings.clear_percent => {
+                (Level::Enough, FindingKind::Clear, settings.clear_percent)
             }
             _ => return None,
         };
-        *self = next;
+        self.level = next;
         Some((kind, percent, threshold))
     }
-}
 
-fn charge_percent(sample: &Sample<'_>) -> Option<f64> {
-    signals::CHARGE.iter().find_map(|signal| value_of(sample.values, *signal))
+    fn percent(&mut self, sample: &Sample<'_>) -> Option<f64> {
+        let [battery, tank] = signals::CHARGE;
+        let charge = value_of(sample.values, battery);
+        self.has_battery |= charge.is_some();
+        if self.has_battery { charge } else { value_of(sample.values, tank) }
+    }
 }
 
 #[cfg(test)]
@@ -68,11 +77,14 @@ mod tests {
     use super::*;
 
     fn run(percents: &[f64]) -> Vec<FindingKind> {
+        run_of(percents.iter().map(|percent| (signals::CHARGE[0], *percent)))
+    }
+
+    fn run_of(steps: impl Iterator<Item = (remuda_model::SignalId, f64)>) -> Vec<FindingKind> {
         let mut rule = LowCharge::default();
-        let signal = signals::CHARGE[0];
         let mut found = Vec::new();
-        for (place, percent) in percents.iter().enumerate() {
-            let values = [(signal, signals::raw(signal, *percent))];
+        for (place, (signal, percent)) in steps.enumerate() {
+            let values = [(signal, signals::raw(signal, percent))];
             let (incarnation, seq) = (Incarnation(1), place as u64 + 1);
             let sample = Sample { incarnation, seq, row: 0, boot: 1, mono_ns: 0, values: &values };
             found.extend(rule.step(&LowChargeSettings::default(), &sample).map(|(kind, ..)| kind));
@@ -89,5 +101,14 @@ mod tests {
         );
         assert_eq!(run(&[18.0, 14.0, 20.0, 25.0]), [Raise, Clear]);
         assert_eq!(run(&[18.0, 19.0]), []);
+    }
+
+    #[test]
+    fn a_hybrid_is_judged_by_its_battery() {
+        use FindingKind::Raise;
+        let [battery, tank] = signals::CHARGE;
+        let found = run_of([(battery, 18.0), (tank, 90.0), (battery, 12.0), (tank, 90.0)].into_iter());
+        assert_eq!(found, [Raise]);
+        assert_eq!(run_of([(tank, 10.0)].into_iter()), [Raise]);
     }
 }
