@@ -3,4 +3,10 @@
 //! Owns: the segment log, MQTT, the loop that drives a core, the binary `remuda-agent`. Deliberately absent: what an
 //! agent decides (`remuda-edge-agent-core`).
 
+pub mod io;
 pub mod outbox;
+pub mod runner;
+
+pub use io::{Link, LinkEvent, LinkSettings, MqttLink, ThinMqtt};
+pub use outbox::{OutboxError, Profile, Store};
+pub use runner::{AgentRunner, Clock, Input, Reading, RunError, Stop};

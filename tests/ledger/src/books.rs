@@ -237,8 +237,11 @@ impl Books {
     /// Strikes the balance. Each made frame is counted once, in the first class that holds it: stored, quarantined,
     /// in the outbox, shed, lost.
     pub fn balance(&self) -> Ledger {
-        let mut ledger =
-            Ledger { rows_stored: self.rows_stored, samples_stored: self.samples_stored, ..Ledger::default() };
+        let mut ledger = Ledger {
+            rows_stored: self.rows_stored,
+            samples_stored: self.samples_stored,
+            ..Ledger::default()
+        };
         let mut vehicles: Vec<VehicleId> = self.accounts.keys().map(|s| s.vehicle).collect();
         vehicles.dedup();
         ledger.vehicles = vehicles.len() as u64;
@@ -291,7 +294,8 @@ impl Account {
         ledger.frames_duplicated += tell(rows_repeated, "rows stored twice", &Ranges::default());
         ledger.frames_duplicated += tell(quarantined_twice, "frames quarantined twice", &quarantined);
         ledger.frames_duplicated += tell(gaps_twice, "frames in two gaps", &gaps);
-        ledger.frames_duplicated += tell(stored_and_gap.count(), "frames stored and in a gap", &stored_and_gap);
+        ledger.frames_duplicated +=
+            tell(stored_and_gap.count(), "frames stored and in a gap", &stored_and_gap);
         let both = stored_and_quarantined.count();
         ledger.frames_duplicated += tell(both, "frames stored and quarantined", &stored_and_quarantined);
 

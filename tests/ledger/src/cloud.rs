@@ -78,7 +78,9 @@ fn enter_event(books: &mut Books, decisions: &mut Decisions, vehicle: VehicleId,
         Booked::Reported { incarnation, seq } => books.reported(stream(incarnation), seq),
         Booked::Gapped { incarnation, from, to } => books.gap(stream(incarnation), from, to),
         Booked::Quarantined { incarnation, seq } => books.quarantined(stream(incarnation), seq),
-        Booked::Decided(decision) => *decisions.made.entry(vehicle).or_default().entry(decision).or_default() += 1,
+        Booked::Decided(decision) => {
+            *decisions.made.entry(vehicle).or_default().entry(decision).or_default() += 1
+        }
     }
 }
 
@@ -93,7 +95,8 @@ impl Decisions {
     fn row(&mut self, row: &Row) {
         if let RowBody::Samples(values) = &row.body {
             // The others are dropped, so that long runs fit into memory.
-            let of_rules = values.iter().filter(|(signal, _)| RULE_SIGNALS.contains(signal)).copied().collect();
+            let of_rules =
+                values.iter().filter(|(signal, _)| RULE_SIGNALS.contains(signal)).copied().collect();
             let row = Row { body: RowBody::Samples(of_rules), ..row.clone() };
             self.rows.entry(row.vehicle).or_default().push(row);
         }
@@ -108,7 +111,9 @@ impl Decisions {
             for decision in demanded.required {
                 match made.remove(&decision) {
                     None => tell(ledger, |l| &mut l.decisions_missing, 1, vehicle, "missing", &decision),
-                    Some(times) => tell(ledger, |l| &mut l.decisions_doubled, times - 1, vehicle, "doubled", &decision),
+                    Some(times) => {
+                        tell(ledger, |l| &mut l.decisions_doubled, times - 1, vehicle, "doubled", &decision)
+                    }
                 }
             }
             for decision in demanded.permitted {
@@ -117,12 +122,26 @@ impl Decisions {
                 }
             }
             for (decision, times) in made {
-                tell(ledger, |l| &mut l.decisions_doubled, times, vehicle, "made without rows that demand it", &decision);
+                tell(
+                    ledger,
+                    |l| &mut l.decisions_doubled,
+                    times,
+                    vehicle,
+                    "made without rows that demand it",
+                    &decision,
+                );
             }
         }
         for (vehicle, made) in &self.made {
             for (decision, times) in made {
-                tell(ledger, |l| &mut l.decisions_doubled, *times, vehicle, "made without any rows", decision);
+                tell(
+                    ledger,
+                    |l| &mut l.decisions_doubled,
+                    *times,
+                    vehicle,
+                    "made without any rows",
+                    decision,
+                );
             }
         }
     }
