@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use remuda_demo::{DemoArgs, NodeFigures, NodeRequest, RunningNode};
-use remuda_observability::{LogFormat, init_logs};
+use remuda_observability::{LogFormat, init_logs, process};
 
 use crate::cli::{runtime, wait_for_stop};
 use crate::config::{Config, Identity};
@@ -42,6 +42,7 @@ async fn start(request: NodeRequest) -> Result<RunningNode, String> {
                 in_flight_bytes: now.in_flight_bytes,
                 ack_p50_ms: now.ack_p50_ms,
                 ack_p95_ms: now.ack_p95_ms,
+                rss_mb: process::resident_bytes() as f64 / 1e6,
             }
         }),
         stop: Box::pin(async move { node.stop().await.map_err(|e| e.to_string()) }),

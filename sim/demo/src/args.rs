@@ -45,7 +45,10 @@ impl DemoArgs {
             return Err(format!("--vehicles is {}, it must be 1 to 20000", self.vehicles));
         }
         if !(self.rate > 0.0 && self.rate <= 100.0) {
-            return Err(format!("--rate is {}, it must be above 0 and at most 100 readings per second", self.rate));
+            return Err(format!(
+                "--rate is {}, it must be above 0 and at most 100 readings per second",
+                self.rate
+            ));
         }
         Ok(())
     }

@@ -47,6 +47,8 @@ pub struct NodeFigures {
     pub ack_p50_ms: f64,
     /// The same, 95th percentile.
     pub ack_p95_ms: f64,
+    /// Resident memory of the process, 1e6 bytes.
+    pub rss_mb: f64,
 }
 
 /// A node that serves.
@@ -75,7 +77,7 @@ pub async fn run(
 ) -> Result<bool, String> {
     args.check()?;
     // Both ends of every connection are in this process.
-    remuda_fleet::sockets::require(args.vehicles * 2 + 512, &format!("a demo with {} vehicles", args.vehicles))?;
+    remuda_fleet::sockets::reserve(args.vehicles, 2).map_err(|e| e.to_string())?;
     let begun = Instant::now();
     let place = Place::new(args.data.as_deref())?;
     let network = Arc::new(load_map(&args)?);
@@ -91,12 +93,16 @@ pub async fn run(
     let settings =
         FleetSettings { door: node.door.clone(), data: place.folder.join("vehicles"), rate_hz: args.rate };
     let fleet = Fleet::start(settings, world).await.map_err(|e| e.to_string())?;
-    eprintln!("{} vehicles set off {:.1} s after the start; Ctrl-C stops", args.vehicles, begun.elapsed().as_secs_f64());
+    eprintln!(
+        "{} vehicles set off {:.1} s after the start; Ctrl-C stops",
+        args.vehicles,
+        begun.elapsed().as_secs_f64()
+    );
 
     watch(&args, &fleet, &node, interrupted).await;
 
     eprintln!("\nstopping: vehicles hand over what they have, then the cloud commits its last round");
-    let rss_mb = remuda_fleet::sockets::resident_mb();
+    let rss_mb = (node.figures)().rss_mb;
     let figures = fleet.stop().await.map_err(|e| e.to_string())?;
     node.stop.await?;
     let ledger = remuda_ledger::count(&place.folder.join("cloud"), &[place.folder.join("vehicles")]).await;
@@ -114,11 +120,13 @@ struct Place {
 impl Place {
     fn new(named: Option<&Path>) -> Result<Self, String> {
         if let Some(folder) = named {
-            std::fs::create_dir_all(folder).map_err(|e| format!("--data {} cannot be used: {e}", folder.display()))?;
+            std::fs::create_dir_all(folder)
+                .map_err(|e| format!("--data {} cannot be used: {e}", folder.display()))?;
             return Ok(Self { folder: folder.to_path_buf(), _temporary: None });
         }
         let temporary = tempfile::Builder::new().prefix("remuda-demo-").tempdir();
-        let temporary = temporary.map_err(|e| format!("no temporary folder can be made: {e}; name one with --data"))?;
+        let temporary =
+            temporary.map_err(|e| format!("no temporary folder can be made: {e}; name one with --data"))?;
         Ok(Self { folder: temporary.path().to_path_buf(), _temporary: Some(temporary) })
     }
 }
@@ -135,7 +143,12 @@ fn load_map(args: &DemoArgs) -> Result<RoadNetwork, String> {
 }
 
 /// Writes the progress line until the time is over or somebody interrupts.
-async fn watch(args: &DemoArgs, fleet: &FleetHandle, node: &RunningNode, interrupted: impl Future<Output = ()>) {
+async fn watch(
+    args: &DemoArgs,
+    fleet: &FleetHandle,
+    node: &RunningNode,
+    interrupted: impl Future<Output = ()>,
+) {
     let mut interrupted = std::pin::pin!(interrupted);
     let over = async {
         match args.duration {
@@ -167,7 +180,9 @@ async fn watch(args: &DemoArgs, fleet: &FleetHandle, node: &RunningNode, interru
 
 fn finish(args: &DemoArgs, report: &Report, ledger: &Ledger) {
     eprint!("{ledger}");
-    eprintln!("  (a power cut at a vehicle costs at most what its sensors said since its last group commit: 1 s)");
+    eprintln!(
+        "  (a power cut at a vehicle costs at most what its sensors said since its last group commit: 1 s)"
+    );
     if args.json {
         println!("{}", serde_json::to_string(report).unwrap_or_default());
     }

@@ -67,7 +67,8 @@ impl Process {
     /// When it cannot be started.
     pub fn start(name: &str, args: &[&str], env: &[(&str, &str)], folder: &Path) -> Self {
         std::fs::create_dir_all(folder).expect("a folder for logs");
-        let unique = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+        let unique =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
         let log = folder.join(format!("{name}-{unique}.log"));
         let out = folder.join(format!("{name}-{unique}.out"));
         let child = Command::new(binary(name))

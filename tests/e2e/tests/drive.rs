@@ -7,7 +7,8 @@ use remuda_e2e::{Process, binary, shared_data, workspace_root};
 
 #[test]
 fn a_real_drive_is_stored_exactly() {
-    let (Some(capture), Some(dbc)) = (shared_data("can/comma2k19"), shared_data("can/_toyota_2017.dbc")) else {
+    let (Some(capture), Some(dbc)) = (shared_data("can/comma2k19"), shared_data("can/_toyota_2017.dbc"))
+    else {
         return;
     };
     let python = workspace_root().join("target/venv/bin/python");
@@ -44,8 +45,18 @@ fn a_real_drive_is_stored_exactly() {
     let config = text(&agent.join("agent.toml"));
     let (capture_arg, dbc_arg, mapping_arg) = (text(&capture), text(&dbc), text(&mapping));
     let args = [
-        "replay", "--config", &config, "--capture", &capture_arg, "--dbc", &dbc_arg, "--mapping", &mapping_arg,
-        "--speed", speed, "--json",
+        "replay",
+        "--config",
+        &config,
+        "--capture",
+        &capture_arg,
+        "--dbc",
+        &dbc_arg,
+        "--mapping",
+        &mapping_arg,
+        "--speed",
+        speed,
+        "--json",
     ];
     let mut replay = Process::start("remuda-agent", &args, &[], &folder.path().join("logs"));
     let status = replay.wait();
@@ -61,6 +72,6 @@ fn a_real_drive_is_stored_exactly() {
     let verdict = String::from_utf8_lossy(&read.stdout).into_owned();
     assert!(read.status.success(), "{verdict}{}", String::from_utf8_lossy(&read.stderr));
     eprintln!("{}", verdict.trim());
-    let ledger = remuda_ledger::count(&place.data(), &[agent]).expect("the disks can be read");
+    let ledger = remuda_ledger::count_blocking(&place.data(), &[agent]).expect("the disks can be read");
     assert!(ledger.balances() && ledger.frames_in_outbox == 0, "{ledger:#?}");
 }

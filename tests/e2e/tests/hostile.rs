@@ -7,8 +7,8 @@ use remuda_e2e::cloud::CloudPlace;
 use remuda_e2e::{Cloud, wait_until};
 use remuda_model::{ConnectionId, Epoch, Incarnation, Lane, SignalId, VehicleId, signal};
 use remuda_wire::{
-    Body, Channel, ClockQuality, Column, Down, FloorReason, FrameHeader, Frames, Hello, LaneState, SampleBlock,
-    TimeUnit, Topic, Up, frame,
+    Body, Channel, ClockQuality, Column, Down, FloorReason, FrameHeader, Frames, Hello, LaneState,
+    SampleBlock, TimeUnit, Topic, Up, frame,
 };
 use rumqttc::{Client, Connection, Event, MqttOptions, Packet, QoS};
 
@@ -113,7 +113,7 @@ fn samples(seq: u64, id: SignalId, raw: i64) -> Vec<u8> {
 /// Puts the CRC right again after bytes were changed.
 fn reseal(mut bytes: Vec<u8>) -> Vec<u8> {
     let end = bytes.len() - 4;
-    let crc = remuda_e2e::crc32c(&bytes[..end]);
+    let crc = crc32c::crc32c(&bytes[..end]);
     bytes[end..].copy_from_slice(&crc.to_le_bytes());
     bytes
 }
@@ -148,7 +148,10 @@ fn bad_frames_are_quarantined_or_dropped_and_others_do_not_notice() {
     let mut version = samples(2, signal::SPEED, 1);
     version[0] = 99;
     let unknown_signal = samples(3, SignalId(0x7ff0), 1);
-    bad.frames(1, vec![samples(1, signal::SPEED, 100), reseal(version), unknown_signal, samples(4, signal::SPEED, 90)]);
+    bad.frames(
+        1,
+        vec![samples(1, signal::SPEED, 100), reseal(version), unknown_signal, samples(4, signal::SPEED, 90)],
+    );
     bad.wait_durable(4);
     // A hole is answered with `missing` and filled later.
     bad.frames(6, vec![samples(6, signal::SPEED, 80)]);
@@ -167,8 +170,12 @@ fn bad_frames_are_quarantined_or_dropped_and_others_do_not_notice() {
     assert!(!cloud.process.log().contains("panicked"), "{}", cloud.process.log());
     drop((good, bad));
     assert!(cloud.process.stop(), "{}", cloud.process.log_end());
-    let ledger = remuda_ledger::count(&place.data(), &[]).expect("the disks can be read");
-    assert_eq!((ledger.frames_duplicated, ledger.decisions_missing, ledger.decisions_doubled), (0, 0, 0), "{ledger:#?}");
+    let ledger = remuda_ledger::count_blocking(&place.data(), &[]).expect("the disks can be read");
+    assert_eq!(
+        (ledger.frames_duplicated, ledger.decisions_missing, ledger.decisions_doubled),
+        (0, 0, 0),
+        "{ledger:#?}"
+    );
 }
 
 #[test]
@@ -179,7 +186,8 @@ fn a_foreign_topic_or_a_wrong_shard_ends_only_that_connection() {
     let mut good = Vehicle::connect(&cloud, "GOOD1");
     good.hello();
     good.next("Welcome", |down| matches!(down, Down::Welcome(_)).then_some(()));
-    let wrong_shard = (remuda_model::ShardId::of(&VehicleId::new("BAD1").expect("an id")).number() + 1) % 1024;
+    let wrong_shard =
+        (remuda_model::ShardId::of(&VehicleId::new("BAD1").expect("an id")).number() + 1) % 1024;
     for topic in [
         Topic::up(good.id, Channel::Lane(Lane::Samples)).to_string(),
         format!("remuda/v1/BAD1/up/{wrong_shard}/samples"),

@@ -58,7 +58,8 @@ impl Scene {
 
     fn start_vehicles(&mut self, door: &str) {
         let data = self.vehicles_data().to_string_lossy().into_owned();
-        let args = ["fleet", "--vehicles", "25", "--rate", "5", "--seed", "7", "--door", door, "--data", &data];
+        let args =
+            ["fleet", "--vehicles", "25", "--rate", "5", "--seed", "7", "--door", door, "--data", &data];
         self.vehicles = Some(Process::start("remuda-sim", &args, &[], &self.folder.path().join("logs")));
     }
 
@@ -80,7 +81,7 @@ impl Scene {
 }
 
 fn count(cloud: &Path, vehicles: &Path) -> Ledger {
-    remuda_ledger::count(cloud, &[vehicles.to_path_buf()]).expect("the disks can be read")
+    remuda_ledger::count_blocking(cloud, &[vehicles.to_path_buf()]).expect("the disks can be read")
 }
 
 fn durable(cloud: &Cloud) -> f64 {
@@ -107,7 +108,9 @@ fn run_round(scene: &mut Scene, fault: &Fault) {
         scene.start_vehicles(&door);
     }
     let before = durable(&cloud);
-    let (Fault::KillCloud(more) | Fault::KillVehicles(more) | Fault::LostAnswers(more)) = fault else { return };
+    let (Fault::KillCloud(more) | Fault::KillVehicles(more) | Fault::LostAnswers(more)) = fault else {
+        return;
+    };
     wait_until("more frames are durable", || {
         assert!(cloud.process.ended().is_none(), "the cloud died:\n{}", cloud.process.log_end());
         durable(&cloud) >= before + more
@@ -172,5 +175,8 @@ fn the_kill_test_bites_when_the_ack_comes_before_the_commit() {
     let mut cloud = scene.place.start("");
     assert!(cloud.process.stop());
     lost += count(&scene.place.data(), &scene.vehicles_data()).frames_lost;
-    assert!(lost > 0, "ten kills with the ack before the commit must lose frames, or the test proves nothing");
+    assert!(
+        lost > 0,
+        "ten kills with the ack before the commit must lose frames, or the test proves nothing"
+    );
 }

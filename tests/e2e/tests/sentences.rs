@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::process::{Command, Output};
 
-use remuda_e2e::cloud::CloudPlace;
 use remuda_e2e::binary;
+use remuda_e2e::cloud::CloudPlace;
 
 fn remuda(args: &[&str]) -> Output {
     Command::new(binary("remuda")).args(args).output().expect("remuda runs")
