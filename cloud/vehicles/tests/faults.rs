@@ -217,7 +217,7 @@ async fn many_vehicles_with_many_faults_balance() {
     let (system, metrics, lake) = common::start_with_rounds(folder.path(), &journal, eager, 150).await;
     let mut cars = tokio::task::JoinSet::new();
     // Few shards, so that one vehicle's decisions move the head under another's appends.
-    let few = |name: &String| ShardId::of(&VehicleId::new(name).unwrap()).number() % 341 == 0;
+    let few = |name: &String| ShardId::of(&VehicleId::new(name).unwrap()).number().is_multiple_of(341);
     let names: Vec<String> = (0..).map(|n| format!("MANY{n}")).filter(few).take(VEHICLES).collect();
     for (n, name) in names.iter().enumerate() {
         let car = Scripted::connect(&system.intake, name, 7).await;
