@@ -32,7 +32,9 @@ pub(crate) enum Kind {
 
 impl Kind {
     fn read(byte: u8) -> Option<Self> {
-        [Self::Frame, Self::Stream, Self::Mark, Self::Shed, Self::State].into_iter().find(|k| *k as u8 == byte)
+        [Self::Frame, Self::Stream, Self::Mark, Self::Shed, Self::State]
+            .into_iter()
+            .find(|k| *k as u8 == byte)
     }
 }
 
@@ -157,7 +159,9 @@ pub(crate) fn is_segment(bytes: &[u8]) -> bool {
     let Some(header) = bytes.get(..SEGMENT_HEADER) else { return false };
     header.starts_with(MAGIC)
         && header[4..6] == FORMAT.to_le_bytes()
-        && header.split_last_chunk::<4>().is_some_and(|(c, crc)| crc32c::crc32c(c) == u32::from_le_bytes(*crc))
+        && header
+            .split_last_chunk::<4>()
+            .is_some_and(|(c, crc)| crc32c::crc32c(c) == u32::from_le_bytes(*crc))
 }
 
 #[cfg(test)]

@@ -53,6 +53,8 @@ pub(super) struct Inner {
     pending: Vec<u8>,
     pending_since: Option<Instant>,
     at_once: bool,
+    /// The thread was told that there is work.
+    woken: bool,
     /// The group that appends now belong to.
     group: Group,
     /// Streams whose number the head knows.
@@ -106,6 +108,7 @@ impl Store {
             pending: Vec::new(),
             pending_since: None,
             at_once: false,
+            woken: false,
             group: 1,
             declared: Vec::new(),
             files: OpenFiles::default(),
@@ -220,7 +223,13 @@ impl Inner {
     }
 
     /// Appends a record to what the next commit writes; answers its place.
-    pub(super) fn put(&mut self, kind: Kind, number: u32, seq: Seq, payload: &[u8]) -> Result<Place, OutboxError> {
+    pub(super) fn put(
+        &mut self,
+        kind: Kind,
+        number: u32,
+        seq: Seq,
+        payload: &[u8],
+    ) -> Result<Place, OutboxError> {
         if self.pending.is_empty() {
             self.pending_since = Some(Instant::now());
         }
@@ -273,9 +282,10 @@ impl Shared {
 
     /// Answers the group of what was just appended.
     pub(super) fn appended(&self, mut inner: MutexGuard<'_, Inner>, at_once: bool) -> Group {
-        inner.at_once |= at_once || self.profile.group_ms == 0;
+        let hurry = (at_once || self.profile.group_ms == 0) && !inner.at_once;
+        inner.at_once |= hurry;
+        let wake = hurry || !std::mem::replace(&mut inner.woken, true);
         let group = inner.group;
-        let wake = inner.at_once || inner.pending_since.is_some();
         drop(inner);
         if wake {
             self.wake.notify_all();
@@ -327,6 +337,7 @@ impl Shared {
         inner.group += 1;
         inner.pending_since = None;
         inner.at_once = false;
+        inner.woken = false;
         drop(inner);
         write(&file, &bytes, at)?;
         self.committed.send_replace(group);
@@ -348,6 +359,7 @@ impl Shared {
         inner.group += 1;
         inner.pending_since = None;
         inner.at_once = false;
+        inner.woken = false;
         Ok(())
     }
 

@@ -28,7 +28,8 @@ impl Inner {
     /// Segments without use, and those with so little that it is worth copying.
     fn reclaimable(&self, segment_bytes: usize) -> (Vec<u32>, Vec<u32>) {
         let sealed = self.index.live.iter().filter(|(id, _)| **id != self.head);
-        let (empty, used): (Vec<_>, Vec<_>) = sealed.map(|(id, live)| (*id, *live)).partition(|(_, live)| *live == 0);
+        let (empty, used): (Vec<_>, Vec<_>) =
+            sealed.map(|(id, live)| (*id, *live)).partition(|(_, live)| *live == 0);
         let sparse = |(_, live): &(u32, u64)| live.saturating_mul(4) < segment_bytes as u64;
         let mut copied: Vec<u32> = used.into_iter().filter(sparse).map(|(id, _)| id).collect();
         // The newest few have the best chance to become empty by themselves.
@@ -84,7 +85,8 @@ impl Shared {
         for (number, seq, place) in live {
             let mut payload = vec![0; place.length()];
             let at = place.offset() + record::RECORD_HEADER as u64;
-            file.read_exact_at(&mut payload, at).map_err(OutboxError::file("read", files::path_of(&self.dir, id)))?;
+            file.read_exact_at(&mut payload, at)
+                .map_err(OutboxError::file("read", files::path_of(&self.dir, id)))?;
             // A damaged one is copied as it is: its place in the sequence counts, and it is told when it is read.
             moves.push((number, seq, inner.put(Kind::Frame, number, seq, &payload)?));
         }

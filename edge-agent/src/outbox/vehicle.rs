@@ -72,7 +72,13 @@ impl VehicleOutbox {
     }
 
     /// Appends frames of this incarnation. They are durable once [`VehicleOutbox::committed`] reaches the answer.
-    pub fn append(&self, lane: Lane, first: Seq, frames: &[Bytes], at_once: bool) -> Result<Group, OutboxError> {
+    pub fn append(
+        &self,
+        lane: Lane,
+        first: Seq,
+        frames: &[Bytes],
+        at_once: bool,
+    ) -> Result<Group, OutboxError> {
         let mut inner = self.shared.lock_for_append()?;
         let (number, _) = inner.index.stream(self.key(lane, self.incarnation));
         for (n, frame) in frames.iter().enumerate() {
@@ -128,7 +134,8 @@ impl VehicleOutbox {
                 if !wanted.is_empty() && bytes > bytes_max {
                     break;
                 }
-                let file = (!damaged).then(|| inner.open_file(&self.shared.dir, place.segment()).ok()).flatten();
+                let file =
+                    (!damaged).then(|| inner.open_file(&self.shared.dir, place.segment()).ok()).flatten();
                 wanted.push((place, file));
             }
         }

@@ -67,10 +67,9 @@ impl Agent {
         self.pump(now);
     }
 
-    /// Closes what is open; then everything made can be sent, and the connection ends with a farewell.
-    pub fn handle_stop(&mut self, now: u64) {
+    /// Closes what is open, before a farewell or to have everything sent.
+    pub fn handle_flush(&mut self, now: u64) {
         self.close_batches(now, true);
-        self.stopping = true;
     }
 
     pub(super) fn close_batches(&mut self, now: u64, force: bool) {

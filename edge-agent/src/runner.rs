@@ -1,0 +1,321 @@
+//! Drives a core: its outbox, its connection, its inputs. The same for a vehicle and for a simulator's thousands.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use remuda_edge_agent_core::{Agent, Figures, Output, RefuseAll, SavedState, Settings};
+use remuda_model::{Lane, Seq};
+use remuda_wire::Event;
+use remuda_wire::frame::CommandOutcome;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::io::{Link, LinkEvent};
+use crate::outbox::{Group, OutboxError, ShedRange, Store, VehicleOutbox};
+
+pub use remuda_edge_agent_core::Reading;
+
+/// What sources tell an agent.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Readings; those of one time that belong together come together.
+    Readings(Vec<Reading>),
+    /// Something to tell at once.
+    Event(Event),
+}
+
+/// How an agent is asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Go on.
+    No,
+    /// Make what was sensed durable, say farewell, end.
+    Now,
+    /// The same, but only once the cloud has everything.
+    Drained,
+}
+
+/// Why an agent ended before it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The outbox.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
+    /// What the outbox holds as state cannot be read.
+    #[error("the agent's saved state cannot be read: {0}; move the outbox directory away to begin anew")]
+    State(#[from] serde_json::Error),
+}
+
+/// A monotonic clock with an origin of its own, so that a replay can live at its capture's times.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    start: Instant,
+    origin_ns: u64,
+}
+
+impl Clock {
+    /// `origin_ns` is now.
+    pub fn starting_at(origin_ns: u64) -> Self {
+        Self { start: Instant::now(), origin_ns }
+    }
+
+    /// Nanoseconds of this clock.
+    pub fn now(&self) -> u64 {
+        self.origin_ns + u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn instant(&self, ns: u64) -> Instant {
+        // Far deadlines are looked at again in an hour.
+        let ahead =
+            Duration::from_nanos(ns.saturating_sub(self.origin_ns)).min(Duration::from_secs(100 * 86_400));
+        self.start + ahead
+    }
+}
+
+/// Appends and saves that wait for their group.
+#[derive(Debug)]
+enum Waiting {
+    Made(Lane, Seq),
+    Saved,
+    Shed(Lane, remuda_model::Incarnation, ShedRange),
+}
+
+/// One agent with everything around it.
+#[derive(Debug)]
+pub struct AgentRunner<L> {
+    core: Agent,
+    outbox: VehicleOutbox,
+    link: L,
+    clock: Clock,
+    inputs: mpsc::Receiver<Input>,
+    inputs_open: bool,
+    stop: watch::Receiver<Stop>,
+    committed: watch::Receiver<Group>,
+    waiting: VecDeque<(Group, Waiting)>,
+    figures: Option<watch::Sender<Figures>>,
+}
+
+/// How long a farewell may take.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// Newest values are not queued behind so many bytes: they would be old when they arrive.
+const LIVE_QUEUE_BYTES: usize = 64 * 1024;
+
+impl<L: Link> AgentRunner<L> {
+    /// Begins a new start of this vehicle's agent on a log: reads what it holds, raises and saves the boot counter.
+    pub fn open(
+        settings: Settings,
+        store: &Store,
+        link: L,
+        clock: Clock,
+        inputs: mpsc::Receiver<Input>,
+        stop: watch::Receiver<Stop>,
+    ) -> Result<Self, RunError> {
+        let opened = store.vehicle(settings.vehicle, settings.incarnation)?;
+        let mut state = match &opened.state {
+            Some(bytes) => SavedState::decode(bytes)?,
+            None => SavedState::default(),
+        };
+        state.boot = state.boot.saturating_add(1);
+        let outbox = opened.outbox;
+        // Written ahead of every frame of this start, so a frame is never durable without its boot.
+        outbox.save_state(state.encode())?;
+        let committed = outbox.committed();
+        let core = Agent::new(settings, Arc::new(RefuseAll), state, &opened.held, clock.now());
+        let (waiting, inputs_open) = (VecDeque::new(), true);
+        Ok(Self { core, outbox, link, clock, inputs, inputs_open, stop, committed, waiting, figures: None })
+    }
+
+    /// Tells its figures there as it goes.
+    #[must_use]
+    pub fn with_figures(mut self, figures: watch::Sender<Figures>) -> Self {
+        self.figures = Some(figures);
+        self
+    }
+
+    /// Runs until asked to stop. Answers its figures and the bytes its connection wrote.
+    pub async fn run(mut self) -> Result<(Figures, u64), RunError> {
+        self.drive()?;
+        loop {
+            let stop = *self.stop.borrow();
+            let stop = if self.stop.has_changed().is_err() && stop == Stop::No { Stop::Now } else { stop };
+            match stop {
+                Stop::Now => break,
+                Stop::Drained if !self.inputs_open => {
+                    self.core.handle_flush(self.clock.now());
+                    self.drive()?;
+                    if self.core.is_drained() && self.waiting.is_empty() {
+                        break;
+                    }
+                }
+                Stop::No | Stop::Drained => {}
+            }
+            self.step().await?;
+            self.drive()?;
+            self.tell();
+        }
+        self.farewell().await?;
+        self.tell();
+        Ok((self.core.figures(), self.link.bytes_written()))
+    }
+
+    fn tell(&self) {
+        if let Some(figures) = &self.figures {
+            let now = self.core.figures();
+            figures.send_if_modified(|known| std::mem::replace(known, now) != now);
+        }
+    }
+
+    async fn step(&mut self) -> Result<(), RunError> {
+        let deadline = self.core.poll_timeout().map(|ns| self.clock.instant(ns));
+        let sleep = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let waits = !self.waiting.is_empty();
+        tokio::select! {
+            event = self.link.next() => self.handle_link(event),
+            input = self.inputs.recv(), if self.inputs_open => match input {
+                Some(input) => self.handle_input(input),
+                None => self.inputs_open = false,
+            },
+            changed = self.committed.changed(), if waits => {
+                self.handle_committed()?;
+                if changed.is_err() || !self.waiting.is_empty() {
+                    self.outbox.check()?;
+                }
+            }
+            _ = self.stop.changed(), if self.stop.has_changed().is_ok() => {}
+            () = sleep => self.core.handle_timeout(self.clock.now()),
+        }
+        Ok(())
+    }
+
+    fn handle_link(&mut self, event: LinkEvent) {
+        let now = self.clock.now();
+        match event {
+            LinkEvent::Connected => self.core.handle_connected(now),
+            LinkEvent::Payload(payload) => self.core.handle_payload(&payload, now),
+            LinkEvent::Closed(why) => {
+                tracing::debug!(%why, "the connection is closed");
+                self.core.handle_disconnected(now);
+            }
+        }
+    }
+
+    fn handle_input(&mut self, input: Input) {
+        let now = self.clock.now();
+        match input {
+            Input::Readings(readings) => self.core.handle_readings(&readings, now),
+            Input::Event(event) => self.core.handle_event(&event, now),
+        }
+        // Whatever else is there is taken with it: one wake-up, not many.
+        for _ in 0..64 {
+            match self.inputs.try_recv() {
+                Ok(Input::Readings(readings)) => self.core.handle_readings(&readings, now),
+                Ok(Input::Event(event)) => self.core.handle_event(&event, now),
+                Err(_) => break,
+            }
+        }
+    }
+
+    fn handle_committed(&mut self) -> Result<(), RunError> {
+        let committed = *self.committed.borrow_and_update();
+        while self.waiting.front().is_some_and(|(group, _)| *group <= committed) {
+            let Some((_, waiting)) = self.waiting.pop_front() else { break };
+            let now = self.clock.now();
+            match waiting {
+                Waiting::Made(lane, seq) => {
+                    let bytes = self.outbox.bytes();
+                    self.core.handle_made(lane, seq, bytes, now);
+                }
+                Waiting::Saved => self.core.handle_saved(now),
+                Waiting::Shed(lane, incarnation, shed) => {
+                    self.outbox.finish_shed(lane, incarnation, shed);
+                    let range = Some((shed.from, shed.to));
+                    let bytes = self.outbox.bytes();
+                    self.core.handle_shed(lane, incarnation, range, shed.reason, bytes, now);
+                }
+            }
+            self.drive()?;
+        }
+        Ok(())
+    }
+
+    /// Does what the core asks for.
+    fn drive(&mut self) -> Result<(), RunError> {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Append { lane, first, frames, at_once } => {
+                    let group = self.outbox.append(lane, first, &frames, at_once)?;
+                    let last = first + frames.len() as u64 - 1;
+                    self.waiting.push_back((group, Waiting::Made(lane, last)));
+                }
+                Output::Read { lane, incarnation, from, to, bytes_max } => {
+                    let records = self.outbox.read(lane, incarnation, from, to, bytes_max)?;
+                    self.core.handle_read(lane, incarnation, from, records, self.clock.now());
+                }
+                Output::Trim { lane, incarnation, up_to } => self.outbox.trim(lane, incarnation, up_to),
+                Output::Shed { lane, incarnation, until, reason } => {
+                    match self.outbox.shed(lane, incarnation, until, reason)? {
+                        Some((shed, group)) => {
+                            self.waiting.push_back((group, Waiting::Shed(lane, incarnation, shed)));
+                        }
+                        None => {
+                            let (bytes, now) = (self.outbox.bytes(), self.clock.now());
+                            self.core.handle_shed(lane, incarnation, None, reason, bytes, now);
+                        }
+                    }
+                }
+                Output::Connect { will, .. } => self.link.connect(will),
+                Output::Disconnect => self.link.close(),
+                Output::Send { channel, payload } => {
+                    let live = channel == remuda_wire::topic::Channel::Live;
+                    if !live || self.link.queued() < LIVE_QUEUE_BYTES {
+                        self.link.send(channel, payload);
+                    }
+                }
+                Output::Save(state) => {
+                    let group = self.outbox.save_state(state)?;
+                    self.waiting.push_back((group, Waiting::Saved));
+                }
+                Output::Perform { id, .. } => {
+                    // No actuator is connected to this agent yet.
+                    let outcome = CommandOutcome::Refused("kind".to_owned());
+                    self.core.handle_outcome(id, outcome, self.clock.now());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes what is open, makes it durable, then says farewell.
+    async fn farewell(&mut self) -> Result<(), RunError> {
+        // What sources have already said is part of what was sensed.
+        while let Ok(input) = self.inputs.try_recv() {
+            self.handle_input(input);
+        }
+        self.core.handle_flush(self.clock.now());
+        self.drive()?;
+        while !self.waiting.is_empty() {
+            let gone = self.committed.changed().await.is_err();
+            self.handle_committed()?;
+            if gone || !self.waiting.is_empty() {
+                self.outbox.check()?;
+            }
+        }
+        self.core.handle_farewell(self.clock.now());
+        self.drive()?;
+        let until = Instant::now() + FAREWELL;
+        while !self.core.is_closed() && Instant::now() < until {
+            match tokio::time::timeout_at(until, self.link.next()).await {
+                Ok(LinkEvent::Closed(_)) => self.core.handle_disconnected(self.clock.now()),
+                Ok(LinkEvent::Connected | LinkEvent::Payload(_)) => {}
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+}
