@@ -22,6 +22,9 @@ pub enum OutboxError {
     /// A write failed earlier: what is on disk is not known any more.
     #[error("the outbox stopped after a failed write: {0}; restart the agent once the disk is well")]
     Poisoned(String),
+    /// It was closed; a handle of it is still in use.
+    #[error("the outbox is closed; stop its agents first")]
+    Closed,
     /// Segment ids are used up, or a frame is larger than any can be.
     #[error("the outbox is used up; move its directory away and start again")]
     UsedUp,

@@ -62,6 +62,8 @@ pub(super) struct Inner {
     files: OpenFiles,
     failed: Option<OutboxError>,
     closing: bool,
+    // Held for as long as the log is open, which handles of vehicles may outlive.
+    lock: Option<File>,
 }
 
 pub(super) struct Shared {
@@ -70,8 +72,6 @@ pub(super) struct Shared {
     inner: Mutex<Inner>,
     wake: Condvar,
     committed: watch::Sender<Group>,
-    // Held for as long as the log is open.
-    _lock: File,
 }
 
 /// A log on disk. Closed (flushed, its thread ended) by [`Store::close`] or when dropped.
@@ -114,6 +114,7 @@ impl Store {
             files: OpenFiles::default(),
             failed: None,
             closing: false,
+            lock: Some(lock),
         };
         let (committed, _) = watch::channel(0);
         inner.begin_head(&profile)?;
@@ -128,7 +129,6 @@ impl Store {
             inner: Mutex::new(inner),
             wake: Condvar::new(),
             committed,
-            _lock: lock,
         });
         let committer = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
@@ -156,6 +156,7 @@ impl Store {
             // A panic of the thread has poisoned nothing that is not told by `failed` or by groups that never come.
             let _ = thread.join();
         }
+        self.shared.lock().lock = None;
     }
 }
 
@@ -218,6 +219,7 @@ impl Inner {
     pub(super) fn check(&self) -> Result<(), OutboxError> {
         match &self.failed {
             Some(error) => Err(OutboxError::Poisoned(error.to_string())),
+            None if self.lock.is_none() => Err(OutboxError::Closed),
             None => Ok(()),
         }
     }
