@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use remuda_eventsourcing::{Journal, JournalMetrics, SledJournal};
+use remuda_eventsourcing::{Journal, JournalError, JournalMetrics, SledJournal};
 use remuda_lake::{Lake, LakeSettings, Row, RowBody};
 use remuda_model::{Lane, SHARDS, ShardId, VehicleId};
 use remuda_vehicles::RuleSettings;
@@ -13,8 +14,22 @@ use remuda_vehicles::ledger::{Booked, Decision, RULE_SIGNALS, demanded, read};
 use crate::LedgerError;
 use crate::books::{Books, Ledger, Stream};
 
+/// How often, and how long apart, a journal that is in use is tried again.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
 /// Events read at a time.
 const PAGE: usize = 1_024;
+
+/// sled gives its lock back a moment after the journal was dropped; a node that still runs keeps it.
+async fn open_when_free(folder: &Path) -> Result<Arc<dyn Journal>, LedgerError> {
+    for _ in 0..LOCK_TRIES {
+        match SledJournal::open(folder, JournalMetrics::default()) {
+            Err(JournalError::InUse(_)) => tokio::time::sleep(LOCK_PAUSE).await,
+            opened => return Ok(Arc::new(opened?)),
+        }
+    }
+    Ok(Arc::new(SledJournal::open(folder, JournalMetrics::default())?))
+}
 
 /// A stopped cloud's journal and lake.
 pub(crate) struct CloudDisk {
@@ -25,8 +40,7 @@ pub(crate) struct CloudDisk {
 impl CloudDisk {
     /// Opens the data folder of a node that does not run.
     pub async fn open(data: &Path) -> Result<Self, LedgerError> {
-        let journal = SledJournal::open(&data.join("journal"), JournalMetrics::default())?;
-        let journal: Arc<dyn Journal> = Arc::new(journal);
+        let journal = open_when_free(&data.join("journal")).await?;
         let lake = Lake::open(LakeSettings::new(data.join("lake")), Arc::clone(&journal)).await?;
         Ok(Self { journal, lake })
     }
