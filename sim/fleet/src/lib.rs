@@ -3,7 +3,21 @@
 //! Owns: running a world against a cloud, load for the benches, the bare-broker baseline, and the figures of all
 //! three. Deliberately absent: any vehicle logic of its own (`remuda-edge-agent`), any physics (`remuda-world`).
 
+mod agents;
 pub mod broker;
+mod error;
+mod figures;
+mod fleet;
 pub mod histogram;
+mod ingest;
+mod latency;
+pub mod limits;
+mod settings;
 pub mod sockets;
 pub mod synthetic;
+
+pub use error::FleetError;
+pub use figures::Figures;
+pub use fleet::{Fleet, FleetHandle};
+pub use ingest::ingest;
+pub use settings::{FleetSettings, LoadSettings};

@@ -1,11 +1,16 @@
 //! `remuda-sim`: fleets and load.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use remuda_fleet::broker::{self, PublishSettings};
-use remuda_fleet::{sockets, synthetic};
+use remuda_fleet::limits::PROGRESS_EVERY;
+use remuda_fleet::{Fleet, FleetSettings, LoadSettings, ingest, sockets, synthetic};
+use remuda_roads::RoadNetwork;
+use remuda_world::World;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -19,10 +24,67 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Drives a world of vehicles against a running cloud.
+    Fleet(FleetArgs),
+    /// Load for a running cloud: real agents and outboxes, cheap values.
+    Ingest(IngestArgs),
     /// The baseline's sender: payloads made beforehand, to a bare MQTT broker.
     Publish(PublishArgs),
     /// The baseline's subscriber: counts what a bare MQTT broker relays.
     Count(CountArgs),
+}
+
+#[derive(Debug, Args)]
+struct FleetArgs {
+    /// Vehicles.
+    #[arg(long, default_value_t = 100)]
+    vehicles: usize,
+    /// Sensor readings per second and vehicle.
+    #[arg(long, default_value_t = 10.0)]
+    rate: f64,
+    /// Address of the cloud's door, such as 127.0.0.1:1883.
+    #[arg(long)]
+    door: String,
+    /// Folder of the outboxes; run again with the same one to go on.
+    #[arg(long)]
+    data: PathBuf,
+    /// An OpenStreetMap extract (.osm.pbf, .osm, .osm.gz); without one a town is generated from the seed.
+    #[arg(long)]
+    map: Option<PathBuf>,
+    /// Seed of the world.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How long to drive, such as 60s; without it until Ctrl-C.
+    #[arg(long = "for", value_parser = duration)]
+    duration: Option<Duration>,
+    /// Print one JSON object on standard output at the end.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct IngestArgs {
+    /// Vehicles.
+    #[arg(long, default_value_t = 2_000)]
+    vehicles: usize,
+    /// Frames per second over all vehicles; 0 is as fast as the cloud acknowledges.
+    #[arg(long, default_value_t = 0.0)]
+    rate: f64,
+    /// Signals per frame.
+    #[arg(long, default_value_t = 10)]
+    signals: usize,
+    /// How long to make frames, such as 60s.
+    #[arg(long = "for", value_parser = duration, default_value = "60s")]
+    duration: Duration,
+    /// Address of the cloud's door.
+    #[arg(long)]
+    door: String,
+    /// Folder of the outboxes.
+    #[arg(long)]
+    data: PathBuf,
+    /// Print one JSON object on standard output at the end.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -109,6 +171,19 @@ fn print<R: Serialize + std::fmt::Debug>(report: &R, json: bool) -> Result<(), S
 async fn run(cli: Cli) -> Result<(), String> {
     let stop = stop_signal();
     match cli.command {
+        Command::Fleet(args) => fleet(args, stop).await,
+        Command::Ingest(args) => {
+            let load = LoadSettings {
+                door: args.door,
+                data: args.data,
+                vehicles: args.vehicles,
+                rate: args.rate,
+                signals: args.signals.min(synthetic::signals_max()),
+                duration: args.duration,
+            };
+            let figures = ingest(&load, stop, |figures| eprintln!("{}", figures.line())).await;
+            print(&figures.map_err(|e| e.to_string())?, args.json)
+        }
         Command::Publish(args) => {
             sockets::reserve(args.vehicles, 1).map_err(|e| e.to_string())?;
             let settings = PublishSettings {
@@ -129,12 +204,52 @@ async fn run(cli: Cli) -> Result<(), String> {
     }
 }
 
+async fn fleet(args: FleetArgs, mut stop: watch::Receiver<bool>) -> Result<(), String> {
+    let network = match &args.map {
+        Some(path) => RoadNetwork::load(path),
+        None => RoadNetwork::generate(args.seed),
+    };
+    let network = Arc::new(network.map_err(|e| e.to_string())?);
+    if !network.attribution().is_empty() {
+        eprintln!("{}", network.attribution());
+    }
+    let world = World::new(network, args.vehicles, args.seed);
+    let settings = FleetSettings { door: args.door, data: args.data, rate_hz: args.rate };
+    let handle = Fleet::start(settings, world).await.map_err(|e| e.to_string())?;
+    let end = args.duration.map(|d| tokio::time::Instant::now() + d);
+    let mut ticks = tokio::time::interval(PROGRESS_EVERY);
+    loop {
+        let over = async {
+            match end {
+                Some(end) => tokio::time::sleep_until(end).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => break,
+            () = over => break,
+            _ = ticks.tick() => {
+                eprintln!("{}", handle.figures().line());
+                if handle.has_failed() {
+                    break;
+                }
+            }
+        }
+    }
+    eprintln!("stopping: what was made is sent and acknowledged first");
+    let figures = handle.stop().await.map_err(|e| e.to_string())?;
+    eprintln!("{}", figures.line());
+    print(&figures, args.json)
+}
+
 fn at(broker: &str, error: &std::io::Error) -> String {
     format!("the broker at {broker} fails: {error}; check the address and that it runs")
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
