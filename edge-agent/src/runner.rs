@@ -126,6 +126,11 @@ impl<L: Link> AgentRunner<L> {
         Ok(Self { core, outbox, link, clock, inputs, inputs_open, stop, committed, waiting, figures: None })
     }
 
+    /// Frames in the outbox now, of all its incarnations.
+    pub fn frames_held(&self) -> u64 {
+        self.core.frames_held()
+    }
+
     /// Tells its figures there as it goes.
     #[must_use]
     pub fn with_figures(mut self, figures: watch::Sender<Figures>) -> Self {
