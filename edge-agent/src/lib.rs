@@ -3,9 +3,14 @@
 //! Owns: the segment log, MQTT, the loop that drives a core, the binary `remuda-agent`. Deliberately absent: what an
 //! agent decides (`remuda-edge-agent-core`).
 
+pub mod config;
+pub mod enroll;
+pub mod handles;
 pub mod io;
 pub mod outbox;
+pub mod replay;
 pub mod runner;
+pub mod sources;
 
 pub use io::{Link, LinkEvent, LinkSettings, MqttLink, ThinMqtt};
 pub use outbox::{OutboxError, Profile, Store};

@@ -1,0 +1,241 @@
+//! What `remuda-agent` does.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use remuda_edge_agent::config::{Config, Source};
+use remuda_edge_agent::replay::Capture;
+use remuda_edge_agent::{
+    AgentRunner, Clock, Input, LinkSettings, MqttLink, Profile, Stop, Store, enroll as enrolment, handles, sources,
+};
+use remuda_edge_agent_core::{Figures, Policy, Settings};
+use remuda_model::Incarnation;
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+
+/// Inputs that may wait for the agent: a second of a busy bus.
+const INPUTS_MAX: usize = 4 * 1024;
+/// File handles of an agent: segments, sockets, standard streams, the runtime's own.
+const HANDLES: u64 = 48;
+/// Pause between two lines of progress.
+const PROGRESS: Duration = Duration::from_secs(5);
+
+/// Arguments of `replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The configuration.
+    #[arg(long)]
+    config: PathBuf,
+    /// Folder of the capture, laid out like comma2k19.
+    #[arg(long)]
+    capture: PathBuf,
+    /// DBC file that describes its messages.
+    #[arg(long)]
+    dbc: PathBuf,
+    /// Mapping from DBC signals to VSS paths.
+    #[arg(long)]
+    mapping: PathBuf,
+    /// How many times faster than life, or `max`.
+    #[arg(long, default_value = "1.0", value_parser = speed)]
+    speed: f64,
+    /// Print one JSON object on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        _ if text == "max" => Ok(f64::INFINITY),
+        Ok(speed) if speed > 0.0 => Ok(speed),
+        _ => Err(format!("{text} is no speed; say 1.0, 10 or max")),
+    }
+}
+
+/// What a replay says at its end.
+#[derive(Debug, Serialize)]
+struct Summary {
+    can_frames: usize,
+    samples: u64,
+    frames: u64,
+    /// Bytes of our messages.
+    payload_bytes: u64,
+    /// Bytes of MQTT packets given to TCP.
+    tcp_bytes: u64,
+    frames_in_outbox: u64,
+    seconds: f64,
+}
+
+struct Scene {
+    settings: Settings,
+    link: MqttLink,
+    store: Store,
+}
+
+fn words(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+fn prepare(file: &Path) -> Result<(Config, Scene), String> {
+    let config = Config::load(file).map_err(words)?;
+    let identity = config.identity().map_err(words)?;
+    handles::reserve(HANDLES).map_err(words)?;
+    let store = Store::open(&config.outbox(), Profile::vehicle()).map_err(words)?;
+    let settings = Settings {
+        outbox_bytes_max: config.outbox_bytes_max,
+        reconnect_ms_max: config.reconnect_ms_max,
+        policy: config.policy().map_err(words)?,
+        follow_policy: config.policy.is_none(),
+        ..Settings::new(config.vehicle, Incarnation(rand::random()), rand::random())
+    };
+    let link = LinkSettings {
+        keep_alive_s: config.keep_alive_s,
+        ..LinkSettings::new(&config.door, config.vehicle, identity.secret)
+    };
+    Ok((config, Scene { settings, link: MqttLink::new(link), store }))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|e| format!("the runtime cannot be started: {e}; check the limits of this process"))
+}
+
+/// Sets `stop` at SIGTERM and Ctrl-C.
+fn obey_signals(stop: watch::Sender<Stop>) -> Result<(), String> {
+    let kind = tokio::signal::unix::SignalKind::terminate();
+    let mut terminate = tokio::signal::unix::signal(kind).map_err(words)?;
+    tokio::spawn(async move {
+        tokio::select! { _ = tokio::signal::ctrl_c() => {}, _ = terminate.recv() => {} }
+        stop.send_replace(Stop::Now);
+        stop.closed().await;
+    });
+    Ok(())
+}
+
+/// Nanoseconds since this machine started, so that a restarted agent's times go on.
+fn since_boot() -> u64 {
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let seconds: f64 = uptime.split(' ').next().and_then(|s| s.parse().ok()).unwrap_or(0.0);
+    (seconds * 1e9) as u64
+}
+
+/// `run`.
+pub fn run(file: &Path) -> Result<ExitCode, String> {
+    let (config, scene) = prepare(file)?;
+    let runtime = runtime()?;
+    let result = runtime.block_on(async {
+        // An input that ends is all there is: it is sent, then the agent ends.
+        let (stop, stopped) = watch::channel(if config.source == Source::Stdin { Stop::Drained } else { Stop::No });
+        obey_signals(stop)?;
+        let clock = Clock::starting_at(since_boot());
+        let (sender, inputs) = mpsc::channel(INPUTS_MAX);
+        let idle = match config.source {
+            Source::Stdin => {
+                sources::stdin(clock, sender);
+                None
+            }
+            Source::None => Some(sender),
+        };
+        let Scene { settings, link, store } = scene;
+        let runner = AgentRunner::open(settings, &store, link, clock, inputs, stopped).map_err(words)?;
+        eprintln!("remuda-agent: {} runs, its door is {}", config.vehicle, config.door);
+        let (figures, _) = runner.run().await.map_err(words)?;
+        drop(idle);
+        store.close().map_err(words)?;
+        let Figures { frames_made, frames_acked, .. } = figures;
+        eprintln!("remuda-agent: stopped; {frames_made} frames made, {frames_acked} acked since the start");
+        Ok(ExitCode::SUCCESS)
+    });
+    // The thread that reads standard input cannot be woken.
+    runtime.shutdown_background();
+    result
+}
+
+/// `enroll`.
+pub fn enroll(from: &Path, dir: &Path, door: Option<&str>) -> Result<ExitCode, String> {
+    let file = enrolment::enroll(from, dir, door).map_err(words)?;
+    eprintln!("remuda-agent: enrolled; start it with: remuda-agent run --config {}", file.display());
+    eprintln!("remuda-agent: {} holds the secret and is not needed here any more", from.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `replay`.
+pub fn replay(args: &ReplayArgs) -> Result<ExitCode, String> {
+    let capture = Capture::open(&args.capture, &args.dbc, &args.mapping).map_err(words)?;
+    let (_, mut scene) = prepare(&args.config)?;
+    scene.settings.policy = Arc::new(Policy::everything());
+    scene.settings.follow_policy = false;
+    let runtime = runtime()?;
+    let summary = runtime.block_on(replay_capture(capture, scene, args.speed))?;
+    if args.json {
+        println!("{}", serde_json::to_string(&summary).map_err(words)?);
+    } else {
+        eprintln!(
+            "remuda-agent: {} CAN frames, {} samples in {} frames, {} payload bytes, {:.1} s",
+            summary.can_frames, summary.samples, summary.frames, summary.payload_bytes, summary.seconds
+        );
+    }
+    if summary.frames_in_outbox > 0 {
+        return Err(format!("{} frames are still in the outbox; run it again to send them", summary.frames_in_outbox));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn replay_capture(capture: Capture, scene: Scene, speed: f64) -> Result<Summary, String> {
+    let begun = Instant::now();
+    let (stop, stopped) = watch::channel(Stop::Drained);
+    obey_signals(stop)?;
+    let first = capture.steps().next().map_or(0, |step| step.at_ns);
+    // The agent's clock ends where the capture ends: nothing of the replay lies in the future.
+    let span = capture.span_ns();
+    let clock = Clock::starting_at(first + span - (span as f64 / speed) as u64);
+    let (sender, inputs) = mpsc::channel(INPUTS_MAX);
+    let (figures, mut watched) = watch::channel(Figures::default());
+    let Scene { settings, link, store } = scene;
+    let runner = AgentRunner::open(settings, &store, link, clock, inputs, stopped).map_err(words)?;
+    let running = tokio::spawn(runner.with_figures(figures).run());
+    let can_frames = capture.frames();
+    let feeding = tokio::spawn(feed(capture, sender, first, speed));
+    let telling = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(PROGRESS).await;
+            let Figures { samples_taken, frames_made, frames_acked, online, .. } = *watched.borrow_and_update();
+            let state = if online { "online" } else { "offline" };
+            eprintln!("remuda-agent: {samples_taken} samples, {frames_made} frames made, {frames_acked} acked, {state}");
+        }
+    });
+    let ended = running.await.map_err(words)?;
+    telling.abort();
+    feeding.abort();
+    let (figures, tcp_bytes) = ended.map_err(words)?;
+    let vehicle_frames = figures.frames_made.saturating_sub(figures.frames_acked + figures.frames_shed);
+    store.close().map_err(words)?;
+    Ok(Summary {
+        can_frames,
+        samples: figures.samples_taken,
+        frames: figures.frames_made,
+        payload_bytes: figures.bytes_sent,
+        tcp_bytes,
+        frames_in_outbox: vehicle_frames,
+        seconds: begun.elapsed().as_secs_f64(),
+    })
+}
+
+/// Tells each CAN frame when its time has come. Frames due together go without a sleep between them.
+async fn feed(capture: Capture, inputs: mpsc::Sender<Input>, first: u64, speed: f64) {
+    let begun = tokio::time::Instant::now();
+    for step in capture.steps() {
+        let due = begun + Duration::from_secs_f64((step.at_ns - first) as f64 / 1e9 / speed);
+        if due > tokio::time::Instant::now() {
+            tokio::time::sleep_until(due).await;
+        }
+        if inputs.send(Input::Readings(step.readings)).await.is_err() {
+            return;
+        }
+    }
+}
