@@ -116,7 +116,8 @@ impl Capture {
 
 /// Seconds to the nearest nanosecond.
 fn nanoseconds(seconds: f64) -> u64 {
-    (seconds * 1e9).round() as u64
+    // Ties to even, as the readers of these captures round.
+    (seconds * 1e9).round_ties_even() as u64
 }
 
 #[cfg(test)]
