@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rumqttc::mqttbytes::v4::{
-    ConnAck, ConnectReturnCode, LastWill, Packet, PubAck, Publish, SubAck, Subscribe, SubscribeReasonCode,
-    UnsubAck,
+    ConnAck, ConnectReturnCode, LastWill, Packet, PubAck, Publish, SubAck, Subscribe, SubscribeFilter,
+    SubscribeReasonCode, UnsubAck,
 };
 use rumqttc::mqttbytes::{self, Error, QoS};
 
@@ -132,6 +132,7 @@ pub struct Session<P> {
     input: BytesMut,
     output: BytesMut,
     will: Option<LastWill>,
+    subscribed: bool,
     silence_max: Duration,
     deadline: Duration,
 }
@@ -147,6 +148,7 @@ impl<P: Policy> Session<P> {
             input: BytesMut::new(),
             output: BytesMut::new(),
             will: None,
+            subscribed: false,
             silence_max: limits.idle_max,
             deadline: now + limits.connect_within,
             limits,
@@ -191,6 +193,13 @@ impl<P: Policy> Session<P> {
             CloseReason::ConnectTimeout
         };
         Err(self.close(reason))
+    }
+
+    /// The owner listens again after a time in which it did not: that silence was its own, not the client's.
+    pub fn resume(&mut self, now: Duration) {
+        if matches!(self.state, State::Open(_)) {
+            self.deadline = self.deadline.max(now + self.silence_max);
+        }
     }
 
     /// The next event in what was read; `None`: read more.
@@ -239,9 +248,12 @@ impl<P: Policy> Session<P> {
         self.write(&Packet::PubAck(PubAck::new(packet_id)));
     }
 
-    /// Sends a message to the client, QoS 0.
-    pub fn send(&mut self, topic: &str, payload: Bytes) {
-        self.write(&Packet::Publish(Publish::from_bytes(topic, QoS::AtMostOnce, payload)));
+    /// Sends a message to the client, QoS 0; false, and nothing is sent, when it subscribed to nothing.
+    pub fn send(&mut self, topic: &str, payload: Bytes) -> bool {
+        if self.subscribed {
+            self.write(&Packet::Publish(Publish::from_bytes(topic, QoS::AtMostOnce, payload)));
+        }
+        self.subscribed
     }
 
     /// The will, if it is to be delivered: the connection ended without DISCONNECT.
@@ -263,14 +275,24 @@ impl<P: Policy> Session<P> {
     }
 
     fn read_connect(&mut self) -> Result<Option<Packet>, CloseReason> {
-        let version = protocol_level(&self.input);
-        match Packet::read(&mut self.input, self.limits.connect_bytes_max) {
-            // Other versions lay out the rest otherwise, so whatever the codec made of it does not count.
-            Ok(_) | Err(_) if version.is_some_and(|level| level != 4) => {
-                self.write(&Packet::ConnAck(ConnAck::new(ConnectReturnCode::RefusedProtocolVersion, false)));
+        let level = protocol_level(&self.input);
+        let read = Packet::read(&mut self.input, self.limits.connect_bytes_max);
+        match level {
+            Some(level) if level != 4 && !matches!(read, Err(Error::PayloadSizeLimitExceeded(_))) => {
+                // Other versions lay out the rest otherwise, so whatever the codec made of it does not count.
+                self.refuse_version(level);
                 Err(self.close(CloseReason::Version))
             }
-            other => self.understood(other),
+            _ => self.understood(read),
+        }
+    }
+
+    /// Each version is told so in its own words: 5 has its own CONNACK and code ("unsupported protocol version").
+    fn refuse_version(&mut self, level: u8) {
+        if level >= 5 {
+            self.output.extend_from_slice(&[0x20, 3, 0, 0x84, 0]);
+        } else {
+            self.write(&Packet::ConnAck(ConnAck::new(ConnectReturnCode::RefusedProtocolVersion, false)));
         }
     }
 
@@ -307,11 +329,13 @@ impl<P: Policy> Session<P> {
                 Ok(Some(Event::Publish { topic: publish.topic, payload: publish.payload, packet_id }))
             }
             (Packet::Subscribe(subscribe), State::Open(policy)) => {
-                let answer = answer_subscribe(policy, &subscribe);
+                let (answer, granted) = answer_subscribe(policy, &subscribe);
+                self.subscribed |= granted;
                 self.write(&answer);
                 Ok(None)
             }
-            (Packet::Unsubscribe(unsubscribe), State::Open(_)) => {
+            (Packet::Unsubscribe(unsubscribe), State::Open(policy)) => {
+                self.subscribed &= !unsubscribe.topics.iter().any(|topic| policy.subscribe(topic));
                 self.write(&Packet::UnsubAck(UnsubAck::new(unsubscribe.pkid)));
                 Ok(None)
             }
@@ -328,224 +352,28 @@ impl<P: Policy> Session<P> {
     }
 }
 
-fn answer_subscribe<P: Policy>(policy: &P, subscribe: &Subscribe) -> Packet {
-    let code = |filter: &mqttbytes::v4::SubscribeFilter| {
-        if !policy.subscribe(&filter.path) {
-            return SubscribeReasonCode::Failure;
-        }
+fn answer_subscribe<P: Policy>(policy: &P, subscribe: &Subscribe) -> (Packet, bool) {
+    let granted = |filter: &SubscribeFilter| policy.subscribe(&filter.path);
+    let code = |filter: &SubscribeFilter| match granted(filter) {
+        false => SubscribeReasonCode::Failure,
         // Whatever is asked for, what we send is QoS 0.
-        SubscribeReasonCode::Success(QoS::AtMostOnce)
+        true => SubscribeReasonCode::Success(QoS::AtMostOnce),
     };
-    Packet::SubAck(SubAck::new(subscribe.pkid, subscribe.filters.iter().map(code).collect()))
+    let answer = SubAck::new(subscribe.pkid, subscribe.filters.iter().map(code).collect());
+    (Packet::SubAck(answer), subscribe.filters.iter().any(granted))
 }
 
-/// The protocol level of a CONNECT whose first bytes are there, also of MQTT 3.1 (`MQIsdp`).
+/// The protocol level of a CONNECT as soon as it is there, also of MQTT 3.1 (`MQIsdp`).
 fn protocol_level(input: &[u8]) -> Option<u8> {
     let [0x10, rest @ ..] = input else { return None };
     let length_bytes = rest.iter().take(4).position(|b| b & 0x80 == 0)? + 1;
-    let name_length =
-        usize::from(u16::from_be_bytes(rest.get(length_bytes..length_bytes + 2)?.try_into().ok()?));
-    rest.get(length_bytes + 2 + name_length).copied()
+    let (length, rest) = rest.split_at(length_bytes);
+    let length = length.iter().rev().fold(0, |sum, byte| sum << 7 | usize::from(byte & 0x7f));
+    // What follows the packet is not its level, whether it was read already or not.
+    let packet = &rest[..rest.len().min(length)];
+    let name_length = usize::from(u16::from_be_bytes(packet.get(..2)?.try_into().ok()?));
+    packet.get(2 + name_length).copied()
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use rumqttc::mqttbytes::v4::{Connect, Disconnect, PingReq, Unsubscribe};
-
-    use super::*;
-
-    struct Own;
-
-    impl Policy for Own {
-        fn publish(&self, topic: &str) -> Result<(), &'static str> {
-            if topic.starts_with("own/") { Ok(()) } else { Err("foreign_topic") }
-        }
-        fn subscribe(&self, filter: &str) -> bool {
-            filter == "own/down"
-        }
-    }
-
-    const T0: Duration = Duration::from_secs(100);
-
-    fn bytes_of(packets: &[Packet]) -> BytesMut {
-        let mut bytes = BytesMut::new();
-        packets.iter().for_each(|p| drop(p.write(&mut bytes, usize::MAX)));
-        bytes
-    }
-
-    fn connect() -> Packet {
-        let mut connect = Connect::new("anything");
-        connect.set_login("vehicle", "secret");
-        connect.last_will = Some(LastWill::new("own/will", "gone", QoS::AtMostOnce, false));
-        Packet::Connect(connect)
-    }
-
-    fn publish(topic: &str, qos: QoS) -> Packet {
-        let mut publish = Publish::from_bytes(topic, qos, Bytes::from_static(b"payload"));
-        publish.pkid = 7;
-        Packet::Publish(publish)
-    }
-
-    /// Everything a session says about a stream of reads.
-    fn run(reads: &[&[u8]]) -> (Vec<Event>, Option<CloseReason>, Bytes) {
-        let mut session = Session::<Own>::new(Limits::default(), T0);
-        let mut events = Vec::new();
-        for read in reads {
-            session.input().extend_from_slice(read);
-            loop {
-                match session.poll(T0) {
-                    Ok(Some(event)) => {
-                        match &event {
-                            Event::Login(_) => session.accept(Own, T0),
-                            Event::Publish { packet_id: Some(id), .. } => session.acknowledge(*id),
-                            Event::Publish { .. } => {}
-                        }
-                        events.push(event);
-                    }
-                    Ok(None) => break,
-                    Err(reason) => return (events, Some(reason), session.take_output()),
-                }
-            }
-        }
-        (events, None, session.take_output())
-    }
-
-    #[test]
-    fn a_client_logs_in_publishes_and_leaves() {
-        let bytes = bytes_of(&[
-            connect(),
-            Packet::Subscribe(Subscribe::new("own/down", QoS::AtLeastOnce)),
-            Packet::Subscribe(Subscribe::new("own/#", QoS::AtMostOnce)),
-            publish("own/a", QoS::AtMostOnce),
-            publish("own/b", QoS::AtLeastOnce),
-            Packet::PingReq,
-            Packet::Unsubscribe(Unsubscribe::new("own/down")),
-            Packet::Disconnect,
-        ]);
-        let (events, closed, output) = run(&[&bytes]);
-        assert_eq!(events.len(), 3);
-        assert_eq!(closed, Some(CloseReason::Goodbye));
-        let expected: &[&[u8]] = &[
-            &[0x20, 2, 0, 0],
-            &[0x90, 3, 0, 0, 0],
-            &[0x90, 3, 0, 0, 0x80],
-            &[0x40, 2, 0, 7],
-            &[0xd0, 0],
-            &[0xb0, 2, 0, 0],
-        ];
-        assert_eq!(output, expected.concat());
-        let _ = (PingReq, Disconnect);
-    }
-
-    #[test]
-    fn what_is_not_permitted_ends_the_session() {
-        let mut retained = Publish::from_bytes("own/a", QoS::AtMostOnce, Bytes::new());
-        retained.retain = true;
-        for (packet, reason) in [
-            (publish("other/a", QoS::AtMostOnce), CloseReason::Forbidden("foreign_topic")),
-            (publish("own/a", QoS::ExactlyOnce), CloseReason::Unsupported),
-            (Packet::Publish(retained), CloseReason::Unsupported),
-            (connect(), CloseReason::Unsupported),
-        ] {
-            let (_, closed, _) = run(&[&bytes_of(&[connect(), packet])]);
-            assert_eq!(closed, Some(reason));
-        }
-        let (_, closed, _) = run(&[&bytes_of(&[publish("own/a", QoS::AtMostOnce)])]);
-        assert_eq!(closed, Some(CloseReason::Malformed), "CONNECT comes first");
-    }
-
-    #[test]
-    fn limits_hold() {
-        let mut long = Connect::new("x".repeat(5_000));
-        long.set_login("v", "s");
-        let (events, closed, _) = run(&[&bytes_of(&[Packet::Connect(long)])]);
-        assert_eq!((events.len(), closed), (0, Some(CloseReason::TooLarge)));
-        let large = Publish::from_bytes("own/a", QoS::AtMostOnce, Bytes::from(vec![0; 200_000]));
-        let (_, closed, _) = run(&[&bytes_of(&[connect(), Packet::Publish(large)])]);
-        assert_eq!(closed, Some(CloseReason::TooLarge));
-    }
-
-    #[test]
-    fn another_version_is_told_so() {
-        for bytes in [
-            &b"\x10\x10\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x03abc"[..],
-            b"\x10\x11\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x03abc",
-        ] {
-            let (events, closed, output) = run(&[bytes]);
-            assert_eq!((events.len(), closed), (0, Some(CloseReason::Version)));
-            assert_eq!(output, &[0x20, 2, 0, 1][..]);
-        }
-    }
-
-    #[test]
-    fn silence_ends_it() {
-        let mut session = Session::<Own>::new(Limits::default(), T0);
-        assert_eq!(session.poll_timeout(), T0 + Duration::from_secs(5));
-        assert_eq!(session.handle_timeout(T0 + Duration::from_secs(4)), Ok(()));
-        session.input().extend_from_slice(&bytes_of(&[connect()]));
-        assert!(matches!(session.poll(T0), Ok(Some(Event::Login(_)))));
-        session.accept(Own, T0);
-        // The default keep-alive of the codec's CONNECT is 10 s.
-        assert_eq!(session.poll_timeout(), T0 + Duration::from_secs(15));
-        let late = T0 + Duration::from_secs(15);
-        assert_eq!(session.handle_timeout(late), Err(CloseReason::KeepAlive));
-        assert_eq!(session.take_will(), Some(("own/will".into(), Bytes::from_static(b"gone"))));
-    }
-
-    #[test]
-    fn a_will_elsewhere_is_void() {
-        let mut session = Session::<Own>::new(Limits::default(), T0);
-        let mut connect = Connect::new("c");
-        connect.last_will = Some(LastWill::new("other/will", "gone", QoS::AtMostOnce, false));
-        session.input().extend_from_slice(&bytes_of(&[Packet::Connect(connect)]));
-        assert!(matches!(session.poll(T0), Ok(Some(Event::Login(_)))));
-        session.accept(Own, T0);
-        assert_eq!(session.take_will(), None);
-    }
-
-    fn stream() -> BytesMut {
-        bytes_of(&[
-            connect(),
-            Packet::Subscribe(Subscribe::new("own/down", QoS::AtMostOnce)),
-            publish("own/a", QoS::AtLeastOnce),
-            publish("own/b", QoS::AtMostOnce),
-            Packet::PingReq,
-            publish("own/c", QoS::AtMostOnce),
-            Packet::Disconnect,
-        ])
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(200))]
-
-        #[test]
-        fn however_it_is_cut_a_stream_means_the_same(cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12)) {
-            let bytes = stream();
-            let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len())).collect();
-            at.extend([0, bytes.len()]);
-            at.sort_unstable();
-            let reads: Vec<&[u8]> = at.windows(2).map(|w| &bytes[w[0]..w[1]]).collect();
-            prop_assert_eq!(run(&reads), run(&[&bytes]));
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(20_000))]
-
-        #[test]
-        fn no_mutated_stream_panics_or_is_kept(
-            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
-            cut in any::<prop::sample::Index>(),
-        ) {
-            let mut bytes = stream();
-            for (at, with) in changes {
-                let at = at.index(bytes.len());
-                bytes[at] = with;
-            }
-            let (front, back) = bytes.split_at(cut.index(bytes.len()));
-            let (_, _, output) = run(&[front, back]);
-            prop_assert!(output.len() < 1024);
-        }
-    }
-}
+mod tests;
