@@ -9,7 +9,8 @@ use clap::Args;
 use remuda_edge_agent::config::{Config, Source};
 use remuda_edge_agent::replay::Capture;
 use remuda_edge_agent::{
-    AgentRunner, Clock, Input, LinkSettings, MqttLink, Profile, Stop, Store, enroll as enrolment, handles, sources,
+    AgentRunner, Clock, Input, LinkSettings, MqttLink, Profile, Stop, Store, enroll as enrolment, handles,
+    sources,
 };
 use remuda_edge_agent_core::{Figures, Policy, Settings};
 use remuda_model::Incarnation;
@@ -130,7 +131,8 @@ pub fn run(file: &Path) -> Result<ExitCode, String> {
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         // An input that ends is all there is: it is sent, then the agent ends.
-        let (stop, stopped) = watch::channel(if config.source == Source::Stdin { Stop::Drained } else { Stop::No });
+        let (stop, stopped) =
+            watch::channel(if config.source == Source::Stdin { Stop::Drained } else { Stop::No });
         obey_signals(stop)?;
         let clock = Clock::starting_at(since_boot());
         let (sender, inputs) = mpsc::channel(INPUTS_MAX);
@@ -181,7 +183,10 @@ pub fn replay(args: &ReplayArgs) -> Result<ExitCode, String> {
         );
     }
     if summary.frames_in_outbox > 0 {
-        return Err(format!("{} frames are still in the outbox; run it again to send them", summary.frames_in_outbox));
+        return Err(format!(
+            "{} frames are still in the outbox; run it again to send them",
+            summary.frames_in_outbox
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -204,9 +209,12 @@ async fn replay_capture(capture: Capture, scene: Scene, speed: f64) -> Result<Su
     let telling = tokio::spawn(async move {
         loop {
             tokio::time::sleep(PROGRESS).await;
-            let Figures { samples_taken, frames_made, frames_acked, online, .. } = *watched.borrow_and_update();
+            let Figures { samples_taken, frames_made, frames_acked, online, .. } =
+                *watched.borrow_and_update();
             let state = if online { "online" } else { "offline" };
-            eprintln!("remuda-agent: {samples_taken} samples, {frames_made} frames made, {frames_acked} acked, {state}");
+            eprintln!(
+                "remuda-agent: {samples_taken} samples, {frames_made} frames made, {frames_acked} acked, {state}"
+            );
         }
     });
     let ended = running.await.map_err(words)?;

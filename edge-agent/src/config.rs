@@ -20,7 +20,9 @@ pub const OUTBOX_FOLDER: &str = "outbox";
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// Not there, no TOML, an unknown key, a wrong type.
-    #[error("the configuration {file} cannot be used: {source}; correct it, or write a new one with remuda-agent enroll")]
+    #[error(
+        "the configuration {file} cannot be used: {source}; correct it, or write a new one with remuda-agent enroll"
+    )]
     File {
         /// Which.
         file: PathBuf,
@@ -186,7 +188,10 @@ impl Config {
         })?;
         let identity: Identity = toml::from_str(&text).map_err(|e| ConfigError::Identity(file, e))?;
         if identity.vehicle != self.vehicle {
-            let must = format!("is {}, but {IDENTITY_FILE} is that of {}; make them agree", self.vehicle, identity.vehicle);
+            let must = format!(
+                "is {}, but {IDENTITY_FILE} is that of {}; make them agree",
+                self.vehicle, identity.vehicle
+            );
             return Err(ConfigError::Value { key: "vehicle", must });
         }
         Ok(identity)

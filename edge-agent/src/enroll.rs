@@ -107,7 +107,8 @@ mod tests {
     fn an_enrolment_becomes_an_identity_and_a_configuration() {
         let dir = tempfile::tempdir().expect("a folder");
         let from = dir.path().join("rav4.enrolment");
-        let text = "vehicle = \"RAV4\"\norganization = \"default\"\nsecret = \"s3cret\"\ndoor = \"0.0.0.0:1883\"\n";
+        let text =
+            "vehicle = \"RAV4\"\norganization = \"default\"\nsecret = \"s3cret\"\ndoor = \"0.0.0.0:1883\"\n";
         fs::write(&from, text).expect("writable");
         let agent = dir.path().join("agent");
         let file = enroll(&from, &agent, Some("127.0.0.1:4711")).expect("enrols");

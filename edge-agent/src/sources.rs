@@ -21,7 +21,8 @@ struct Line {
 pub fn parse_line(text: &str, now_ns: u64) -> Result<Reading, String> {
     let line: Line = serde_json::from_str(text).map_err(|e| e.to_string())?;
     let def = signal::by_path(&line.path).ok_or_else(|| format!("{} is not in the registry", line.path))?;
-    let raw = raw_value(def, &line.value).ok_or_else(|| format!("{} is no value of {}", line.value, line.path))?;
+    let raw =
+        raw_value(def, &line.value).ok_or_else(|| format!("{} is no value of {}", line.value, line.path))?;
     Ok(Reading { signal: def.id, raw, mono_ns: now_ns })
 }
 
@@ -64,7 +65,8 @@ mod tests {
     fn lines_become_readings() {
         let speed = parse_line(r#"{"path":"Vehicle.Speed","value":12.3}"#, 5).expect("valid");
         assert_eq!(speed, Reading { signal: signal::SPEED, raw: 1_230, mono_ns: 5 });
-        let ignition = parse_line(r#"{"path":"Vehicle.LowVoltageSystemState","value":"ON"}"#, 5).expect("valid");
+        let ignition =
+            parse_line(r#"{"path":"Vehicle.LowVoltageSystemState","value":"ON"}"#, 5).expect("valid");
         assert_eq!(ignition.raw, 4);
         for bad in [
             r#"{"path":"Vehicle.Sped","value":1}"#,

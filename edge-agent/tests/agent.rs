@@ -33,7 +33,8 @@ async fn drive<L: Link>(link: L, store: &Store, incarnation: u64) {
     let (sender, inputs) = mpsc::channel(16);
     let (_stop, stopped) = watch::channel(Stop::Drained);
     let clock = Clock::starting_at(0);
-    let runner = AgentRunner::open(settings(incarnation), store, link, clock, inputs, stopped).expect("opens");
+    let runner =
+        AgentRunner::open(settings(incarnation), store, link, clock, inputs, stopped).expect("opens");
     let feeding = tokio::spawn(async move {
         for n in 0..1_000 {
             let reading = Reading { signal: SPEED, raw: n, mono_ns: n as u64 * 100_000_000 };
@@ -49,7 +50,8 @@ async fn drive<L: Link>(link: L, store: &Store, incarnation: u64) {
 fn samples(door: &Door, incarnation: u64) -> Vec<i64> {
     let told = door.told.lock().expect("not poisoned");
     let frames = &told.frames[&(Lane::Samples, Incarnation(incarnation))];
-    let blocks = frames.values().map(|body| if let Body::Samples(block) = body { block } else { panic!("samples") });
+    let blocks =
+        frames.values().map(|body| if let Body::Samples(block) = body { block } else { panic!("samples") });
     blocks.flat_map(|block| block.columns[0].values.iter().flatten().copied()).collect()
 }
 

@@ -120,13 +120,21 @@ fn what_was_reported_durable_survives_kill_9() {
         let books = offline::open(dir.path()).expect("readable");
         for (start, said) in &all {
             for (n, durable) in &said.durable {
-                let key = StreamKey { vehicle: vehicle(*n), lane: Lane::Samples, incarnation: Incarnation(*start) };
+                let key =
+                    StreamKey { vehicle: vehicle(*n), lane: Lane::Samples, incarnation: Incarnation(*start) };
                 let book = books.iter().find(|b| b.key == key).expect("known");
                 let trimmed = said.trimmed.get(n).copied().unwrap_or(0);
                 assert!(book.made >= *durable, "{key:?}: {durable} was durable, {} is made", book.made);
-                assert!(book.trimmed_to <= trimmed, "{key:?}: {} trimmed, {trimmed} asked for", book.trimmed_to);
+                assert!(
+                    book.trimmed_to <= trimmed,
+                    "{key:?}: {} trimmed, {trimmed} asked for",
+                    book.trimmed_to
+                );
                 assert!(book.damaged.is_empty(), "{key:?}: {:?} damaged", book.damaged);
-                assert_eq!(book.held, (book.made > book.trimmed_to).then_some((book.trimmed_to + 1, book.made)));
+                assert_eq!(
+                    book.held,
+                    (book.made > book.trimmed_to).then_some((book.trimmed_to + 1, book.made))
+                );
             }
         }
     }
@@ -135,7 +143,8 @@ fn what_was_reported_durable_survives_kill_9() {
     assert!(!opened.held.is_empty());
     for held in opened.held {
         let (incarnation, made) = (held.incarnation, held.made);
-        let read = opened.outbox.read(Lane::Samples, incarnation, held.floor, made, usize::MAX).expect("reads");
+        let read =
+            opened.outbox.read(Lane::Samples, incarnation, held.floor, made, usize::MAX).expect("reads");
         assert_eq!(read.len() as u64, made - held.floor + 1);
         for (n, record) in read.iter().enumerate() {
             let Record::Frame(bytes) = record else { panic!("damaged") };

@@ -47,7 +47,15 @@ pub(crate) struct Intake {
 
 impl Intake {
     pub(crate) fn new(policy: Arc<Policy>) -> Self {
-        Self { policy, last: Vec::new(), batch: Vec::new(), span: (0, 0), opened_ns: 0, held_back: 0, dropped: 0 }
+        Self {
+            policy,
+            last: Vec::new(),
+            batch: Vec::new(),
+            span: (0, 0),
+            opened_ns: 0,
+            held_back: 0,
+            dropped: 0,
+        }
     }
 
     pub(crate) fn set_policy(&mut self, policy: Arc<Policy>) {
@@ -170,7 +178,8 @@ impl Intake {
 
     /// Every current value once more: the cloud lost its picture of this vehicle.
     pub(crate) fn resync(&mut self, now: u64) -> Vec<Vec<Reading>> {
-        let current: Vec<_> = self.last.iter().map(|l| Reading { signal: l.signal, raw: l.raw, mono_ns: now }).collect();
+        let current: Vec<_> =
+            self.last.iter().map(|l| Reading { signal: l.signal, raw: l.raw, mono_ns: now }).collect();
         current.into_iter().filter_map(|reading| self.add(reading, now)).collect()
     }
 
@@ -232,7 +241,8 @@ mod tests {
 
     #[test]
     fn rows_share_a_time_and_a_repeated_signal_opens_a_new_row() {
-        let batch = vec![at(7, SPEED, 1), at(7, CHARGE, 2), at(7, SPEED, 3), at(7, CHARGE, 4), at(9, CHARGE, 5)];
+        let batch =
+            vec![at(7, SPEED, 1), at(7, CHARGE, 2), at(7, SPEED, 3), at(7, CHARGE, 4), at(9, CHARGE, 5)];
         let (base, block) = block(batch);
         assert_eq!((base, block.unit), (7, TimeUnit::Millisecond));
         assert_eq!(block.offsets, [0, 0, 2]);

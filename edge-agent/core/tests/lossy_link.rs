@@ -147,7 +147,10 @@ impl Cloud {
             moved.insert(key);
         }
         for (key, seq) in self.pending_gaps.drain(..) {
-            assert!(self.gaps.insert((key, seq)) && !self.stored.contains(&(key, seq)), "{key:?} {seq} twice");
+            assert!(
+                self.gaps.insert((key, seq)) && !self.stored.contains(&(key, seq)),
+                "{key:?} {seq} twice"
+            );
             moved.insert(key);
         }
         for key in &moved {
@@ -295,15 +298,21 @@ impl World {
                 let frames = self.disk.frames.entry(key).or_default();
                 frames.retain(|seq, _| *seq > up_to);
                 for seq in self.disk.floor_of(key).0..=up_to {
-                    let safe = self.cloud.stored.contains(&(key, seq)) || self.cloud.gaps.contains(&(key, seq));
+                    let safe =
+                        self.cloud.stored.contains(&(key, seq)) || self.cloud.gaps.contains(&(key, seq));
                     assert!(safe, "trimmed {key:?} {seq}, which is not safe");
                 }
                 self.disk.floor.insert(key, (up_to + 1, FloorReason::Acked));
             }
-            Output::Shed { lane, incarnation, until, reason } => self.shed((lane, incarnation), until, reason),
+            Output::Shed { lane, incarnation, until, reason } => {
+                self.shed((lane, incarnation), until, reason)
+            }
             Output::Connect { connection, .. } => {
                 let fails = !self.good && self.random.random_bool(0.3);
-                self.later(5..200, if fails { Step::Broken(connection) } else { Step::Connected(connection) });
+                self.later(
+                    5..200,
+                    if fails { Step::Broken(connection) } else { Step::Connected(connection) },
+                );
             }
             Output::Disconnect => {
                 self.connection = None;
@@ -355,7 +364,10 @@ impl World {
             let probe = frames.frames.len() == 1 && frames.first_seq == first;
             // A damaged record is told in a frame of another size.
             let damaged = (first..=last).any(|seq| self.disk.damaged.contains(&(key, seq)));
-            assert!(in_flight <= credit || probe || damaged, "{in_flight} bytes beyond durable, credit {credit}");
+            assert!(
+                in_flight <= credit || probe || damaged,
+                "{in_flight} bytes beyond durable, credit {credit}"
+            );
             self.probes += u64::from(in_flight > credit);
         }
         let lost = !self.good && self.random.random_bool(0.05);
@@ -460,7 +472,9 @@ impl World {
             0..4 => self.restart(),
             4..12 => self.break_link(),
             12..18 => self.cloud.forget(),
-            18..40 => self.cloud.credit = *[0, 0, 150, 2_000, 100_000].choose(&mut self.random).expect("some"),
+            18..40 => {
+                self.cloud.credit = *[0, 0, 150, 2_000, 100_000].choose(&mut self.random).expect("some")
+            }
             40..50 => self.damage(),
             _ => {}
         }
@@ -561,5 +575,8 @@ fn everything_made_ends_durable_or_shed_in_order_and_once() {
         }
     }
     eprintln!("{sheds} frames shed, {damages} damaged, {probes} probes, {starts} starts");
-    assert!(sheds > 0 && damages > 0 && probes > 0 && starts > 60, "the runs were too kind to prove anything");
+    assert!(
+        sheds > 0 && damages > 0 && probes > 0 && starts > 60,
+        "the runs were too kind to prove anything"
+    );
 }

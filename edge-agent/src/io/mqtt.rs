@@ -116,7 +116,9 @@ impl Link for MqttLink {
             let closed = match event {
                 Ok(Event::Incoming(Packet::SubAck(_))) => return LinkEvent::Connected,
                 Ok(Event::Incoming(Packet::Publish(publish))) => return LinkEvent::Payload(publish.payload),
-                Ok(Event::Outgoing(rumqttc::Outgoing::Disconnect)) if self.closing => "said farewell".to_owned(),
+                Ok(Event::Outgoing(rumqttc::Outgoing::Disconnect)) if self.closing => {
+                    "said farewell".to_owned()
+                }
                 Ok(_) => continue,
                 Err(error) => error.to_string(),
             };

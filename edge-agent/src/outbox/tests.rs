@@ -111,8 +111,7 @@ fn a_flipped_byte_is_told_as_damaged_and_the_sequence_goes_on() {
         assert_eq!((opened.held[0].floor, opened.held[0].made), (1, 9));
         let read = opened.outbox.read(Lane::Events, Incarnation(7), 1, 9, usize::MAX).expect("reads");
         for (n, record) in read.iter().enumerate() {
-            let expected =
-                if n + 1 == lost { Record::Damaged } else { Record::Frame(frames[n].clone()) };
+            let expected = if n + 1 == lost { Record::Damaged } else { Record::Frame(frames[n].clone()) };
             assert_eq!(*record, expected, "frame {} with byte {place} flipped", n + 1);
         }
     }
@@ -226,7 +225,8 @@ type Model = BTreeMap<(usize, Lane, u64), (Seq, Vec<Bytes>)>;
 fn check(dir: &Path, store: Store, outboxes: Vec<VehicleOutbox>, model: &Model) {
     for ((v, lane, incarnation), (floor, frames)) in model {
         let made = frames.len() as u64;
-        let read = outboxes[*v].read(*lane, Incarnation(*incarnation), *floor, made, usize::MAX).expect("reads");
+        let read =
+            outboxes[*v].read(*lane, Incarnation(*incarnation), *floor, made, usize::MAX).expect("reads");
         let expected: Vec<_> = frames[*floor as usize - 1..].iter().cloned().map(Record::Frame).collect();
         assert_eq!(read, expected, "{v} {lane:?} {incarnation}");
     }
@@ -235,7 +235,8 @@ fn check(dir: &Path, store: Store, outboxes: Vec<VehicleOutbox>, model: &Model) 
     let books = offline::open(dir).expect("readable");
     for ((v, lane, incarnation), (floor, frames)) in model {
         let key = (vehicle(*v), *lane, Incarnation(*incarnation));
-        let book = books.iter().find(|b| (b.key.vehicle, b.key.lane, b.key.incarnation) == key).expect("known");
+        let book =
+            books.iter().find(|b| (b.key.vehicle, b.key.lane, b.key.incarnation) == key).expect("known");
         let made = frames.len() as u64;
         assert_eq!((book.made, book.trimmed_to + 1), (made, *floor));
         assert_eq!(book.held, (*floor <= made).then_some((*floor, made)));

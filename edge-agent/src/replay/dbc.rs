@@ -99,11 +99,16 @@ pub(crate) fn decoders(
         let bits = |name: &str| {
             let signal = message.signals.iter().find(|s| s.name == name);
             signal.and_then(Bits::of).ok_or_else(|| {
-                missing(format!("the signal {}.{name}, which {} does not have within eight bytes", mapped.message, dbc_file.display()))
+                missing(format!(
+                    "the signal {}.{name}, which {} does not have within eight bytes",
+                    mapped.message,
+                    dbc_file.display()
+                ))
             })
         };
-        let target = signal::by_path(&mapped.path)
-            .ok_or_else(|| missing(format!("the path {}, which is not in the signal registry", mapped.path)))?;
+        let target = signal::by_path(&mapped.path).ok_or_else(|| {
+            missing(format!("the path {}, which is not in the signal registry", mapped.path))
+        })?;
         let decoder = SignalDecoder {
             bits: bits(&mapped.signal)?,
             plus: mapped.plus.as_deref().map(bits).transpose()?,

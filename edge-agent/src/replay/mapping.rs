@@ -42,10 +42,10 @@ fn one() -> f64 {
 pub(crate) fn read_mapping(file: &Path) -> Result<Vec<MappedSignal>, ReplayError> {
     let text = String::from_utf8_lossy(&read(file)?).into_owned();
     let wrong = |what: String| ReplayError::Format { file: file.to_path_buf(), what };
-    let mapping: Mapping = toml::from_str(&text).map_err(|e| wrong(format!("no mapping: {}", e.message())))?;
+    let mapping: Mapping =
+        toml::from_str(&text).map_err(|e| wrong(format!("no mapping: {}", e.message())))?;
     if mapping.signal.is_empty() {
         return Err(wrong("a mapping without signals".into()));
     }
     Ok(mapping.signal)
 }
-

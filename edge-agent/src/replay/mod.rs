@@ -83,7 +83,9 @@ impl Capture {
             let what = format!("not one capture: its arrays have {counts:?} entries");
             return Err(ReplayError::Format { file: folder, what });
         }
-        if times.windows(2).any(|pair| pair[1] < pair[0]) || times.iter().any(|t| !(*t >= 0.0 && t.is_finite())) {
+        if times.windows(2).any(|pair| pair[1] < pair[0])
+            || times.iter().any(|t| !(*t >= 0.0 && t.is_finite()))
+        {
             return Err(ReplayError::Format { file: folder.join("t"), what: "not in order of time".into() });
         }
         let decoders = dbc::decoders(dbc, mapping, &mapping::read_mapping(mapping)?)?;
@@ -155,12 +157,14 @@ mod tests {
             signal::WHEEL_SPEED_REAR_LEFT,
             signal::WHEEL_SPEED_REAR_RIGHT,
         ];
-        let steps: Vec<Step> = capture.steps().filter(|step| step.readings.iter().any(|r| r.signal == wheels[0])).collect();
+        let steps: Vec<Step> =
+            capture.steps().filter(|step| step.readings.iter().any(|r| r.signal == wheels[0])).collect();
         assert_eq!((steps.len(), times.len()), (4_974, 4_974));
         for ((step, time), speeds) in steps.iter().zip(times.iter()).zip(values.chunks(4)) {
             assert_eq!(step.at_ns, nanoseconds(*time));
             for (wheel, metres_per_second) in wheels.iter().zip(speeds) {
-                let reading = step.readings.iter().find(|r| r.signal == *wheel).expect("all four are in one message");
+                let reading =
+                    step.readings.iter().find(|r| r.signal == *wheel).expect("all four are in one message");
                 // The DBC's step is our scale, 0.01 km/h.
                 let off = reading.raw as f64 * 0.01 - metres_per_second * 3.6;
                 assert!(off.abs() < 0.01, "{wheel:?} at {time}: off by {off} km/h");

@@ -13,7 +13,8 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 fn data(file: &Path, descr: &str) -> Result<Vec<u8>, ReplayError> {
     let wrong = |what: &str| ReplayError::Format { file: file.to_path_buf(), what: what.to_owned() };
     let bytes = read(file)?;
-    let version = bytes.strip_prefix(MAGIC).and_then(|rest| rest.first()).ok_or_else(|| wrong("no NumPy file"))?;
+    let version =
+        bytes.strip_prefix(MAGIC).and_then(|rest| rest.first()).ok_or_else(|| wrong("no NumPy file"))?;
     let (length, begin) = match version {
         1 => (bytes.get(8..10).map(|b| usize::from(u16::from_le_bytes([b[0], b[1]]))), 10),
         2 => (bytes.get(8..12).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize), 12),
@@ -32,7 +33,10 @@ fn eights(file: &Path, descr: &str) -> Result<Vec<[u8; 8]>, ReplayError> {
     let data = data(file, descr)?;
     let (chunks, rest) = data.as_chunks::<8>();
     if !rest.is_empty() {
-        return Err(ReplayError::Format { file: file.to_path_buf(), what: "a NumPy file that was cut off".into() });
+        return Err(ReplayError::Format {
+            file: file.to_path_buf(),
+            what: "a NumPy file that was cut off".into(),
+        });
     }
     Ok(chunks.to_vec())
 }
@@ -80,7 +84,12 @@ mod tests {
 
     #[test]
     fn what_is_no_such_array_is_told() {
-        for bytes in [b"hello".to_vec(), npy("<f4", &[0; 8]), npy("<f8", &[0; 7]), b"\x93NUMPY\x01\x00\xff\xff".to_vec()] {
+        for bytes in [
+            b"hello".to_vec(),
+            npy("<f4", &[0; 8]),
+            npy("<f8", &[0; 7]),
+            b"\x93NUMPY\x01\x00\xff\xff".to_vec(),
+        ] {
             assert!(doubles(file(&bytes).path()).is_err());
         }
     }

@@ -85,7 +85,9 @@ impl Agent {
     }
 
     fn append_block(&mut self, mono_ms: u64, block: SampleBlock) {
-        let Some(seq) = self.book(Lane::Samples, self.settings.incarnation).map(|b| b.next_seq) else { return };
+        let Some(seq) = self.book(Lane::Samples, self.settings.incarnation).map(|b| b.next_seq) else {
+            return;
+        };
         let body = Body::Samples(block);
         let bytes = frame::encode(&self.header(seq, mono_ms), &body);
         let Body::Samples(block) = body else { return };
@@ -99,7 +101,9 @@ impl Agent {
     }
 
     pub(super) fn make_event(&mut self, event: &Event, now: u64) {
-        let Some(seq) = self.book(Lane::Events, self.settings.incarnation).map(|b| b.next_seq) else { return };
+        let Some(seq) = self.book(Lane::Events, self.settings.incarnation).map(|b| b.next_seq) else {
+            return;
+        };
         let header = self.header(seq, now / 1_000_000);
         let bytes = frame::encode(&header, &Body::Event(event.clone()));
         self.append(Lane::Events, seq, bytes, true);
@@ -109,7 +113,12 @@ impl Agent {
         if let Some(book) = self.book(lane, self.settings.incarnation) {
             book.next_seq = seq + 1;
         }
-        self.outputs.push_back(Output::Append { lane, first: seq, frames: vec![Bytes::from(bytes)], at_once });
+        self.outputs.push_back(Output::Append {
+            lane,
+            first: seq,
+            frames: vec![Bytes::from(bytes)],
+            at_once,
+        });
     }
 
     pub(super) fn header(&self, seq: Seq, mono_ms: u64) -> FrameHeader {
@@ -143,7 +152,8 @@ impl Agent {
     pub(super) fn shed_old(&mut self, server_ms: i64) {
         let until = ShedUntil::Before { wall_ms: server_ms.saturating_sub(limits::AGE_MS_MAX) };
         let present = self.settings.incarnation;
-        for book in self.books.iter_mut().filter(|b| b.incarnation != present && !b.is_empty() && !b.shedding) {
+        for book in self.books.iter_mut().filter(|b| b.incarnation != present && !b.is_empty() && !b.shedding)
+        {
             book.shedding = true;
             let (lane, incarnation) = (book.lane, book.incarnation);
             self.outputs.push_back(Output::Shed { lane, incarnation, until, reason: FloorReason::Age });

@@ -132,7 +132,13 @@ pub struct Agent {
 impl Agent {
     /// A new start: `held` is what the outbox holds of earlier ones, older first. The shell has raised `state.boot`
     /// and saved it.
-    pub fn new(settings: Settings, verifier: Arc<dyn Verifier>, state: SavedState, held: &[Held], now: u64) -> Self {
+    pub fn new(
+        settings: Settings,
+        verifier: Arc<dyn Verifier>,
+        state: SavedState,
+        held: &[Held],
+        now: u64,
+    ) -> Self {
         let remembered = state.policy.as_ref().filter(|_| settings.follow_policy);
         let policy = remembered.and_then(|p| Policy::parse(&p.document).ok()).map(Arc::new);
         let mut books: Vec<Book> =

@@ -19,7 +19,11 @@ enum Phase {
     Waiting(u64),
     Connecting,
     /// Hello was said `hellos` times, last at `said_ns`; again at `again_ns`.
-    Greeting { hellos: u32, said_ns: u64, again_ns: u64 },
+    Greeting {
+        hellos: u32,
+        said_ns: u64,
+        again_ns: u64,
+    },
     Welcome,
     /// Farewell was said.
     Closing,
@@ -122,7 +126,14 @@ impl Agent {
             registry_hash: self.settings.registry_hash,
             lanes: self.lanes_held(),
             highest_epoch: self.highest_epoch,
-            open_commands: self.state.commands.iter().filter(|c| !c.finished).map(|c| c.id).take(64).collect(),
+            open_commands: self
+                .state
+                .commands
+                .iter()
+                .filter(|c| !c.finished)
+                .map(|c| c.id)
+                .take(64)
+                .collect(),
             policy_revision: self.state.policy.as_ref().map_or(0, |p| p.revision),
             clock: self.clock.quality(),
         };
@@ -182,7 +193,10 @@ impl Agent {
         match self.session.phase {
             Phase::Greeting { .. } | Phase::Welcome => {
                 let connection = self.connection();
-                self.send(Channel::Session, &Up::Farewell(Farewell { connection, reason: FarewellReason::Stopping }));
+                self.send(
+                    Channel::Session,
+                    &Up::Farewell(Farewell { connection, reason: FarewellReason::Stopping }),
+                );
                 self.outputs.push_back(Output::Disconnect);
                 self.session.phase = Phase::Closing;
             }
@@ -226,6 +240,8 @@ impl Agent {
         let agent_version = self.settings.agent_version.to_owned();
         self.make_event(&remuda_wire::Event::Started { agent_version }, now);
         self.forget_unfinished_commands(now);
-        debug_assert!(self.books.iter().rev().take(Lane::ALL.len()).all(|b| b.incarnation == self.incarnation()));
+        debug_assert!(
+            self.books.iter().rev().take(Lane::ALL.len()).all(|b| b.incarnation == self.incarnation())
+        );
     }
 }

@@ -41,9 +41,18 @@ impl Agent {
     }
 
     /// Records read from the outbox.
-    pub fn handle_read(&mut self, lane: Lane, incarnation: Incarnation, from: Seq, records: Vec<Record>, now: u64) {
+    pub fn handle_read(
+        &mut self,
+        lane: Lane,
+        incarnation: Incarnation,
+        from: Seq,
+        records: Vec<Record>,
+        now: u64,
+    ) {
         let welcome = self.session.is_welcome();
-        let Some(at) = self.books.iter().position(|b| b.lane == lane && b.incarnation == incarnation) else { return };
+        let Some(at) = self.books.iter().position(|b| b.lane == lane && b.incarnation == incarnation) else {
+            return;
+        };
         // A read that going back, an Ack or a new connection has overtaken.
         if self.books[at].reading != Some(from) || from != self.books[at].next_send || !welcome {
             return;
@@ -168,7 +177,8 @@ impl Agent {
     fn has_backlog(&self) -> bool {
         let Some(at) = self.active(Lane::Samples) else { return false };
         let book = &self.books[at];
-        book.incarnation != self.settings.incarnation || (book.next_send <= book.made && book.reading.is_none())
+        book.incarnation != self.settings.incarnation
+            || (book.next_send <= book.made && book.reading.is_none())
     }
 
     fn say_live(&mut self, now: u64) {
