@@ -3,13 +3,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use remuda_contracts::uplink::Intake;
 use remuda_model::VehicleId;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::connection;
 use crate::identity::Authenticator;
@@ -57,6 +57,11 @@ pub enum DoorError {
         "the vehicles' door cannot listen on {0}: the port is in use; stop what listens there or choose another with door.listen"
     )]
     InUse(SocketAddr),
+    /// A port of the system's.
+    #[error(
+        "the vehicles' door may not listen on {0}: ports below 1024 need privileges; choose a higher one with door.listen"
+    )]
+    NotPermitted(SocketAddr),
     /// Anything else.
     #[error("the vehicles' door cannot listen on {address}: {source}")]
     Listen {
@@ -68,6 +73,14 @@ pub enum DoorError {
     },
 }
 
+/// What the door does with who comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Open,
+    Paused,
+    Stopping,
+}
+
 /// What every connection needs.
 pub(crate) struct Shared {
     pub settings: DoorSettings,
@@ -76,14 +89,14 @@ pub(crate) struct Shared {
     pub metrics: DoorMetrics,
     pub registry: Registry,
     pub handshakes: Arc<Semaphore>,
+    pub mode: watch::Receiver<Mode>,
 }
 
-/// An open door.
+/// An open door. Dropping it closes it at once, without a word to anybody; see [`Door::stop`].
 pub struct Door {
     address: SocketAddr,
     shared: Arc<Shared>,
-    open: Arc<Semaphore>,
-    paused: watch::Sender<bool>,
+    mode: watch::Sender<Mode>,
     accepting: JoinHandle<()>,
 }
 
@@ -91,6 +104,8 @@ pub struct Door {
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// Pause after an accept that failed for want of file handles: without it the loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Between two warnings of failed accepts.
+const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(60);
 /// Connections the system keeps for us while we do not accept.
 const BACKLOG: u32 = 4_096;
 
@@ -111,17 +126,25 @@ impl Door {
         }
         let failed = |source: io::Error| match source.kind() {
             io::ErrorKind::AddrInUse => DoorError::InUse(asked),
+            io::ErrorKind::PermissionDenied => DoorError::NotPermitted(asked),
             _ => DoorError::Listen { address: asked, source },
         };
         let listener = listen(asked).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let open = Arc::new(Semaphore::new(settings.connections_max));
         let handshakes = Arc::new(Semaphore::new(settings.handshakes_max));
+        let (mode, watched) = watch::channel(Mode::Open);
         let registry = Registry::default();
-        let shared = Arc::new(Shared { settings, authenticator, intake, metrics, registry, handshakes });
-        let (paused, pause) = watch::channel(false);
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared), Arc::clone(&open), pause));
-        Ok(Self { address, shared, open, paused, accepting })
+        let shared = Arc::new(Shared {
+            settings,
+            authenticator,
+            intake,
+            metrics,
+            registry,
+            handshakes,
+            mode: watched,
+        });
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
+        Ok(Self { address, shared, mode, accepting })
     }
 
     /// Where it listens.
@@ -131,23 +154,38 @@ impl Door {
 
     /// Stops or goes on accepting; connections that are open stay.
     pub fn pause(&self, paused: bool) {
-        self.paused.send_replace(paused);
+        self.mode.send_replace(if paused { Mode::Paused } else { Mode::Open });
     }
 
-    /// Ends a vehicle's connection; false when it has none.
+    /// Ends a vehicle's connection at once; false when it has none. It may come back.
     pub fn kick(&self, vehicle: &VehicleId, reason: &'static str) -> bool {
         self.shared.registry.kick(vehicle, reason)
     }
 
+    /// Ends a vehicle's connection at once and keeps it out from now on; false when the list of those is full and
+    /// the vehicle may come back.
+    #[must_use]
+    pub fn deny(&self, vehicle: VehicleId) -> bool {
+        self.shared.registry.deny(vehicle)
+    }
+
+    /// Takes a vehicle off the list of those kept out.
+    pub fn allow(&self, vehicle: &VehicleId) {
+        self.shared.registry.allow(vehicle);
+    }
+
     /// Accepts nobody any more, lets what is queued for vehicles go out, ends the connections, waits for their ends.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
+        self.mode.send_replace(Mode::Stopping);
+        self.shared.registry.close();
+        // It cannot fail: it is aborted by our drop only, and what it runs is joined, not unwrapped.
+        let _ = (&mut self.accepting).await;
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
         self.accepting.abort();
-        self.shared.registry.kick_all("stopping");
-        let all = u32::try_from(self.shared.settings.connections_max).unwrap_or(u32::MAX);
-        // A connection holds a permit; having all of them means that none is left.
-        if tokio::time::timeout(STOP_WITHIN, self.open.acquire_many(all)).await.is_err() {
-            tracing::warn!("some vehicles' connections did not end in time; they are dropped");
-        }
     }
 }
 
@@ -159,38 +197,46 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-async fn accept(
-    listener: TcpListener,
-    shared: Arc<Shared>,
-    open: Arc<Semaphore>,
-    mut pause: watch::Receiver<bool>,
-) {
-    let mut warned = false;
+/// Accepts until the door stops, then waits for the connections. Owns their tasks: none outlives it.
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut mode = shared.mode.clone();
+    let mut connections = JoinSet::new();
+    let mut warned: Option<Instant> = None;
     loop {
-        // The door itself holds the sender: it ends with the door, and this task with it.
-        if pause.wait_for(|paused| !paused).await.is_err() {
-            return;
+        let now = *mode.borrow_and_update();
+        if now == Mode::Stopping {
+            break;
         }
-        let Ok(permit) = Arc::clone(&open).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                shared.metrics.accepts.inc();
-                // Without it, small answers wait for the peer's delayed ACK: 40 ms a connect.
-                let _ = stream.set_nodelay(true);
-                let shared = Arc::clone(&shared);
-                tokio::spawn(async move {
-                    connection::serve(shared, stream, peer).await;
-                    drop(permit);
-                });
-                warned = false;
-            }
-            Err(error) => {
-                if !warned {
-                    tracing::warn!(%error, "a connection could not be accepted; if file handles ran out, raise ulimit -n");
-                    warned = true;
+        // Beyond the limit they wait in the system's queue.
+        let room = now == Mode::Open && connections.len() < shared.settings.connections_max;
+        tokio::select! {
+            changed = mode.changed() => if changed.is_err() { return },
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if room => match accepted {
+                Ok((stream, peer)) => {
+                    shared.metrics.accepts.inc();
+                    // Without it, small answers wait for the peer's delayed ACK: 40 ms a connect.
+                    let _ = stream.set_nodelay(true);
+                    connections.spawn(connection::serve(Arc::clone(&shared), stream, peer));
                 }
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                Err(error) => {
+                    shared.metrics.refused("accept_failed");
+                    if warned.is_none_or(|at| at.elapsed() > ACCEPT_WARNING_INTERVAL) {
+                        tracing::warn!(%error, "a connection could not be accepted; if file handles ran out, raise ulimit -n");
+                        warned = Some(Instant::now());
+                    }
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
+    }
+    drop(listener);
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_WITHIN, ended).await.is_err() {
+        tracing::warn!(
+            open = connections.len(),
+            "some vehicles' connections did not end in time; they are dropped"
+        );
+        connections.shutdown().await;
     }
 }

@@ -30,7 +30,7 @@ pub struct DoorMetrics {
     pub(crate) messages: Family<ByChannel, Counter>,
     pub(crate) bytes_in: Counter,
     pub(crate) bytes_out: Counter,
-    pub(crate) downlink_drops: Counter,
+    pub(crate) downlink_drops: Family<ByReason, Counter>,
 }
 
 impl DoorMetrics {
@@ -47,13 +47,22 @@ impl DoorMetrics {
         registry.register("remuda_ingress_sent_bytes", "Bytes written to vehicles", bytes_out);
         registry.register(
             "remuda_ingress_downlink_drops",
-            "Messages to vehicles dropped: queue full",
+            "Messages to vehicles dropped, by reason",
             downlink_drops,
         );
     }
 
     pub(crate) fn refused(&self, reason: &'static str) {
         self.refusals.get_or_create(&ByReason { reason }).inc();
+    }
+
+    pub(crate) fn dropped(&self, reason: &'static str) {
+        self.downlink_drops.get_or_create(&ByReason { reason }).inc();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn downlink_drops(&self, reason: &'static str) -> u64 {
+        self.downlink_drops.get_or_create(&ByReason { reason }).get()
     }
 
     pub(crate) fn message(&self, channel: Channel) {
