@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use remuda_edge_agent::config::{Config, Source};
+use remuda_edge_agent::outbox::offline;
 use remuda_edge_agent::replay::Capture;
 use remuda_edge_agent::{
     AgentRunner, Clock, Input, LinkSettings, MqttLink, Profile, Stop, Store, enroll as enrolment, handles,
@@ -169,11 +170,11 @@ pub fn enroll(from: &Path, dir: &Path, door: Option<&str>) -> Result<ExitCode, S
 /// `replay`.
 pub fn replay(args: &ReplayArgs) -> Result<ExitCode, String> {
     let capture = Capture::open(&args.capture, &args.dbc, &args.mapping).map_err(words)?;
-    let (_, mut scene) = prepare(&args.config)?;
+    let (config, mut scene) = prepare(&args.config)?;
     scene.settings.policy = Arc::new(Policy::everything());
     scene.settings.follow_policy = false;
     let runtime = runtime()?;
-    let summary = runtime.block_on(replay_capture(capture, scene, args.speed))?;
+    let summary = runtime.block_on(replay_capture(capture, scene, config.outbox(), args.speed))?;
     if args.json {
         println!("{}", serde_json::to_string(&summary).map_err(words)?);
     } else {
@@ -191,7 +192,12 @@ pub fn replay(args: &ReplayArgs) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn replay_capture(capture: Capture, scene: Scene, speed: f64) -> Result<Summary, String> {
+async fn replay_capture(
+    capture: Capture,
+    scene: Scene,
+    outbox: PathBuf,
+    speed: f64,
+) -> Result<Summary, String> {
     let begun = Instant::now();
     let (stop, stopped) = watch::channel(Stop::Drained);
     obey_signals(stop)?;
@@ -221,15 +227,17 @@ async fn replay_capture(capture: Capture, scene: Scene, speed: f64) -> Result<Su
     telling.abort();
     feeding.abort();
     let (figures, tcp_bytes) = ended.map_err(words)?;
-    let vehicle_frames = figures.frames_made.saturating_sub(figures.frames_acked + figures.frames_shed);
     store.close().map_err(words)?;
+    // From the disk, with what earlier starts left there.
+    let books = offline::open(&outbox).map_err(words)?;
+    let frames_in_outbox = books.iter().filter_map(|b| b.held).map(|(from, to)| to - from + 1).sum();
     Ok(Summary {
         can_frames,
         samples: figures.samples_taken,
         frames: figures.frames_made,
         payload_bytes: figures.bytes_sent,
         tcp_bytes,
-        frames_in_outbox: vehicle_frames,
+        frames_in_outbox,
         seconds: begun.elapsed().as_secs_f64(),
     })
 }

@@ -5,10 +5,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use remuda_edge_agent_core::limits;
 use remuda_model::{OrganizationId, VehicleId};
 use serde::Deserialize;
 
-use crate::config::{Config, IDENTITY_FILE, Identity, Source, check_door};
+use crate::config::{IDENTITY_FILE, Identity, check_door};
 
 /// The file's content.
 #[derive(Deserialize)]
@@ -64,22 +65,38 @@ pub fn enroll(from: &Path, dir: &Path, door: Option<&str>) -> Result<PathBuf, En
     write_private(&file, &identity).map_err(failed(&file, "written"))?;
     let file = dir.join("agent.toml");
     if !file.exists() {
-        let config = Config {
-            vehicle,
-            organization,
-            door: door.to_owned(),
-            data: PathBuf::from("."),
-            source: Source::Stdin,
-            policy: None,
-            outbox_bytes_max: remuda_edge_agent_core::limits::OUTBOX_BYTES_MAX,
-            keep_alive_s: 30,
-            reconnect_ms_max: remuda_edge_agent_core::limits::RECONNECT_MS_MAX,
-        };
-        let text = toml::to_string(&config).map_err(|e| EnrolError::Content(file.clone(), e.to_string()))?;
-        let text = format!("# Written by remuda-agent enroll. Unknown keys are errors.\n{text}");
+        let text = starter(vehicle, organization, door);
         fs::write(&file, text).map_err(failed(&file, "written"))?;
     }
     Ok(file)
+}
+
+/// A configuration that names every key with its default.
+fn starter(vehicle: VehicleId, organization: OrganizationId, door: &str) -> String {
+    let outbox_bytes_max = limits::OUTBOX_BYTES_MAX;
+    let reconnect_ms_max = limits::RECONNECT_MS_MAX;
+    format!(
+        r#"# Written by remuda-agent enroll. Unknown keys are errors. Every key can be set by the environment, too:
+# REMUDA_AGENT__DOOR=host:port.
+
+vehicle = "{vehicle}"
+organization = "{organization}"
+# host:port of the vehicles' door.
+door = "{door}"
+# Directory of the identity and the outbox, relative to this file.
+data = "."
+# Where readings come from: "stdin" (JSON lines such as {{"path":"Vehicle.Speed","value":12.3}}) or "none".
+source = "stdin"
+# A collection policy in place of the built-in one and of the cloud's: a JSON document, or "everything".
+# policy = "policy.json"
+# Bytes the outbox may hold; when it is full, the oldest samples go first.
+outbox_bytes_max = {outbox_bytes_max}
+# A ping is sent after so long without traffic, s.
+keep_alive_s = 30
+# Longest pause before connecting again, ms.
+reconnect_ms_max = {reconnect_ms_max}
+"#
+    )
 }
 
 /// Under another name first, so that a crash leaves the old identity or the new one.
@@ -102,6 +119,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn an_enrolment_becomes_an_identity_and_a_configuration() {

@@ -176,11 +176,9 @@ impl Intake {
         .min()
     }
 
-    /// Every current value once more: the cloud lost its picture of this vehicle.
-    pub(crate) fn resync(&mut self, now: u64) -> Vec<Vec<Reading>> {
-        let current: Vec<_> =
-            self.last.iter().map(|l| Reading { signal: l.signal, raw: l.raw, mono_ns: now }).collect();
-        current.into_iter().filter_map(|reading| self.add(reading, now)).collect()
+    /// Every current value is worth telling: the cloud lost its picture of this vehicle.
+    pub(crate) fn resync(&mut self) {
+        self.last.iter_mut().for_each(|last| last.changed_since_live = true);
     }
 
     /// Values that changed since they were last asked for, with their times in ms.

@@ -26,15 +26,25 @@ struct Bench {
     performed: Vec<[u8; 16]>,
     saved: Vec<u8>,
     samples: usize,
+    live: usize,
     hold_saves: bool,
+    resync: bool,
 }
 
 impl Bench {
     fn new(state: SavedState, incarnation: u64) -> Self {
         let settings = Settings::new(VehicleId::new("VAN1").expect("an id"), Incarnation(incarnation), 1);
         let agent = Agent::new(settings, Arc::new(Signed), state, &[], 0);
-        let mut bench =
-            Self { agent, events: vec![], performed: vec![], saved: vec![], samples: 0, hold_saves: false };
+        let mut bench = Self {
+            agent,
+            events: vec![],
+            performed: vec![],
+            saved: vec![],
+            samples: 0,
+            live: 0,
+            hold_saves: false,
+            resync: false,
+        };
         bench.drive(0);
         bench
     }
@@ -59,6 +69,11 @@ impl Bench {
                     }
                 }
                 Output::Perform { id, .. } => self.performed.push(id),
+                Output::Send { payload, .. } => {
+                    if let Ok(Up::Live(live)) = Up::decode(&payload.into()) {
+                        self.live += live.values.len();
+                    }
+                }
                 _ => {}
             }
         }
@@ -87,7 +102,7 @@ impl Bench {
             epoch: Epoch(5),
             server_time_ms: SERVER_MS,
             acks: vec![],
-            resync: false,
+            resync: self.resync,
         };
         // One of another connection changes nothing.
         let other = Welcome {
@@ -207,4 +222,16 @@ fn a_policy_is_followed_and_remembered() {
     readings(&mut again.agent, 0);
     again.drive(0);
     assert_eq!(again.samples, 1);
+}
+
+#[test]
+fn a_cloud_without_a_twin_gets_every_value_as_newest_and_none_as_a_sample_twice() {
+    let mut bench = Bench::new(SavedState::default(), 7);
+    let reading = |signal| Reading { signal, raw: 5, mono_ns: 0 };
+    bench.agent.handle_readings(&[reading(SPEED), reading(CHARGE)], 0);
+    bench.agent.handle_flush(0);
+    bench.drive(0);
+    bench.resync = true;
+    bench.connect(MS, 100 * MS);
+    assert_eq!((bench.live, bench.samples), (2, 2));
 }

@@ -173,9 +173,9 @@ impl Agent {
         self.drop_empty_books();
         self.shed_old(welcome.server_time_ms);
         if welcome.resync {
-            for batch in self.intake.resync(now) {
-                self.make_samples(batch);
-            }
+            // As newest values, not as samples: they were sampled before, and a sample is stored once.
+            self.intake.resync();
+            self.say_live(now);
         }
     }
 

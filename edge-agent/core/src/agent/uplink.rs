@@ -181,7 +181,7 @@ impl Agent {
             || (book.next_send <= book.made && book.reading.is_none())
     }
 
-    fn say_live(&mut self, now: u64) {
+    pub(super) fn say_live(&mut self, now: u64) {
         self.session.live_ns = now + limits::LIVE_INTERVAL_MS * NS_PER_MS;
         let values = self.intake.live();
         if !values.is_empty() {
