@@ -322,8 +322,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     /// Closes the socket, delivers the will where one is due, and says that the connection is gone.
     async fn say_goodbye(mut self, entered: &mut Entered, end: &End) {
         let Entered { vehicle, generation, shard, .. } = *entered;
-        self.queue_all_down(entered);
-        self.last_words().await;
+        entered.queue.close();
+        // Who does not read, or is not there, hears no last words either.
+        if !matches!(end, End::Broken(_)) {
+            self.queue_all_down(entered);
+            self.last_words().await;
+        }
         let will = self.session.take_will();
         let Self { shared, stream, .. } = self;
         // The shard may let us wait; the socket need not.

@@ -56,6 +56,9 @@ impl Port {
 
 impl DownlinkPort for Port {
     fn send(&self, payload: Bytes) -> Result<(), DownlinkError> {
+        if self.messages.is_closed() {
+            return Err(DownlinkError::Gone);
+        }
         let length = payload.len();
         // Counted before it is queued, since the other end may take it at once.
         if self.queued_bytes.fetch_add(length, Ordering::Relaxed) + length > DOWNLINK_BYTES_MAX {
