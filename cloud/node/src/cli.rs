@@ -86,6 +86,8 @@ impl ConfigArgs {
 
 /// Parses the arguments, runs the command, answers its exit code.
 pub fn main() -> ExitCode {
+    // Reads FAILPOINTS; without the feature there are no points and nothing happens.
+    let _points = fail::FailScenario::setup();
     match run(Cli::parse().command) {
         Ok(code) => code,
         Err(sentence) => {
