@@ -26,25 +26,35 @@ async fn rumqttc_is_served() {
     for text in ["one", "two"] {
         client.publish(samples_topic("VAN1"), QoS::AtLeastOnce, false, text).await.expect("queued");
     }
-    let mut acknowledged = 0;
-    let mut hear = async |wanted: fn(&Packet) -> bool| loop {
-        if let Event::Incoming(packet) = soon("an event", events.poll()).await.expect("served") {
-            acknowledged += usize::from(matches!(packet, Packet::PubAck(_)));
-            if wanted(&packet) {
-                return acknowledged;
+    // A client lives only while it is polled; it ends when the connection does.
+    let (heard, mut packets) = tokio::sync::mpsc::channel(64);
+    let polling = tokio::spawn(async move {
+        while let Ok(event) = events.poll().await {
+            if let Event::Incoming(packet) = event {
+                heard.send(packet).await.expect("the test listens");
             }
         }
-    };
-    hear(|packet| matches!(packet, Packet::SubAck(_))).await;
+    });
     let (_, van, downlink) = stack.connected().await;
-    assert_eq!(downlink.send(Bytes::from_static(b"hello")), Ok(()));
-    hear(|packet| matches!(packet, Packet::Publish(p) if p.payload == "hello" && p.topic.ends_with("/down")))
-        .await;
     for text in ["one", "two"] {
         assert_eq!(stack.payload().await, (van, SAMPLES, text.as_bytes().to_vec()));
     }
+    let (mut subscribed, mut acknowledged) = (false, 0);
+    while !subscribed || acknowledged < 2 {
+        match soon("a packet", packets.recv()).await.expect("served") {
+            Packet::SubAck(_) => subscribed = true,
+            Packet::PubAck(_) => acknowledged += 1,
+            _ => {}
+        }
+    }
+    assert_eq!(downlink.send(Bytes::from_static(b"hello")), Ok(()));
+    let said = soon("a message", packets.recv()).await.expect("served");
+    assert!(
+        matches!(&said, Packet::Publish(p) if p.payload == "hello" && p.topic.ends_with("/down")),
+        "{said:?}"
+    );
     client.disconnect().await.expect("queued");
-    while soon("the end", events.poll()).await.is_ok() {}
+    soon("the end", polling).await.expect("polled");
     stack.disconnected().await;
 }
 

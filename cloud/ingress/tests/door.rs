@@ -134,7 +134,7 @@ async fn a_will_speaks_for_who_is_torn_away_and_only_for_them() {
     connect.last_will = Some(LastWill::new(topic, "farewell", QoS::AtMostOnce, false));
     let connect = Packet::Connect(connect);
     let mut torn = Raw::open(stack.address).await;
-    torn.say(&[connect.clone()]).await;
+    torn.say(std::slice::from_ref(&connect)).await;
     stack.connected().await;
     drop(torn);
     assert_eq!(stack.payload().await, (vehicle("VAN1"), Channel::Session, b"farewell".to_vec()));
