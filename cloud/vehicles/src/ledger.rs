@@ -18,6 +18,9 @@ pub const RULE_SIGNALS: [SignalId; 4] = {
     [signals::SPEED, signals::ACCELERATION_LONGITUDINAL, battery, tank]
 };
 
+/// The reason of a gap of frames that the cloud had acknowledged: nobody gave them up, they are lost.
+pub const CLOUD_LOST: &str = "cloud-lost";
+
 /// What one journal event says about frames or decisions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Booked {
@@ -36,6 +39,8 @@ pub enum Booked {
         from: Seq,
         /// The last.
         to: Seq,
+        /// The cloud had acknowledged them and has them no more ([`CLOUD_LOST`]).
+        cloud_lost: bool,
     },
     /// A frame of the events lane is in quarantine.
     Quarantined {
@@ -64,8 +69,9 @@ pub fn read(event: &NewEvent) -> Option<(VehicleId, Booked)> {
         VehicleEvent::Reported { place, .. } => {
             Booked::Reported { incarnation: place.incarnation, seq: place.seq }
         }
-        VehicleEvent::Gapped { place, to, .. } => {
-            Booked::Gapped { incarnation: place.incarnation, from: place.seq, to }
+        VehicleEvent::Gapped { place, to, reason } => {
+            let cloud_lost = reason == CLOUD_LOST;
+            Booked::Gapped { incarnation: place.incarnation, from: place.seq, to, cloud_lost }
         }
         VehicleEvent::Quarantined { place, .. } => {
             Booked::Quarantined { incarnation: place.incarnation, seq: place.seq }

@@ -51,7 +51,10 @@ fn probes_metrics_and_remudactl() {
     let names = text(&ctl(cloud, &["vehicles", "list", "-o", "name"]));
     assert_eq!(names.lines().count(), VEHICLES, "{names}");
     let first = names.lines().next().and_then(|name| name.rsplit('/').next()).expect("a name").to_owned();
-    let online = text(&ctl(cloud, &["vehicles", "list", "-o", "name", "--filter", "presence = ONLINE", "--page-size", "5"]));
+    let online = text(&ctl(
+        cloud,
+        &["vehicles", "list", "-o", "name", "--filter", "presence = ONLINE", "--page-size", "5"],
+    ));
     assert_eq!(online.lines().count(), VEHICLES, "pages are followed: {online}");
     let table = text(&ctl(cloud, &["vehicles", "list"]));
     assert!(table.contains(&first), "{table}");
@@ -76,7 +79,9 @@ fn probes_metrics_and_remudactl() {
 fn the_web_page_shows_the_fleet() {
     let web = workspace_root().join("cloud/console/web");
     if !web.join("node_modules").is_dir() {
-        eprintln!("skipped: the web app's test tools are not installed; `cargo xtask test web` installs them");
+        eprintln!(
+            "skipped: the web app's test tools are not installed; `cargo xtask test web` installs them"
+        );
         return;
     }
     let scene = scene();
@@ -87,7 +92,8 @@ fn the_web_page_shows_the_fleet() {
         .current_dir(&web)
         .output()
         .expect("node runs");
-    let told = format!("{}{}", String::from_utf8_lossy(&smoke.stdout), String::from_utf8_lossy(&smoke.stderr));
+    let told =
+        format!("{}{}", String::from_utf8_lossy(&smoke.stdout), String::from_utf8_lossy(&smoke.stderr));
     if smoke.status.code() == Some(77) {
         eprintln!("skipped: no browser here; {told}");
         return;

@@ -27,6 +27,8 @@ struct Account {
     /// (seq, row) of every stored row; events have row 0.
     rows: Vec<(Seq, u32)>,
     gaps: Ranges,
+    /// Gaps that excuse nobody: the cloud had acknowledged the frames.
+    cloud_lost: Ranges,
     quarantined: Ranges,
 }
 
@@ -229,6 +231,11 @@ impl Books {
         self.account(stream).gaps.add(from, to);
     }
 
+    /// A gap of frames that the cloud had acknowledged and has no more: they count as lost.
+    pub fn cloud_lost(&mut self, stream: Stream, from: Seq, to: Seq) {
+        self.account(stream).cloud_lost.add(from, to);
+    }
+
     /// A quarantined frame.
     pub fn quarantined(&mut self, stream: Stream, seq: Seq) {
         self.account(stream).quarantined.add(seq, seq);
@@ -289,7 +296,10 @@ impl Account {
         given_up.0.extend(&self.died_with_outbox.0);
         let (given_up, _) = given_up.merged();
 
-        let stored_and_gap = stored.common(&gaps);
+        let (cloud_lost, _) = self.cloud_lost.merged();
+        let mut all_gaps = gaps.clone();
+        all_gaps.0.extend(&cloud_lost.0);
+        let stored_and_gap = stored.common(&all_gaps.merged().0);
         let stored_and_quarantined = stored.common(&quarantined);
         ledger.frames_duplicated += tell(rows_repeated, "rows stored twice", &Ranges::default());
         ledger.frames_duplicated += tell(quarantined_twice, "frames quarantined twice", &quarantined);
@@ -334,6 +344,7 @@ mod tests {
         books.in_outbox(s, 4, 7); // 4 was stored and not yet trimmed
         books.gap(s, 8, 8);
         books.shed(s, 8, 9);
+        books.cloud_lost(s, 10, 10); // excuses nobody
         let ledger = books.balance();
         assert_eq!(ledger.frames_made, 10);
         assert_eq!(ledger.frames_stored, 4);

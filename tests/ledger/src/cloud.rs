@@ -9,7 +9,7 @@ use remuda_eventsourcing::{Journal, JournalError, JournalMetrics, SledJournal};
 use remuda_lake::{Lake, LakeSettings, Row, RowBody};
 use remuda_model::{Lane, SHARDS, ShardId, VehicleId};
 use remuda_vehicles::RuleSettings;
-use remuda_vehicles::ledger::{Booked, Decision, RULE_SIGNALS, demanded, read};
+use remuda_vehicles::ledger::{Booked, CLOUD_LOST, Decision, RULE_SIGNALS, demanded, read};
 
 use crate::LedgerError;
 use crate::books::{Books, Ledger, Stream};
@@ -81,6 +81,7 @@ fn enter_row(books: &mut Books, row: &Row) {
     match &row.body {
         RowBody::Samples(values) => books.row(stream, row.seq, row.row_in_frame, values.len() as u64),
         RowBody::Marker => books.row(stream, row.seq, row.row_in_frame, 0),
+        RowBody::Gap { to, reason } if reason == CLOUD_LOST => books.cloud_lost(stream, row.seq, *to),
         RowBody::Gap { to, .. } => books.gap(stream, row.seq, *to),
         RowBody::Quarantine { .. } => books.quarantined(stream, row.seq),
     }
@@ -90,7 +91,12 @@ fn enter_event(books: &mut Books, decisions: &mut Decisions, vehicle: VehicleId,
     let stream = |incarnation| Stream { vehicle, incarnation, lane: Lane::Events };
     match booked {
         Booked::Reported { incarnation, seq } => books.reported(stream(incarnation), seq),
-        Booked::Gapped { incarnation, from, to } => books.gap(stream(incarnation), from, to),
+        Booked::Gapped { incarnation, from, to, cloud_lost: true } => {
+            books.cloud_lost(stream(incarnation), from, to)
+        }
+        Booked::Gapped { incarnation, from, to, cloud_lost: false } => {
+            books.gap(stream(incarnation), from, to)
+        }
         Booked::Quarantined { incarnation, seq } => books.quarantined(stream(incarnation), seq),
         Booked::Decided(decision) => {
             *decisions.made.entry(vehicle).or_default().entry(decision).or_default() += 1
