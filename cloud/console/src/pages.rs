@@ -85,7 +85,8 @@ async fn roads(State(pages): State<Pages>) -> Response {
             ([(CONTENT_TYPE, "application/geo+json"), (CACHE_CONTROL, "private, no-cache")], roads)
                 .into_response()
         }
-        None => (StatusCode::NOT_FOUND, "no map is loaded\n").into_response(),
+        // No map is a normal state, not a mistake of who asks.
+        None => StatusCode::NO_CONTENT.into_response(),
     }
 }
 

@@ -122,7 +122,9 @@ fn positions_on_the_map(map: &Path, data: &Path) -> usize {
         for (id, raw) in values {
             known.insert(*id, signal::by_id(*id).map_or(0.0, |def| def.to_physical(*raw)));
         }
-        let moved = values.iter().any(|(id, _)| [signal::LATITUDE, signal::LONGITUDE].contains(id));
+        // Both, since one without the other is not a place.
+        let has = |wanted| values.iter().any(|(id, _)| *id == wanted);
+        let moved = has(signal::LATITUDE) && has(signal::LONGITUDE);
         let fix = || {
             Some(Fix {
                 latitude: *known.get(&signal::LATITUDE)?,

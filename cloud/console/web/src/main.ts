@@ -160,7 +160,8 @@ class Console {
   private async loadRoads(): Promise<void> {
     try {
       const answer = await this.api.fetch("/map/roads.geojson");
-      if (!answer.ok) throw new Error(answer.status === 404 ? "No map is loaded." : `The map answered ${answer.status}.`);
+      if (answer.status === 204) throw new Error("No map is loaded.");
+      if (!answer.ok) throw new Error(`The map answered ${answer.status}.`);
       const roads = (await answer.json()) as GeoJSON.FeatureCollection & { attribution?: string };
       this.map.setRoads(roads);
       setText(this.credit, roads.attribution ?? "");
