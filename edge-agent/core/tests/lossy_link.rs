@@ -172,6 +172,7 @@ enum Step {
     Up(ConnectionId, Up),
     Down(ConnectionId, Down),
     Synced(u32, Vec<(Lane, Seq)>),
+    Read(u32, Key, Seq, Vec<Record>),
     Connected(ConnectionId),
     Broken(ConnectionId),
 }
@@ -291,7 +292,8 @@ impl World {
                     let damaged = self.disk.damaged.contains(&(key, seq));
                     records.push(if damaged { Record::Damaged } else { Record::Frame(frame.clone()) });
                 }
-                self.agent.handle_read(lane, incarnation, from, records, now);
+                // The disk answers late, when an Ack or a new connection may have overtaken it.
+                self.later(0..9, Step::Read(self.starts, key, from, records));
             }
             Output::Trim { lane, incarnation, up_to } => {
                 let key = (lane, incarnation);
@@ -358,6 +360,13 @@ impl World {
             let durable_seq = self.disk.durable.get(&key).copied().unwrap_or(0);
             let last = frames.first_seq + frames.frames.len() as u64 - 1;
             assert!(last <= durable_seq, "sent before it was made");
+            for older in self.disk.order.iter().take_while(|k| **k != key).filter(|k| k.0 == key.0) {
+                let made = self.disk.durable.get(older).copied().unwrap_or(0);
+                assert!(
+                    self.disk.floor_of(*older).0 > made,
+                    "{key:?} before {older:?}, which still holds frames"
+                );
+            }
             let first = durable.max(frames.floor - 1) + 1;
             let size = |seq: Seq| self.disk.frames[&key].get(&seq).map_or(0, Bytes::len) as u64;
             let in_flight: u64 = (first..=last).map(size).sum();
@@ -388,7 +397,10 @@ impl World {
                     self.agent.handle_made(lane, seq, bytes, now);
                 }
             }
-            Step::Synced(..) => {}
+            Step::Read(starts, key, from, records) if starts == self.starts => {
+                self.agent.handle_read(key.0, key.1, from, records, now);
+            }
+            Step::Synced(..) | Step::Read(..) => {}
             Step::Connected(connection) => {
                 if connection.incarnation == self.agent.incarnation() {
                     self.connection = Some(connection);
