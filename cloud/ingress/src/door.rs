@@ -13,7 +13,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::connection;
 use crate::identity::Authenticator;
-use crate::metrics::DoorMetrics;
+use crate::metrics::{ByReason, DoorMetrics};
 use crate::registry::Registry;
 
 /// How a door works.
@@ -211,7 +211,13 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         let room = now == Mode::Open && connections.len() < shared.settings.connections_max;
         tokio::select! {
             changed = mode.changed() => if changed.is_err() { return },
-            Some(_) = connections.join_next() => {}
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended {
+                    // A fault of ours. It cost one connection; its vehicle comes back and takes the place over.
+                    shared.metrics.closes.get_or_create(&ByReason { reason: "panicked" }).inc();
+                    tracing::error!(%error, "a vehicle's connection failed");
+                }
+            }
             accepted = listener.accept(), if room => match accepted {
                 Ok((stream, peer)) => {
                     shared.metrics.accepts.inc();
