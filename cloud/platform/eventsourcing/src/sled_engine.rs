@@ -66,7 +66,8 @@ fn open_sled(folder: &Path) -> sled::Result<sled::Db> {
 
 /// Makes an empty journal beside its place and renames it there, so that a power cut leaves a whole one or none.
 fn create(folder: &Path) -> Result<(), JournalError> {
-    let parent = folder.parent().unwrap_or_else(|| Path::new("."));
+    // The parent of a bare name is the empty path, which cannot be opened.
+    let parent = folder.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let nursery = folder.with_extension("new");
     fs::create_dir_all(parent).map_err(io("making its folder"))?;
     if nursery.exists() {
