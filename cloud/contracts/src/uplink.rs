@@ -51,9 +51,9 @@ impl Arrival {
     /// Who it is about.
     pub fn vehicle(&self) -> &VehicleId {
         match self {
-            Self::Connected { vehicle, .. } | Self::Disconnected { vehicle, .. } | Self::Payload { vehicle, .. } => {
-                vehicle
-            }
+            Self::Connected { vehicle, .. }
+            | Self::Disconnected { vehicle, .. }
+            | Self::Payload { vehicle, .. } => vehicle,
         }
     }
 }

@@ -83,7 +83,7 @@ fn vehicles_obey_real_maps() {
             "--map",
             &map_arg,
             "--vehicles",
-            "40",
+            "200",
             "--for",
             "12s",
             "--json",

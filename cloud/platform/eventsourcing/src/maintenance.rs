@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::journal::{JournalError, ManifestEntry, NewEvent, StreamId};
 use crate::sled_engine::SledStore;
-use crate::store::Store;
+use crate::store::{Entry, Store};
 use crate::writes::{Ownership, decode};
 use crate::{keys, limits};
 
@@ -44,7 +44,7 @@ fn io(operation: &'static str, e: std::io::Error) -> JournalError {
 fn each_page(
     store: &dyn Store,
     prefix: &[u8],
-    mut page: impl FnMut(Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), JournalError>,
+    mut page: impl FnMut(Vec<Entry>) -> Result<(), JournalError>,
 ) -> Result<(), JournalError> {
     let mut from = prefix.to_vec();
     loop {

@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::journal::JournalError;
 use crate::limits;
 use crate::metrics::JournalMetrics;
-use crate::store::Store;
+use crate::store::{Entry, Store};
 
 /// A journal in a folder of its own.
 pub type SledJournal = Engine<SledStore>;
@@ -119,12 +119,7 @@ impl Store for SledStore {
         Ok(value.map(|value| value.to_vec()))
     }
 
-    fn scan(
-        &self,
-        prefix: &[u8],
-        from: &[u8],
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, JournalError> {
+    fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Entry>, JournalError> {
         let mut found = Vec::new();
         for entry in self.db.range(from.to_vec()..).take(limit) {
             let (key, value) = entry.map_err(io("reading"))?;

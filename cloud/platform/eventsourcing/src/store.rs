@@ -6,14 +6,16 @@ use std::sync::RwLock;
 
 use crate::journal::JournalError;
 
+/// A key and its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
 /// Keys in order, batches atomic, nothing durable before `commit` answers.
 pub trait Store: Send + Sync + 'static {
     /// A key's value.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, JournalError>;
 
     /// At most `limit` entries from `from` (inclusive) whose key begins with `prefix`, in order.
-    fn scan(&self, prefix: &[u8], from: &[u8], limit: usize)
-    -> Result<Vec<(Vec<u8>, Vec<u8>)>, JournalError>;
+    fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Entry>, JournalError>;
 
     /// Writes (or removes, where there is no value) all of it or nothing, durably.
     fn commit(&self, batch: &BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Result<(), JournalError>;

@@ -156,7 +156,7 @@ impl Writer {
         let decisions: Vec<(ShardId, NewEvent)> =
             contributions.iter().flat_map(|c| c.decisions.iter().map(|d| (c.shard, d.clone()))).collect();
         // Stable, so that each vehicle's rows stay in sequence.
-        rows.sort_by(|a, b| (a.organization, a.vehicle).cmp(&(b.organization, b.vehicle)));
+        rows.sort_by_key(|row| (row.organization, row.vehicle));
         let rows = Arc::new(rows);
         let owners = self.owners_of(contributions);
         fail::fail_point!("round-before-files", |_| std::process::abort());
