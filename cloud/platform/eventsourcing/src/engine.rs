@@ -160,7 +160,12 @@ fn prepare(view: &mut View<'_>, write: Write) -> Answer {
             later(view.attempt(|v| v.put_checkpoints(&checkpoints)), reply)
         }
         Write::CommitFile(owners, entries, decisions, reply) => {
-            let result = view.attempt(|v| v.commit_file(&owners, &entries, &decisions));
+            let mut result = view.attempt(|v| v.commit_file(&owners, &entries, &decisions));
+            if let Err(error @ JournalError::TooLarge { .. }) = &result {
+                // Definite, and the same however often it is tried: whoever decided it must drop it.
+                tracing::error!(%error, "a commit is refused");
+                result = Ok(CommitOutcome::Refused { fenced: Vec::new() });
+            }
             Box::new(move |failed| {
                 // Whether a failed commit reached the disk is not known, and a refusal was read from memory that may be
                 // ahead of the disk.

@@ -39,6 +39,9 @@ pub enum LakeError {
         /// Which shard.
         shard: u16,
     },
+    /// The last round was not written in time.
+    #[error("the last round could not be written; vehicles keep its frames and send them again")]
+    Stuck,
     /// The rounds task has ended.
     #[error("the lake takes no more rows; the node is stopping")]
     Closed,

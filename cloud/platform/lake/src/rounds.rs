@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use remuda_eventsourcing::{ManifestPosition, NewEvent, Owner};
 use remuda_model::{ShardId, VehicleId};
@@ -117,6 +118,9 @@ impl RoundsHandle {
     }
 }
 
+/// How long a stop waits for the last round.
+const STOP_WITHIN: Duration = Duration::from_secs(60);
+
 /// The running rounds task.
 pub struct Rounds {
     pub(crate) handle: RoundsHandle,
@@ -129,13 +133,21 @@ impl Rounds {
         self.handle.clone()
     }
 
-    /// Commits the last round, writes the last checkpoint, ends.
+    /// Commits the last round, writes the last checkpoint, ends; waits at most a minute for a disk that does not answer.
     ///
     /// # Errors
-    /// When the last checkpoint could not be written; nothing that was answered is in danger.
+    /// When the last round or checkpoint could not be written; nothing that was answered is in danger.
     pub async fn stop(self) -> Result<(), LakeError> {
         // A task that has ended already has nothing to be told.
         let _ = self.handle.messages.send(Message::Stop).await;
-        self.task.await.map_err(|_| LakeError::Closed)?
+        let mut task = self.task;
+        match tokio::time::timeout(STOP_WITHIN, &mut task).await {
+            Ok(ended) => ended.map_err(|_| LakeError::Closed)?,
+            Err(_) => {
+                // A disk that answers nothing any more: vehicles keep what was not acknowledged.
+                task.abort();
+                Err(LakeError::Stuck)
+            }
+        }
     }
 }

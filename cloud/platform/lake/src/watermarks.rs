@@ -33,25 +33,39 @@ impl ShardMarks {
         move_to(marks, row.incarnation, row.durable_to());
     }
 
-    /// The checkpoint, and out of the table what it closes: a vehicle's oldest incarnations beyond the limit.
+    /// The checkpoint; it closes a vehicle's oldest incarnations beyond the limit. Once it is durable, [`Self::close`]
+    /// takes them out of the table.
     pub fn checkpoint(
-        &mut self,
+        &self,
         position: ManifestPosition,
         replay_from: ManifestPosition,
     ) -> Result<Checkpoint, LakeError> {
         let mut closed = Vec::new();
-        for (vehicle, marks) in &mut self.0 {
-            let excess = marks.len().saturating_sub(limits::OPEN_INCARNATIONS_MAX);
-            for (incarnation, seq) in marks.drain(..excess) {
-                closed.push((closed_key(vehicle, incarnation), seq.to_le_bytes().to_vec()));
-            }
+        let mut marks = Vec::with_capacity(self.0.len());
+        for (vehicle, of_vehicle) in &self.0 {
+            let (gone, kept) = of_vehicle.split_at(excess(of_vehicle));
+            closed.extend(
+                gone.iter().map(|(inc, seq)| (closed_key(vehicle, *inc), seq.to_le_bytes().to_vec())),
+            );
+            marks.push((*vehicle, kept.to_vec()));
         }
-        let mut marks: Vec<_> = self.0.iter().map(|(vehicle, marks)| (*vehicle, marks.clone())).collect();
         marks.sort_unstable_by_key(|(vehicle, _)| *vehicle);
         let state = CheckpointState { replay_from, marks };
         let state = postcard::to_allocvec(&state).map_err(|e| LakeError::Encode(e.to_string()))?;
         Ok(Checkpoint { position, state, closed })
     }
+
+    /// Forgets what a durable checkpoint has closed.
+    pub fn close(&mut self) {
+        for marks in self.0.values_mut() {
+            marks.drain(..excess(marks));
+        }
+    }
+}
+
+/// How many of a vehicle's incarnations, from the oldest on, a checkpoint closes.
+fn excess(marks: &Marks) -> usize {
+    marks.len().saturating_sub(limits::OPEN_INCARNATIONS_MAX)
 }
 
 /// Moves one incarnation's watermark; never back.
@@ -112,5 +126,8 @@ mod tests {
         assert_eq!(state.marks, [(vehicle, all[2..].to_vec())]);
         let closed: Vec<_> = checkpoint.closed.iter().map(|(key, _)| key.clone()).collect();
         assert_eq!(closed, [closed_key(&vehicle, Incarnation(1)), closed_key(&vehicle, Incarnation(2))]);
+        assert_eq!(shard.0[&vehicle].len(), 10, "nothing is forgotten before the checkpoint is durable");
+        shard.close();
+        assert_eq!(shard.0[&vehicle], all[2..]);
     }
 }
