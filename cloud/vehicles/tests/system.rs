@@ -240,7 +240,7 @@ async fn wrong_order_and_damage_are_answered_and_nothing_is_doubled() {
     assert_eq!(
         booked(&journal, &car.vehicle).await,
         [
-            Booked::Gapped { incarnation, from: 1, to: 2 },
+            Booked::Gapped { incarnation, from: 1, to: 2, cloud_lost: false },
             Booked::Reported { incarnation, seq: 3 },
             Booked::Quarantined { incarnation, seq: 4 },
         ]
