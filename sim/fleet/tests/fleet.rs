@@ -179,12 +179,11 @@ async fn without_a_cloud_everything_stays_in_the_outboxes() {
     }
     let figures = fleet.stop().await.expect("stopped");
     assert_eq!((figures.frames_acked, figures.backlog), (0, figures.frames_made), "{figures:?}");
-    // Another run finds them and sends them first.
+    // Another run finds them and sends them.
     let door = Door::open().await;
     let fleet = Fleet::start(FleetSettings { door: door.address.clone(), ..settings }, world(5))
         .await
         .expect("started");
-    assert!(fleet.figures().backlog >= figures.frames_made);
     let second = fleet.stop().await.expect("stopped");
     assert_eq!(second.backlog, 0, "{second:?}");
     assert_eq!(frames_kept(&door.kept.lock()), figures.frames_made + second.frames_made);
