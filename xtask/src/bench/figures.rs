@@ -12,6 +12,8 @@ use crate::tools;
 
 /// Vehicles of the ingest run and of the brokers' runs.
 const VEHICLES: u32 = 2_000;
+/// Payloads a second that each connection offers a bare broker.
+const PAYLOADS_OFFERED: &str = "60";
 /// Signals a frame.
 const SIGNALS: &str = "10";
 
@@ -88,8 +90,10 @@ fn relay(scene: &Scene, name: &str, broker: &str) -> Result<f64, String> {
     let counted = format!("{}s", scene.seconds.saturating_sub(2).max(1));
     let mut count = simulator(&["count", "--json", "--for", &counted, "--broker", broker]);
     let mut counter = scene.start(&format!("{name}-count"), &mut count)?;
+    // Flat out, rumqttd drops nearly everything silently; a bound a little above what either relays is kinder to both.
     let mut publish =
         simulator(&["publish", "--json", "--vehicles", &vehicles, "--signals", SIGNALS, "--for", &seconds]);
+    publish.args(["--rate", PAYLOADS_OFFERED]);
     scene.json(&format!("{name}-publish"), publish.args(["--broker", broker]))?;
     counter.wait();
     let report: Value =
