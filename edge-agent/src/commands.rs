@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use remuda_edge_agent::config::{Config, Source};
+use remuda_edge_agent::config::{Config, Enrolled, Source};
+use remuda_edge_agent::identity::keep_renewed;
 use remuda_edge_agent::outbox::offline;
 use remuda_edge_agent::replay::Capture;
 use remuda_edge_agent::{
-    AgentRunner, Clock, Input, LinkSettings, MqttLink, Profile, Stop, Store, enroll as enrolment, handles,
-    sources,
+    AgentRunner, Clock, CommandKey, Controls, Credentials, Folder, Identity, Input, LinkSettings, Profile,
+    Program, ServerUrl, Stop, Store, ThinMqtt, Token, enroll as enrolment, handles, sources,
 };
 use remuda_edge_agent_core::{Figures, Policy, Settings};
 use remuda_model::Incarnation;
@@ -72,8 +73,25 @@ struct Summary {
 
 struct Scene {
     settings: Settings,
-    link: MqttLink,
+    link: ThinMqtt,
     store: Store,
+    door: String,
+    certificate: Option<Certificate>,
+    controls: Controls,
+}
+
+/// What renewal needs.
+struct Certificate {
+    folder: Folder,
+    identity: Box<Identity>,
+    credentials: Arc<Credentials>,
+}
+
+impl Certificate {
+    /// Renewed for as long as the runtime lives.
+    fn keep_renewed(self) {
+        tokio::spawn(keep_renewed(self.folder, *self.identity, self.credentials));
+    }
 }
 
 fn words(error: impl std::fmt::Display) -> String {
@@ -82,7 +100,7 @@ fn words(error: impl std::fmt::Display) -> String {
 
 fn prepare(file: &Path) -> Result<(Config, Scene), String> {
     let config = Config::load(file).map_err(words)?;
-    let identity = config.identity().map_err(words)?;
+    let enrolled = config.identity().map_err(words)?;
     handles::reserve(HANDLES).map_err(words)?;
     let store = Store::open(&config.outbox(), Profile::vehicle()).map_err(words)?;
     let settings = Settings {
@@ -92,11 +110,31 @@ fn prepare(file: &Path) -> Result<(Config, Scene), String> {
         follow_policy: config.policy.is_none(),
         ..Settings::new(config.vehicle, Incarnation(rand::random()), rand::random())
     };
-    let link = LinkSettings {
-        keep_alive_s: config.keep_alive_s,
-        ..LinkSettings::new(&config.door, config.vehicle, identity.secret)
+    let (door, link, certificate) = match enrolled {
+        Enrolled::Certificate { door, folder, identity, credentials } => {
+            let link = LinkSettings::over_tls(&door, config.vehicle, Arc::clone(&credentials));
+            (door, link, Some(Certificate { folder, identity, credentials }))
+        }
+        Enrolled::Secret { door, secret } => {
+            let link = LinkSettings::new(&door, config.vehicle, secret);
+            (door, link, None)
+        }
     };
-    Ok((config, Scene { settings, link: MqttLink::new(link), store }))
+    let controls = controls(&config, certificate.as_ref().and_then(|c| c.identity.command_key()));
+    let link = ThinMqtt::new(LinkSettings { keep_alive_s: config.keep_alive_s, ..link });
+    Ok((config, Scene { settings, link, store, door, certificate, controls }))
+}
+
+/// Commands are obeyed by the program of the configuration, when enrolment gave the key that they are signed with.
+fn controls(config: &Config, key: Option<CommandKey>) -> Controls {
+    let none = Controls::default();
+    Controls {
+        verifier: key.map_or(none.verifier, |key| Arc::new(key)),
+        actuators: match &config.actuator {
+            Some(program) => Arc::new(Program::new(program.clone())),
+            None => none.actuators,
+        },
+    }
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, String> {
@@ -144,9 +182,13 @@ pub fn run(file: &Path) -> Result<ExitCode, String> {
             }
             Source::None => Some(sender),
         };
-        let Scene { settings, link, store } = scene;
-        let runner = AgentRunner::open(settings, &store, link, clock, inputs, stopped).map_err(words)?;
-        eprintln!("remuda-agent: {} runs, its door is {}", config.vehicle, config.door);
+        let Scene { settings, link, store, door, certificate, controls } = scene;
+        let runner =
+            AgentRunner::open(settings, &store, link, clock, inputs, stopped, controls).map_err(words)?;
+        eprintln!("remuda-agent: {} runs, its door is {door}", config.vehicle);
+        if let Some(certificate) = certificate {
+            certificate.keep_renewed();
+        }
         let (figures, _) = runner.run().await.map_err(words)?;
         drop(idle);
         store.close().map_err(words)?;
@@ -159,11 +201,22 @@ pub fn run(file: &Path) -> Result<ExitCode, String> {
     result
 }
 
-/// `enroll`.
-pub fn enroll(from: &Path, dir: &Path, door: Option<&str>) -> Result<ExitCode, String> {
+/// `enroll --from`.
+pub fn enroll_from(from: &Path, dir: &Path, door: Option<&str>) -> Result<ExitCode, String> {
     let file = enrolment::enroll(from, dir, door).map_err(words)?;
     eprintln!("remuda-agent: enrolled; start it with: remuda-agent run --config {}", file.display());
     eprintln!("remuda-agent: {} holds the secret and is not needed here any more", from.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `enroll --server`.
+pub fn enroll(server: ServerUrl, token: &Token, dir: &Path) -> Result<ExitCode, String> {
+    let file = runtime()?.block_on(enrolment::enroll_with_token(server, token, dir)).map_err(words)?;
+    let vehicle = token.vehicle();
+    eprintln!(
+        "remuda-agent: {vehicle} is enrolled; start it with: remuda-agent run --config {}",
+        file.display()
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -207,8 +260,12 @@ async fn replay_capture(
     let clock = Clock::starting_at(first + span - (span as f64 / speed) as u64);
     let (sender, inputs) = mpsc::channel(INPUTS_MAX);
     let (figures, mut watched) = watch::channel(Figures::default());
-    let Scene { settings, link, store } = scene;
-    let runner = AgentRunner::open(settings, &store, link, clock, inputs, stopped).map_err(words)?;
+    let Scene { settings, link, store, certificate, controls, .. } = scene;
+    if let Some(certificate) = certificate {
+        certificate.keep_renewed();
+    }
+    let runner =
+        AgentRunner::open(settings, &store, link, clock, inputs, stopped, controls).map_err(words)?;
     let running = tokio::spawn(runner.with_figures(figures).run());
     let can_frames = capture.frames();
     let feeding = tokio::spawn(feed(capture, sender, first, speed));

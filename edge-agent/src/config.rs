@@ -1,5 +1,6 @@
 //! The agent's configuration: defaults < `agent.toml` < environment `REMUDA_AGENT__KEY` < flags; unknown keys are
-//! errors. The secret stands apart, in `identity.toml`, readable by its owner only.
+//! errors. What enrolment gave stands apart, readable by its owner only: `identity/`, or for the plain door of a machine
+//! that runs everything, `identity.toml` with a secret.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,9 @@ use remuda_edge_agent_core::{Policy, limits};
 use remuda_model::{OrganizationId, VehicleId};
 use serde::{Deserialize, Serialize};
 
-/// Name of the file with the secret, in the data directory.
+use crate::identity::{self, Credentials, Folder, FolderError, Identity, IdentityError};
+
+/// Name of the file with the secret for a plain door, in the data directory.
 pub const IDENTITY_FILE: &str = "identity.toml";
 /// Folder of the outbox, in the data directory.
 pub const OUTBOX_FOLDER: &str = "outbox";
@@ -49,9 +52,15 @@ pub enum ConfigError {
         /// What to do.
         advice: &'static str,
     },
-    /// The identity is not one.
-    #[error("{0} is no identity: {1}; enrol this vehicle again with remuda-agent enroll")]
+    /// The secret's file is none. The parser's own message may quote the secret's line.
+    #[error("{0} is no identity: {msg}; enrol this vehicle again with remuda-agent enroll", msg = .1.message())]
     Identity(PathBuf, toml::de::Error),
+    /// The certificate's files.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The certificate, its key, or whom it trusts.
+    #[error(transparent)]
+    Certificate(#[from] IdentityError),
 }
 
 /// Where readings come from.
@@ -73,8 +82,9 @@ pub struct Config {
     /// Its organisation.
     #[serde(default)]
     pub organization: OrganizationId,
-    /// `host:port` of the vehicles' door.
-    pub door: String,
+    /// `host:port` of the vehicles' door, in place of the one that enrolment gave.
+    #[serde(default)]
+    pub door: Option<String>,
     /// Directory of the identity and the outbox; relative to this file.
     #[serde(default = "here")]
     pub data: PathBuf,
@@ -84,6 +94,9 @@ pub struct Config {
     /// A collection policy in place of the built-in one: a file, relative to this file, or `everything`.
     #[serde(default)]
     pub policy: Option<String>,
+    /// A program that obeys commands, relative to this file; none: every command is refused.
+    #[serde(default)]
+    pub actuator: Option<PathBuf>,
     /// Bytes the outbox may hold.
     #[serde(default = "outbox_bytes_max")]
     pub outbox_bytes_max: u64,
@@ -118,7 +131,7 @@ fn reconnect_ms_max() -> u64 {
 /// `identity.toml`.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Identity {
+pub struct PlainIdentity {
     /// This vehicle's id.
     pub vehicle: VehicleId,
     /// Its organisation.
@@ -128,10 +141,33 @@ pub struct Identity {
     pub secret: String,
 }
 
-impl fmt::Debug for Identity {
+impl fmt::Debug for PlainIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").field("vehicle", &self.vehicle).finish_non_exhaustive()
+        f.debug_struct("PlainIdentity").field("vehicle", &self.vehicle).finish_non_exhaustive()
     }
+}
+
+/// What enrolment gave.
+#[derive(Debug)]
+pub enum Enrolled {
+    /// A certificate: mutual TLS.
+    Certificate {
+        /// `host:port`.
+        door: String,
+        /// Where it is kept.
+        folder: Folder,
+        /// All of it.
+        identity: Box<Identity>,
+        /// For connections.
+        credentials: Arc<Credentials>,
+    },
+    /// A secret, for a plain door.
+    Secret {
+        /// `host:port`.
+        door: String,
+        /// Password.
+        secret: String,
+    },
 }
 
 const OUTBOX_BYTES_MIN: u64 = 4 * 1024 * 1024;
@@ -151,6 +187,7 @@ impl Config {
             .map_err(|source| ConfigError::File { file: file.to_path_buf(), source: Box::new(source) })?;
         let folder = file.parent().unwrap_or(Path::new(""));
         config.data = folder.join(&config.data);
+        config.actuator = config.actuator.take().map(|program| folder.join(program));
         if let Some(policy) = config.policy.as_mut().filter(|p| *p != "everything") {
             *policy = folder.join(&*policy).to_string_lossy().into_owned();
         }
@@ -159,7 +196,9 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        check_door(&self.door).map_err(|must| ConfigError::Value { key: "door", must })?;
+        if let Some(door) = &self.door {
+            check_door(door).map_err(|must| ConfigError::Value { key: "door", must })?;
+        }
         let value = |key, must: String| Err(ConfigError::Value { key, must });
         if self.outbox_bytes_max < OUTBOX_BYTES_MIN {
             return value("outbox_bytes_max", format!("must be at least {OUTBOX_BYTES_MIN} bytes"));
@@ -178,23 +217,35 @@ impl Config {
         self.data.join(OUTBOX_FOLDER)
     }
 
-    /// The identity that enrolment wrote; it must be this vehicle's.
-    pub fn identity(&self) -> Result<Identity, ConfigError> {
+    /// Who this vehicle is and where its door, by what enrolment wrote: a certificate, or else a secret.
+    pub fn identity(&self) -> Result<Enrolled, ConfigError> {
+        let folder = Folder::new(&self.data);
+        if let Some(identity) = folder.load()? {
+            self.check_vehicle(identity.vehicle, identity::LINK)?;
+            let credentials = Credentials::new(&identity)?;
+            let door = self.door.clone().unwrap_or_else(|| identity.door.clone());
+            let (identity, credentials) = (Box::new(identity), Arc::new(credentials));
+            return Ok(Enrolled::Certificate { door, folder, identity, credentials });
+        }
         let file = self.data.join(IDENTITY_FILE);
         let text = std::fs::read_to_string(&file).map_err(|source| ConfigError::Unreadable {
             file: file.clone(),
             source,
             advice: "enrol this vehicle with remuda-agent enroll",
         })?;
-        let identity: Identity = toml::from_str(&text).map_err(|e| ConfigError::Identity(file, e))?;
-        if identity.vehicle != self.vehicle {
-            let must = format!(
-                "is {}, but {IDENTITY_FILE} is that of {}; make them agree",
-                self.vehicle, identity.vehicle
-            );
-            return Err(ConfigError::Value { key: "vehicle", must });
+        let plain: PlainIdentity = toml::from_str(&text).map_err(|e| ConfigError::Identity(file, e))?;
+        self.check_vehicle(plain.vehicle, IDENTITY_FILE)?;
+        let must = "must say where the vehicles' door is, such as 127.0.0.1:1883".to_owned();
+        let door = self.door.clone().ok_or(ConfigError::Value { key: "door", must })?;
+        Ok(Enrolled::Secret { door, secret: plain.secret })
+    }
+
+    fn check_vehicle(&self, enrolled: VehicleId, file: &str) -> Result<(), ConfigError> {
+        if enrolled == self.vehicle {
+            return Ok(());
         }
-        Ok(identity)
+        let must = format!("is {}, but {file} is that of {enrolled}; make them agree", self.vehicle);
+        Err(ConfigError::Value { key: "vehicle", must })
     }
 
     /// The policy it names, or the built-in one.
@@ -249,7 +300,7 @@ mod tests {
             ("vehicle = \"RAV4\"\ndoor = \"127.0.0.1\"\n", "door"),
             ("vehicle = \"RAV 4\"\ndoor = \"127.0.0.1:1883\"\n", "vehicle"),
             ("vehicle = \"RAV4\"\ndoor = \"127.0.0.1:1883\"\nkeep_alive_s = 1\n", "keep_alive_s"),
-            ("vehicle = \"RAV4\"\n", "door"),
+            ("door = \"127.0.0.1:1883\"\n", "vehicle"),
         ] {
             let sentence = load(text).expect_err("wrong").to_string();
             assert!(sentence.contains(word) && !sentence.contains('\n'), "{sentence}");

@@ -5,7 +5,9 @@ mod commands;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+use remuda_edge_agent::identity::TokenError;
+use remuda_edge_agent::{ServerUrl, Token};
 
 /// The vehicle's agent.
 #[derive(Debug, Parser)]
@@ -25,18 +27,41 @@ enum Command {
     },
     /// Sends a recorded drive, raw CAN frames at their real rate, and ends when the cloud has all of it.
     Replay(commands::ReplayArgs),
-    /// Takes an enrolment that `remuda vehicles enroll` wrote.
-    Enroll {
-        /// The enrolment.
-        #[arg(long)]
-        from: PathBuf,
-        /// Directory for the identity, the configuration and the outbox.
-        #[arg(long, default_value = ".")]
-        dir: PathBuf,
-        /// host:port of the vehicles' door, in place of the one in the enrolment.
-        #[arg(long)]
-        door: Option<String>,
-    },
+    /// Gets this vehicle its certificate: makes a key that stays here, and shows a one-time token to the cloud.
+    Enroll(EnrollArgs),
+}
+
+#[derive(Debug, Args)]
+struct EnrollArgs {
+    /// Address of the vehicles' HTTPS port, such as `https://cloud.example:8884`.
+    #[arg(long, requires = "token", required_unless_present = "from")]
+    server: Option<ServerUrl>,
+    /// The one-time token that remudactl printed; the environment keeps it out of the list of processes.
+    #[arg(long, env = "REMUDA_ENROLMENT_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Directory for the identity, the configuration and the outbox.
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+    /// In place of server and token, for a plain door on this machine: what `remuda vehicles enroll` wrote.
+    #[arg(long, conflicts_with = "server")]
+    from: Option<PathBuf>,
+    /// host:port of the plain door, in place of the one in the file.
+    #[arg(long, requires = "from")]
+    door: Option<String>,
+}
+
+impl EnrollArgs {
+    fn run(self) -> Result<ExitCode, String> {
+        match (self.server, self.token, self.from) {
+            (_, _, Some(from)) => commands::enroll_from(&from, &self.dir, self.door.as_deref()),
+            (Some(server), Some(token), None) => {
+                let token: Token = token.parse().map_err(|e: TokenError| e.to_string())?;
+                commands::enroll(server, &token, &self.dir)
+            }
+            // The parser requires one or the other.
+            _ => Err("say --server and --token".to_owned()),
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -47,7 +72,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run { config } => commands::run(&config),
         Command::Replay(args) => commands::replay(&args),
-        Command::Enroll { from, dir, door } => commands::enroll(&from, &dir, door.as_deref()),
+        Command::Enroll(args) => args.run(),
     };
     match result {
         Ok(code) => code,

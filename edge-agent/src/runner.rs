@@ -4,13 +4,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use remuda_edge_agent_core::{Agent, Figures, Output, RefuseAll, SavedState, Settings};
+use remuda_edge_agent_core::{Agent, Figures, Output, SavedState, Settings};
 use remuda_model::{Lane, Seq};
-use remuda_wire::Event;
 use remuda_wire::frame::CommandOutcome;
+use remuda_wire::{Event, LinkKind};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::actuators::{Actuators, Controls};
 use crate::io::{Link, LinkEvent};
 use crate::outbox::{Group, OutboxError, ShedRange, Store, VehicleOutbox};
 
@@ -23,6 +25,8 @@ pub enum Input {
     Readings(Vec<Reading>),
     /// Something to tell at once.
     Event(Event),
+    /// The kind of link there is from now on.
+    Link(LinkKind),
 }
 
 /// How an agent is asked to end.
@@ -94,6 +98,11 @@ pub struct AgentRunner<L> {
     committed: watch::Receiver<Group>,
     waiting: VecDeque<(Group, Waiting)>,
     figures: Option<watch::Sender<Figures>>,
+    // Why the door does not let this vehicle in, as last said.
+    refused: Option<String>,
+    actuators: Arc<dyn Actuators>,
+    /// Commands being obeyed; the core bounds how many it remembers.
+    performing: JoinSet<([u8; 16], CommandOutcome)>,
 }
 
 /// How long a farewell may take.
@@ -110,6 +119,7 @@ impl<L: Link> AgentRunner<L> {
         clock: Clock,
         inputs: mpsc::Receiver<Input>,
         stop: watch::Receiver<Stop>,
+        controls: Controls,
     ) -> Result<Self, RunError> {
         let opened = store.vehicle(settings.vehicle, settings.incarnation)?;
         let mut state = match &opened.state {
@@ -121,9 +131,23 @@ impl<L: Link> AgentRunner<L> {
         // Written ahead of every frame of this start, so a frame is never durable without its boot.
         outbox.save_state(state.encode())?;
         let committed = outbox.committed();
-        let core = Agent::new(settings, Arc::new(RefuseAll), state, &opened.held, clock.now());
+        let core = Agent::new(settings, controls.verifier, state, &opened.held, clock.now());
         let (waiting, inputs_open) = (VecDeque::new(), true);
-        Ok(Self { core, outbox, link, clock, inputs, inputs_open, stop, committed, waiting, figures: None })
+        Ok(Self {
+            core,
+            outbox,
+            link,
+            clock,
+            inputs,
+            inputs_open,
+            stop,
+            committed,
+            waiting,
+            figures: None,
+            refused: None,
+            actuators: controls.actuators,
+            performing: JoinSet::new(),
+        })
     }
 
     /// Frames in the outbox now, of all its incarnations.
@@ -186,6 +210,11 @@ impl<L: Link> AgentRunner<L> {
                 Some(input) => self.handle_input(input),
                 None => self.inputs_open = false,
             },
+            Some(performed) = self.performing.join_next() => match performed {
+                Ok((id, outcome)) => self.core.handle_outcome(id, outcome, self.clock.now()),
+                // It panicked, which was reported. The command stays open, and unknown at the next start.
+                Err(error) => tracing::error!(%error, "a command was not obeyed"),
+            },
             changed = self.committed.changed(), if waits => {
                 self.handle_committed()?;
                 if changed.is_err() || !self.waiting.is_empty() {
@@ -201,10 +230,21 @@ impl<L: Link> AgentRunner<L> {
     fn handle_link(&mut self, event: LinkEvent) {
         let now = self.clock.now();
         match event {
-            LinkEvent::Connected => self.core.handle_connected(now),
+            LinkEvent::Connected => {
+                self.refused = None;
+                self.core.handle_connected(now);
+            }
             LinkEvent::Payload(payload) => self.core.handle_payload(&payload, now),
             LinkEvent::Closed(why) => {
                 tracing::debug!(%why, "the connection is closed");
+                self.core.handle_disconnected(now);
+            }
+            LinkEvent::Refused(why) => {
+                // Said once: the same answer comes at every attempt.
+                if self.refused.as_ref() != Some(&why) {
+                    tracing::warn!("{why}");
+                    self.refused = Some(why);
+                }
                 self.core.handle_disconnected(now);
             }
         }
@@ -212,17 +252,19 @@ impl<L: Link> AgentRunner<L> {
 
     fn handle_input(&mut self, input: Input) {
         let now = self.clock.now();
+        self.take_input(input, now);
+        // Whatever else is there is taken with it: one wake-up, not many.
+        for _ in 0..64 {
+            let Ok(input) = self.inputs.try_recv() else { break };
+            self.take_input(input, now);
+        }
+    }
+
+    fn take_input(&mut self, input: Input, now: u64) {
         match input {
             Input::Readings(readings) => self.core.handle_readings(&readings, now),
             Input::Event(event) => self.core.handle_event(&event, now),
-        }
-        // Whatever else is there is taken with it: one wake-up, not many.
-        for _ in 0..64 {
-            match self.inputs.try_recv() {
-                Ok(Input::Readings(readings)) => self.core.handle_readings(&readings, now),
-                Ok(Input::Event(event)) => self.core.handle_event(&event, now),
-                Err(_) => break,
-            }
+            Input::Link(link) => self.core.handle_link(link, now),
         }
     }
 
@@ -286,10 +328,9 @@ impl<L: Link> AgentRunner<L> {
                     let group = self.outbox.save_state(state)?;
                     self.waiting.push_back((group, Waiting::Saved));
                 }
-                Output::Perform { id, .. } => {
-                    // No actuator is connected to this agent yet.
-                    let outcome = CommandOutcome::Refused("kind".to_owned());
-                    self.core.handle_outcome(id, outcome, self.clock.now());
+                Output::Perform { id, kind } => {
+                    let performing = self.actuators.perform(kind);
+                    self.performing.spawn(async move { (id, performing.await) });
                 }
             }
         }
@@ -316,7 +357,9 @@ impl<L: Link> AgentRunner<L> {
         let until = Instant::now() + FAREWELL;
         while !self.core.is_closed() && Instant::now() < until {
             match tokio::time::timeout_at(until, self.link.next()).await {
-                Ok(LinkEvent::Closed(_)) => self.core.handle_disconnected(self.clock.now()),
+                Ok(LinkEvent::Closed(_) | LinkEvent::Refused(_)) => {
+                    self.core.handle_disconnected(self.clock.now())
+                }
                 Ok(LinkEvent::Connected | LinkEvent::Payload(_)) => {}
                 Err(_) => break,
             }

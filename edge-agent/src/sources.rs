@@ -1,9 +1,10 @@
-//! Readings from standard input.
+//! Readings, and the kind of link there is, from standard input.
 
 use std::io::BufRead;
 
 use remuda_edge_agent_core::Reading;
 use remuda_model::{SignalDef, SignalKind, signal};
+use remuda_wire::LinkKind;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
@@ -17,13 +18,37 @@ struct Line {
     value: serde_json::Value,
 }
 
-/// One line as a reading, or what is wrong with it.
-pub fn parse_line(text: &str, now_ns: u64) -> Result<Reading, String> {
-    let line: Line = serde_json::from_str(text).map_err(|e| e.to_string())?;
+/// A line that says what link there is: `{"link":"wifi"}`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LinkLine {
+    link: Link,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Link {
+    Unknown,
+    Metered,
+    Wifi,
+}
+
+/// One line as an input, or what is wrong with it.
+pub fn parse_line(text: &str, now_ns: u64) -> Result<Input, String> {
+    let told: serde_json::Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    if told.get("link").is_some() {
+        let LinkLine { link } = serde_json::from_value(told).map_err(|e| e.to_string())?;
+        return Ok(Input::Link(match link {
+            Link::Unknown => LinkKind::Unknown,
+            Link::Metered => LinkKind::Metered,
+            Link::Wifi => LinkKind::Wifi,
+        }));
+    }
+    let line: Line = serde_json::from_value(told).map_err(|e| e.to_string())?;
     let def = signal::by_path(&line.path).ok_or_else(|| format!("{} is not in the registry", line.path))?;
     let raw =
         raw_value(def, &line.value).ok_or_else(|| format!("{} is no value of {}", line.value, line.path))?;
-    Ok(Reading { signal: def.id, raw, mono_ns: now_ns })
+    Ok(Input::Readings(vec![Reading { signal: def.id, raw, mono_ns: now_ns }]))
 }
 
 fn raw_value(def: &SignalDef, value: &serde_json::Value) -> Option<i64> {
@@ -46,8 +71,8 @@ pub fn stdin(clock: Clock, inputs: mpsc::Sender<Input>) {
                 continue;
             }
             match parse_line(&line, clock.now()) {
-                Ok(reading) => {
-                    if inputs.blocking_send(Input::Readings(vec![reading])).is_err() {
+                Ok(input) => {
+                    if inputs.blocking_send(input).is_err() {
                         break;
                     }
                 }
@@ -63,12 +88,17 @@ mod tests {
 
     #[test]
     fn lines_become_readings() {
-        let speed = parse_line(r#"{"path":"Vehicle.Speed","value":12.3}"#, 5).expect("valid");
+        let reading = |text| match parse_line(text, 5) {
+            Ok(Input::Readings(readings)) => readings[0],
+            other => panic!("{other:?}"),
+        };
+        let speed = reading(r#"{"path":"Vehicle.Speed","value":12.3}"#);
         assert_eq!(speed, Reading { signal: signal::SPEED, raw: 1_230, mono_ns: 5 });
-        let ignition =
-            parse_line(r#"{"path":"Vehicle.LowVoltageSystemState","value":"ON"}"#, 5).expect("valid");
-        assert_eq!(ignition.raw, 4);
+        assert_eq!(reading(r#"{"path":"Vehicle.LowVoltageSystemState","value":"ON"}"#).raw, 4);
+        assert!(matches!(parse_line(r#"{"link":"wifi"}"#, 5), Ok(Input::Link(LinkKind::Wifi))));
         for bad in [
+            r#"{"link":"fax"}"#,
+            r#"{"link":"wifi","value":1}"#,
             r#"{"path":"Vehicle.Sped","value":1}"#,
             r#"{"path":"Vehicle.Speed","value":"fast"}"#,
             r#"{"path":"Vehicle.IsMoving","value":1}"#,

@@ -5,7 +5,12 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const PROTOS: &[&str] = &["remuda/vehicles/v1/vehicles.proto"];
+const PROTOS: &[&str] = &[
+    "remuda/commands/v1/commands.proto",
+    "remuda/identity/v1/identity.proto",
+    "remuda/policies/v1/policies.proto",
+    "remuda/vehicles/v1/vehicles.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

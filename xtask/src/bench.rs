@@ -2,6 +2,7 @@
 
 mod figures;
 mod scene;
+mod vehicles;
 
 use std::collections::BTreeMap;
 
@@ -34,8 +35,20 @@ const GROUPS: &[Group] = &[
         ],
         measure: figures::ingest,
     },
+    Group { names: &["ingest_durable_frames_per_second_tls"], measure: figures::ingest_tls },
     Group { names: &["memory_per_connected_vehicle_kb"], measure: figures::memory },
+    Group { names: &["memory_per_connected_vehicle_tls_kb"], measure: figures::memory_tls },
     Group { names: &["wire_bytes_per_sample_real_drive"], measure: figures::wire },
+    Group { names: &["wire_bytes_per_sample_simulated"], measure: figures::driving },
+    Group {
+        names: &["events_ack_p50_ms", "events_ack_p99_ms", "samples_ack_p50_ms", "samples_ack_p99_ms"],
+        measure: vehicles::acks,
+    },
+    Group { names: &["reconnect_15k_seconds"], measure: vehicles::reconnect },
+    Group { names: &["reconnect_15k_tls_seconds"], measure: vehicles::reconnect_tls },
+    Group { names: &["backlog_drain_hours_per_minute"], measure: vehicles::drain },
+    Group { names: &["overload_goodput_ratio"], measure: vehicles::overload },
+    Group { names: &["flash_bytes_per_frame"], measure: vehicles::flash },
 ];
 
 /// Measures the groups that have a figure whose name contains one of `names` (all, when there are none), and prints.

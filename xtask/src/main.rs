@@ -4,7 +4,9 @@
 //! exit code 1, wrong usage with 2.
 
 mod bench;
+mod chaos;
 mod run;
+mod soak;
 mod steps;
 mod tools;
 
@@ -41,6 +43,20 @@ enum Command {
         #[arg(long, default_value_t = 20)]
         seconds: u64,
     },
+    /// Breaks a running fleet and its cloud on purpose, round after round, and counts what is left.
+    Chaos(chaos::ChaosArgs),
+    /// Fuzzes every decoder that meets the outside.
+    Soak {
+        /// Minutes in all.
+        #[arg(long, default_value_t = 60.0)]
+        minutes: f64,
+        /// Only this target.
+        #[arg(long)]
+        target: Option<String>,
+        /// One JSON object on standard output.
+        #[arg(long)]
+        json: bool,
+    },
     /// Formats all code.
     Fmt {
         /// Only check.
@@ -55,6 +71,8 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Test { full, only } => steps::test(full, &only),
         Command::Bench { names, json, seconds } => bench::bench(&names, json, seconds),
+        Command::Chaos(args) => chaos::chaos(&args),
+        Command::Soak { minutes, target, json } => soak::soak(minutes, target.as_deref(), json),
         Command::Fmt { check } => steps::fmt(check),
         Command::Install => tools::install_all(),
     };

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::run::{Outcome, cargo, command, output, root, run};
+use crate::run::{Outcome, cargo, command, output, root, run, target};
 use crate::tools;
 
 /// Binaries with crash points: what the kill tests run.
@@ -86,10 +86,15 @@ fn container_features() -> Outcome {
 fn tests(full: bool) -> Outcome {
     let mut bins = cargo();
     run(bins.args(["build", "--quiet", "--workspace", "--bins", "--examples"]).args(FAILPOINTS))?;
+    // rumqttd, for the tests of external brokers.
+    let mut baseline = cargo();
+    baseline.args(["build", "--quiet"]).current_dir(root().join("tests/baseline"));
+    run(baseline.env("CARGO_TARGET_DIR", target().join("baseline")))?;
     let mut tests = cargo();
     tests.args(["test", "--workspace"]).args(FAILPOINTS);
     // The web step has installed what the browser tests need, so that a skip would hide a fault.
     tests.env("REMUDA_TEST_TIER", if full { "full" } else { "ci" }).env("REMUDA_BROWSER_TEST", "required");
+    tests.env("REMUDA_BASELINE_TEST", "required");
     run(&mut tests)
 }
 

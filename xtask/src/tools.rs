@@ -10,16 +10,21 @@ use crate::run::{Outcome, command, on_path, run, target};
 const PROGRAMS: &[(&str, &str)] = &[
     ("mosquitto", "mosquitto"),
     ("mosquitto_pub", "mosquitto-clients"),
+    ("nats-server", "nats-server"),
     ("chromium", "chromium"),
     ("node", "nodejs"),
     ("npm", "npm"),
     ("python3", "python3-venv"),
 ];
 
-/// Python packages: an MQTT client, an independent Parquet reader, an independent gRPC client, the licence check.
+/// Python packages: two MQTT clients, independent Parquet readers, an independent gRPC client, the licence check.
 const PYTHON: &[&str] = &[
     "paho-mqtt==2.1.0",
+    "gmqtt==0.7.0",
     "pyarrow>=20,<30",
+    "duckdb>=1.2,<2",
+    "polars>=1.30,<2",
+    "pandas>=2.2,<4",
     "grpcio>=1.70,<2",
     "grpcio-reflection>=1.70,<2",
     "grpcio-health-checking>=1.70,<2",

@@ -3,8 +3,11 @@
 use prost_types::Timestamp;
 use remuda_api::VehicleName;
 use remuda_api::vehicles::v1 as api;
-use remuda_contracts::fleet::{AlertView, Presence, TwinValue, TwinView, VehicleSummary};
+use remuda_contracts::fleet::{
+    AlertView, GapView, Presence, QuarantineView, TwinValue, TwinView, VehicleDetail, VehicleSummary,
+};
 use remuda_model::signal::{self, SignalDef, SignalKind};
+use remuda_wire::{ClockQuality, CollectionLevel, LinkKind};
 
 /// A presence's number in the contract.
 pub fn presence_of(presence: Presence) -> api::Presence {
@@ -63,10 +66,85 @@ pub fn vehicle_with_twin(twin: &TwinView, now_ms: i64) -> api::Vehicle {
                 frames_in_gaps: count(twin.frames_in_gaps),
                 frames_quarantined: count(twin.frames_quarantined),
                 refusals,
+                gaps: twin.detail.gaps.iter().map(gap_of).collect(),
+                quarantined: twin.detail.quarantined.iter().map(quarantined_of).collect(),
+                frames_reprocessed: count(twin.detail.frames_reprocessed),
+                clone_time: timestamp_of(twin.detail.cloned_ms),
             }),
             read_time: timestamp_of(now_ms),
+            report: Some(report_of(&twin.detail)),
         }),
         ..vehicle_of(&twin.summary)
+    }
+}
+
+fn gap_of(gap: &GapView) -> api::Gap {
+    api::Gap {
+        lane: gap.lane.as_str().to_owned(),
+        incarnation: gap.incarnation.to_string(),
+        from_seq: gap.from,
+        to_seq: gap.to,
+        reason: gap.reason.clone(),
+        record_time: timestamp_of(gap.recorded_ms),
+    }
+}
+
+fn quarantined_of(frame: &QuarantineView) -> api::QuarantinedFrame {
+    api::QuarantinedFrame {
+        lane: frame.lane.as_str().to_owned(),
+        incarnation: frame.incarnation.to_string(),
+        seq: frame.seq,
+        reason: frame.reason.clone(),
+        bytes: i64::try_from(frame.bytes).unwrap_or(i64::MAX),
+        record_time: timestamp_of(frame.recorded_ms),
+    }
+}
+
+/// What is desired of a vehicle, and what it said.
+fn report_of(detail: &VehicleDetail) -> api::Report {
+    let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let said = detail.report.clone().unwrap_or_default();
+    let (refused_revision, refused_reason) = said.policy_refused.unwrap_or_default();
+    api::Report {
+        report_time: timestamp_of(said.reported_ms),
+        agent_version: said.agent_version,
+        boot: said.boot,
+        desired_policy: detail.policy.clone().unwrap_or_default(),
+        desired_revision: detail.policy_revision,
+        reported_revision: said.policy_revision,
+        refused_revision,
+        refused_reason,
+        clock: match said.clock {
+            ClockQuality::Unknown => "unknown",
+            ClockQuality::Server => "server",
+            ClockQuality::Gnss => "gnss",
+        }
+        .to_owned(),
+        link: match said.link {
+            LinkKind::Unknown => "unknown",
+            LinkKind::Metered => "metered",
+            LinkKind::Wifi => "wifi",
+        }
+        .to_owned(),
+        collection: match said.collection {
+            CollectionLevel::Full => "full",
+            CollectionLevel::Stretched => "stretched",
+            CollectionLevel::EventsOnly => "events-only",
+        }
+        .to_owned(),
+        bulk_held: said.bulk_held,
+        budget: said.budget.map(|budget| api::DataBudget {
+            month: match budget.month {
+                0 => String::new(),
+                month => format!("{:04}-{:02}", month / 100, month % 100),
+            },
+            spent_bytes: count(budget.spent_bytes),
+            bytes: count(budget.bytes),
+        }),
+        frames_held: count(said.frames_held),
+        frames_shed: count(said.frames_shed),
+        frames_damaged: count(said.frames_damaged),
+        readings_dropped: count(said.readings_dropped),
     }
 }
 

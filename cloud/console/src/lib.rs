@@ -5,16 +5,20 @@
 //! that matters (the mirror is a cache), and vehicles' connections (`remuda-ingress`).
 
 mod columns;
+mod commands;
 mod connection;
 mod convert;
 mod filter;
 mod gate;
+mod identities;
 pub mod limits;
 mod metrics;
 mod mirror;
 mod page;
 mod pages;
+mod policies;
 mod refusal;
+mod scope;
 mod server;
 mod service;
 mod time;
@@ -22,6 +26,7 @@ mod token;
 mod watch;
 
 pub use filter::{Filter, FilterError};
+pub use identities::Identities;
 pub use metrics::ConsoleMetrics;
 pub use pages::{MetricsText, Readiness, Roads};
 pub use server::{Console, ConsoleError, ConsoleSettings, ConsoleSources};

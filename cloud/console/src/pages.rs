@@ -34,7 +34,7 @@ pub type Roads = Arc<dyn Fn() -> Option<Bytes> + Send + Sync>;
 /// Renders the metrics.
 pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 /// Whether the node can serve; a sentence why not.
-pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+pub type Readiness = Arc<dyn Fn() -> Result<Option<String>, String> + Send + Sync>;
 
 /// What the pages show.
 #[derive(Clone)]
@@ -65,7 +65,8 @@ pub(crate) fn router(pages: Pages) -> Router {
 
 async fn ready(State(pages): State<Pages>) -> Response {
     match (pages.ready)() {
-        Ok(()) => "ready\n".into_response(),
+        Ok(None) => "ready\n".into_response(),
+        Ok(Some(trouble)) => format!("ready, but {trouble}\n").into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }
 }

@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 
 use remuda_api::ERROR_DOMAIN;
+use remuda_contracts::commands::CommandError;
+use remuda_contracts::policies::PolicyRefusal;
+use remuda_model::VehicleId;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -18,6 +21,35 @@ pub enum Refusal {
     /// There is no such vehicle.
     #[error("there is no vehicle `{0}`")]
     NoSuchVehicle(String),
+    /// There is no such policy.
+    #[error("there is no policy `{0}`")]
+    NoSuchPolicy(String),
+    /// There is no such command.
+    #[error("there is no command `{0}`; list the vehicle's commands to see which there are")]
+    NoSuchCommand(String),
+    /// A command was refused.
+    #[error("{sentence}")]
+    Command {
+        /// The status.
+        code: Code,
+        /// The stable reason.
+        reason: &'static str,
+        /// The sentence.
+        sentence: String,
+    },
+    /// A change of the policies was refused.
+    #[error("{0}")]
+    Policy(#[from] PolicyRefusal),
+    /// The register of vehicles says no.
+    #[error("{problem}")]
+    Identity {
+        /// The status.
+        code: Code,
+        /// The stable reason.
+        reason: &'static str,
+        /// The sentence.
+        problem: String,
+    },
     /// A field of the request cannot be used: its name and why.
     #[error("{field}: {problem}")]
     Field {
@@ -47,12 +79,62 @@ impl Refusal {
             Self::Unauthenticated => (Code::Unauthenticated, "TOKEN_INVALID"),
             Self::ForeignOrganization(_) => (Code::PermissionDenied, "ORGANIZATION_FOREIGN"),
             Self::NoSuchVehicle(_) => (Code::NotFound, "VEHICLE_NOT_FOUND"),
+            Self::NoSuchPolicy(_) => (Code::NotFound, "POLICY_NOT_FOUND"),
+            Self::NoSuchCommand(_) => (Code::NotFound, "COMMAND_NOT_FOUND"),
+            Self::Command { code, reason, .. } => (*code, reason),
+            Self::Policy(refusal) => policy(refusal),
+            Self::Identity { code, reason, .. } => (*code, reason),
             Self::Field { .. } => (Code::InvalidArgument, "FIELD_INVALID"),
             Self::TooManyWatchers(_) => (Code::ResourceExhausted, "WATCHERS_EXHAUSTED"),
             Self::Stopping => (Code::Unavailable, "NODE_STOPPING"),
             Self::DeadlinePassed => (Code::DeadlineExceeded, "DEADLINE_PASSED"),
             Self::NoSuchMethod(_) => (Code::Unimplemented, "METHOD_UNKNOWN"),
         }
+    }
+}
+
+impl Refusal {
+    /// What the vehicle domain says of a command.
+    pub(crate) fn command(error: CommandError, vehicle: &VehicleId) -> Self {
+        match error {
+            CommandError::NoSuchVehicle => Self::NoSuchVehicle(vehicle.to_string()),
+            CommandError::NoSuchCommand => Self::Command {
+                code: Code::NotFound,
+                reason: "COMMAND_NOT_FOUND",
+                sentence: error.to_string(),
+            },
+            CommandError::Unavailable(_) => Self::Command {
+                code: Code::Unavailable,
+                reason: "COMMANDS_UNAVAILABLE",
+                sentence: error.to_string(),
+            },
+            CommandError::Refused { code, sentence } => {
+                let (code, reason) = match code {
+                    "request_id_reused" => (Code::AlreadyExists, "REQUEST_ID_REUSED"),
+                    "too_many_open_commands" => (Code::ResourceExhausted, "COMMANDS_EXHAUSTED"),
+                    "bad_expiry" => (Code::InvalidArgument, "TIME_TO_LIVE_INVALID"),
+                    "bad_speed_limit" => (Code::InvalidArgument, "SPEED_LIMIT_INVALID"),
+                    "command_already_sent" => (Code::FailedPrecondition, "COMMAND_SENT"),
+                    "command_already_final" => (Code::FailedPrecondition, "COMMAND_ENDED"),
+                    _ => (Code::InvalidArgument, "COMMAND_INVALID"),
+                };
+                Self::Command { code, reason, sentence }
+            }
+        }
+    }
+}
+
+fn policy(refusal: &PolicyRefusal) -> (Code, &'static str) {
+    match refusal {
+        PolicyRefusal::NoSuchPolicy(_) => (Code::NotFound, "POLICY_NOT_FOUND"),
+        PolicyRefusal::Changed(_) => (Code::Aborted, "ETAG_MISMATCH"),
+        PolicyRefusal::Exists(_) => (Code::AlreadyExists, "POLICY_EXISTS"),
+        PolicyRefusal::Name => (Code::InvalidArgument, "POLICY_NAME_INVALID"),
+        PolicyRefusal::Document(_) => (Code::InvalidArgument, "POLICY_DOCUMENT_INVALID"),
+        PolicyRefusal::Target(_) => (Code::InvalidArgument, "POLICY_TARGET_INVALID"),
+        PolicyRefusal::Assigned(_) => (Code::FailedPrecondition, "POLICY_ASSIGNED"),
+        PolicyRefusal::TooMany { .. } => (Code::ResourceExhausted, "POLICIES_EXHAUSTED"),
+        PolicyRefusal::Unavailable => (Code::Unavailable, "POLICIES_UNAVAILABLE"),
     }
 }
 

@@ -5,9 +5,14 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::middleware::from_fn_with_state;
+use remuda_api::commands::v1::command_service_server::CommandServiceServer;
+use remuda_api::identity::v1::identity_service_server::IdentityServiceServer;
+use remuda_api::policies::v1::policy_service_server::PolicyServiceServer;
 use remuda_api::vehicles::v1::vehicle_service_server::VehicleServiceServer;
 use remuda_api::{DESCRIPTORS, MESSAGE_BYTES_MAX};
+use remuda_contracts::commands::CommandDesk;
 use remuda_contracts::fleet::FleetView;
+use remuda_contracts::policies::PolicyBook;
 use remuda_model::OrganizationId;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -18,12 +23,16 @@ use tonic::transport::server::TcpIncoming;
 use tonic_web::GrpcWebLayer;
 use tower::Layer;
 
+use crate::commands::Commands;
 use crate::connection::bounded;
 use crate::gate::{Gate, pass};
+use crate::identities::{Identities, IdentityDesk};
 use crate::limits;
 use crate::metrics::ConsoleMetrics;
 use crate::mirror::Mirror;
 use crate::pages::{About, MetricsText, Pages, Readiness, Roads, router};
+use crate::policies::Policies;
+use crate::scope::Scope;
 use crate::service::Vehicles;
 use crate::token::Token;
 use crate::watch::stopped;
@@ -43,6 +52,12 @@ pub struct ConsoleSettings {
 pub struct ConsoleSources {
     /// The fleet.
     pub view: Arc<dyn FleetView>,
+    /// What vehicles are to collect.
+    pub policies: Arc<dyn PolicyBook>,
+    /// Commands to vehicles.
+    pub commands: Arc<dyn CommandDesk>,
+    /// Where vehicles are registered.
+    pub identities: Identities,
     /// The roads, as GeoJSON: lines with a `class`; the collection's `bbox` and `attribution` are shown.
     pub roads: Roads,
     /// The text of `/metrics`.
@@ -100,16 +115,34 @@ impl Console {
         let following = Arc::clone(&mirror);
         let follow = tokio::spawn(async move { following.follow(changes).await });
 
+        let scope = Scope { organization: settings.organization, metrics: sources.metrics.clone() };
         let vehicles = VehicleServiceServer::new(Vehicles {
             view: sources.view,
             mirror,
-            organization: settings.organization,
-            metrics: sources.metrics.clone(),
+            scope: scope.clone(),
             watchers: Arc::new(Semaphore::new(limits::WATCHERS_MAX)),
             stopping: stopping.clone(),
         })
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
+
+        let commands = CommandServiceServer::new(Commands {
+            desk: sources.commands,
+            scope: scope.clone(),
+            watchers: Arc::new(Semaphore::new(limits::WATCHERS_MAX)),
+            stopping: stopping.clone(),
+        })
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+
+        let policies = PolicyServiceServer::new(Policies { book: sources.policies, scope: scope.clone() })
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+
+        let identities =
+            IdentityServiceServer::new(IdentityDesk { identities: sources.identities, scope: scope.clone() })
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX);
 
         let (reporter, health) = tonic_health::server::health_reporter();
         let ready = Arc::clone(&sources.ready);
@@ -135,6 +168,9 @@ impl Console {
         // The gRPC-Web layer goes around one service: around the whole it would refuse every plain request.
         let routes = Routes::from(router(pages))
             .add_service(GrpcWebLayer::new().layer(vehicles))
+            .add_service(GrpcWebLayer::new().layer(commands))
+            .add_service(GrpcWebLayer::new().layer(policies))
+            .add_service(GrpcWebLayer::new().layer(identities))
             .add_service(health)
             .add_service(v1.map_err(ConsoleError::Reflection)?)
             .add_service(v1alpha.map_err(ConsoleError::Reflection)?);
@@ -210,7 +246,13 @@ async fn report_health(
     mut stopping: watch::Receiver<bool>,
 ) {
     use tonic_health::ServingStatus;
-    const SERVICES: [&str; 2] = ["", "remuda.vehicles.v1.VehicleService"];
+    const SERVICES: [&str; 5] = [
+        "",
+        "remuda.commands.v1.CommandService",
+        "remuda.identity.v1.IdentityService",
+        "remuda.policies.v1.PolicyService",
+        "remuda.vehicles.v1.VehicleService",
+    ];
     let mut shown = None;
     loop {
         let stops = *stopping.borrow();

@@ -10,7 +10,6 @@ use remuda_api::vehicles::v1::{
     GetVehicleRequest, ListVehiclesRequest, ListVehiclesResponse, Vehicle, VehicleEncoding,
     WatchVehicleRequest, WatchVehiclesRequest, WatchVehiclesResponse,
 };
-use remuda_api::{OrganizationName, VehicleName};
 use remuda_contracts::fleet::FleetView;
 use remuda_model::{OrganizationId, VehicleId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -26,6 +25,7 @@ use crate::metrics::ConsoleMetrics;
 use crate::mirror::{Mark, Mirror};
 use crate::page::PageToken;
 use crate::refusal::Refusal;
+use crate::scope::Scope;
 use crate::time::now_ms;
 use crate::watch::{Watch, stopped};
 
@@ -36,8 +36,7 @@ const TWIN_RECHECK: Duration = Duration::from_secs(2);
 pub(crate) struct Vehicles {
     pub view: Arc<dyn FleetView>,
     pub mirror: Arc<Mirror>,
-    pub organization: OrganizationId,
-    pub metrics: ConsoleMetrics,
+    pub scope: Scope,
     pub watchers: Arc<Semaphore>,
     pub stopping: watch::Receiver<bool>,
 }
@@ -45,37 +44,15 @@ pub(crate) struct Vehicles {
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Vehicles {
-    /// The token's organization is the only one there is.
-    fn check_organization(&self, organization: &str) -> Result<(), Refusal> {
-        if organization == self.organization.as_str() {
-            Ok(())
-        } else {
-            Err(Refusal::ForeignOrganization(organization.to_owned()))
-        }
-    }
-
-    fn parent(&self, parent: &str) -> Result<(), Refusal> {
-        let name: OrganizationName =
-            parent.parse().map_err(|e| Refusal::Field { field: "parent", problem: format!("{e}") })?;
-        self.check_organization(&name.organization)
-    }
-
-    fn vehicle(&self, name: &str) -> Result<VehicleId, Refusal> {
-        let parsed: VehicleName =
-            name.parse().map_err(|e| Refusal::Field { field: "name", problem: format!("{e}") })?;
-        self.check_organization(&parsed.organization)?;
-        VehicleId::new(&parsed.vehicle).map_err(|e| Refusal::Field { field: "name", problem: e.to_string() })
-    }
-
     async fn get(&self, request: GetVehicleRequest) -> Result<Vehicle, Refusal> {
-        let vehicle = self.vehicle(&request.name)?;
-        let twin = self.view.twin(&self.organization, &vehicle).await;
+        let vehicle = self.scope.vehicle(&request.name, "name")?;
+        let twin = self.view.twin(&self.scope.organization, &vehicle).await;
         let twin = twin.ok_or_else(|| Refusal::NoSuchVehicle(vehicle.to_string()))?;
         Ok(vehicle_with_twin(&twin, now_ms()))
     }
 
     fn list(&self, request: &ListVehiclesRequest) -> Result<ListVehiclesResponse, Refusal> {
-        self.parent(&request.parent)?;
+        self.scope.parent(&request.parent)?;
         let filter = parse_filter(&request.filter)?;
         let size = match usize::try_from(request.page_size) {
             Ok(0) => limits::PAGE_DEFAULT,
@@ -88,9 +65,9 @@ impl Vehicles {
             .map_err(|problem| Refusal::Field { field: "page_token", problem: problem.into() })?;
         let now_ms = now_ms();
         // One more than wanted tells whether there is another page.
-        let mut found = self
-            .view
-            .list(&self.organization, after.as_ref(), size + 1, &|vehicle| filter.matches(vehicle, now_ms));
+        let mut found = self.view.list(&self.scope.organization, after.as_ref(), size + 1, &|vehicle| {
+            filter.matches(vehicle, now_ms)
+        });
         let more = found.len() > size;
         found.truncate(size);
         let next_page_token = match found.last() {
@@ -100,20 +77,20 @@ impl Vehicles {
         Ok(ListVehiclesResponse {
             vehicles: found.iter().map(vehicle_of).collect(),
             next_page_token,
-            total_size: i32::try_from(self.view.count(&self.organization)).unwrap_or(i32::MAX),
+            total_size: i32::try_from(self.view.count(&self.scope.organization)).unwrap_or(i32::MAX),
         })
     }
 
     fn watch(&self, request: &WatchVehiclesRequest) -> Result<Responses<WatchVehiclesResponse>, Refusal> {
-        self.parent(&request.parent)?;
+        self.scope.parent(&request.parent)?;
         let encoding = VehicleEncoding::try_from(request.encoding).map_err(|_| Refusal::Field {
             field: "encoding",
             problem: format!("there is no encoding {}", request.encoding),
         })?;
         let watch = Watch {
             mirror: Arc::clone(&self.mirror),
-            metrics: self.metrics.clone(),
-            organization: self.organization,
+            metrics: self.scope.metrics.clone(),
+            organization: self.scope.organization,
             filter: parse_filter(&request.filter)?,
             encoding,
             interval: interval_of(request.interval_ms)?,
@@ -130,10 +107,10 @@ impl Vehicles {
         let interval = interval_of(request.interval_ms)?;
         let first = self.get(GetVehicleRequest { name: request.name.clone() }).await?;
         let twin = TwinWatch {
-            vehicle: self.vehicle(&request.name)?,
+            vehicle: self.scope.vehicle(&request.name, "name")?,
             view: Arc::clone(&self.view),
             mirror: Arc::clone(&self.mirror),
-            organization: self.organization,
+            organization: self.scope.organization,
             interval,
             stopping: self.stopping.clone(),
         };
@@ -159,8 +136,9 @@ impl Vehicles {
         slot: OwnedSemaphorePermit,
         method: &'static str,
     ) -> Responses<T> {
-        self.metrics.watchers().inc();
-        let mut end = StreamEnd { metrics: self.metrics.clone(), method, code: Code::Cancelled, _slot: slot };
+        self.scope.metrics.watchers().inc();
+        let mut end =
+            StreamEnd { metrics: self.scope.metrics.clone(), method, code: Code::Cancelled, _slot: slot };
         Box::pin(ReceiverStream::new(from).map(move |item| {
             // All of it moves in here, to be dropped with the stream; naming a field alone would move only that.
             let end: &mut StreamEnd = &mut end;
@@ -171,26 +149,12 @@ impl Vehicles {
         }))
     }
 
-    /// Counts and times a call.
-    async fn measured<T>(
-        &self,
-        method: &'static str,
-        call: impl Future<Output = Result<T, Refusal>>,
-    ) -> Result<Response<T>, Status> {
-        let begun = Instant::now();
-        let answer = call.await;
-        let code = answer.as_ref().map_or_else(|refusal| refusal.code_and_reason().0, |_| Code::Ok);
-        self.metrics.finished(method, code);
-        self.metrics.took(method, begun.elapsed());
-        Ok(Response::new(answer?))
-    }
-
     /// Counts a stream that was refused; one that begins is counted at its end.
     fn begun<T>(&self, method: &'static str, stream: Result<T, Refusal>) -> Result<Response<T>, Status> {
         match stream {
             Ok(stream) => Ok(Response::new(stream)),
             Err(refusal) => {
-                self.metrics.finished(method, refusal.code_and_reason().0);
+                self.scope.metrics.finished(method, refusal.code_and_reason().0);
                 Err(refusal.into())
             }
         }
@@ -214,14 +178,14 @@ impl Drop for StreamEnd {
 #[tonic::async_trait]
 impl VehicleService for Vehicles {
     async fn get_vehicle(&self, request: Request<GetVehicleRequest>) -> Result<Response<Vehicle>, Status> {
-        self.measured("GetVehicle", self.get(request.into_inner())).await
+        self.scope.measured("GetVehicle", self.get(request.into_inner())).await
     }
 
     async fn list_vehicles(
         &self,
         request: Request<ListVehiclesRequest>,
     ) -> Result<Response<ListVehiclesResponse>, Status> {
-        self.measured("ListVehicles", async { self.list(request.get_ref()) }).await
+        self.scope.measured("ListVehicles", async { self.list(request.get_ref()) }).await
     }
 
     type WatchVehiclesStream = Responses<WatchVehiclesResponse>;

@@ -498,3 +498,53 @@ async fn calls_are_counted_by_method_and_code() {
     .await
     .expect("the stream's end is counted");
 }
+
+#[tokio::test]
+async fn policies_are_kept_and_refusals_have_their_codes() {
+    use remuda_api::policies::v1::policy_service_client::PolicyServiceClient;
+    use remuda_api::policies::v1::{
+        AssignPolicyRequest, DeletePolicyRequest, GetPolicyRequest, GetPolicyStatusRequest,
+        ListPoliciesRequest, SetPolicyRequest, Target, target,
+    };
+    let fleet = Arc::new(FakeFleet::new(3));
+    let console = start(&fleet).await;
+    let bearer = Bearer(format!("Bearer {TOKEN}").parse().unwrap());
+    let mut client = PolicyServiceClient::with_interceptor(channel(&console).await, bearer);
+    let name = || format!("{PARENT}/policies/vans");
+    let set = |document: &str, etag: &str, validate_only| SetPolicyRequest {
+        name: name(),
+        document: document.into(),
+        etag: etag.into(),
+        validate_only,
+    };
+    let tried = client.set_policy(set("{}", "", true)).await.unwrap().into_inner();
+    assert_eq!((tried.policy, tried.impact.map(|i| (i.vehicles, i.online))), (None, Some((3, 2))));
+    let made = client.set_policy(set("{}", "\"0\"", false)).await.unwrap().into_inner().policy.unwrap();
+    assert_eq!((made.name, made.etag.as_str(), made.updated_by.as_str()), (name(), "\"1\"", "console"));
+    let target = Target { target: Some(target::Target::Prefix("VAN".into())) };
+    let assign = AssignPolicyRequest { name: name(), target: Some(target.clone()), validate_only: false };
+    let assigned = client.assign_policy(assign).await.unwrap().into_inner().policy.unwrap();
+    assert_eq!(assigned.targets, [target]);
+    let listed = client.list_policies(ListPoliciesRequest { parent: PARENT.into() }).await.unwrap();
+    assert_eq!(listed.into_inner().policies.len(), 1);
+    let status =
+        client.get_policy_status(GetPolicyStatusRequest { name: name() }).await.unwrap().into_inner();
+    assert_eq!((status.desired, status.applied, status.refusals[0].reason.as_str()), (3, 1, "no room"));
+    for (answer, code, reason) in [
+        (client.set_policy(set("", "", false)).await.err(), Code::InvalidArgument, "POLICY_DOCUMENT_INVALID"),
+        (client.set_policy(set("{}", "\"5\"", false)).await.err(), Code::Aborted, "ETAG_MISMATCH"),
+        (client.set_policy(set("{}", "x", false)).await.err(), Code::InvalidArgument, "FIELD_INVALID"),
+    ] {
+        let status = answer.unwrap();
+        assert_eq!((status.code(), reason_of(&status).as_str()), (code, reason));
+    }
+    let delete = DeletePolicyRequest { name: name(), etag: String::new(), validate_only: false };
+    let refused = client.delete_policy(delete).await.unwrap_err();
+    assert_eq!((refused.code(), reason_of(&refused).as_str()), (Code::FailedPrecondition, "POLICY_ASSIGNED"));
+    let missing =
+        client.get_policy(GetPolicyRequest { name: format!("{PARENT}/policies/x") }).await.unwrap_err();
+    assert_eq!((missing.code(), reason_of(&missing).as_str()), (Code::NotFound, "POLICY_NOT_FOUND"));
+    let foreign = GetPolicyRequest { name: "organizations/other/policies/vans".into() };
+    assert_eq!(client.get_policy(foreign).await.unwrap_err().code(), Code::PermissionDenied);
+    console.stop().await.unwrap();
+}

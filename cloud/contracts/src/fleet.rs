@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use remuda_model::{OrganizationId, SignalId, VehicleId};
+use remuda_model::{Incarnation, Lane, OrganizationId, Seq, SignalId, VehicleId};
+use remuda_wire::{BudgetStatus, ClockQuality, CollectionLevel, LinkKind};
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 /// Is it there?
@@ -91,6 +93,96 @@ pub struct TwinView {
     pub frames_quarantined: u64,
     /// Messages refused, by stable reason code.
     pub refusals: Vec<(String, u64)>,
+    /// What else is known of its delivery.
+    pub detail: VehicleDetail,
+}
+
+/// What people want to know of a vehicle's delivery besides counts.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct VehicleDetail {
+    /// The newest gaps, oldest first.
+    pub gaps: Vec<GapView>,
+    /// The newest frames in quarantine, oldest first; those read since stay listed.
+    pub quarantined: Vec<QuarantineView>,
+    /// Frames that were in quarantine and could be read since.
+    pub frames_reprocessed: u64,
+    /// When two agents last answered for it, ms since 1970 UTC; 0 = never.
+    pub cloned_ms: i64,
+    /// The policy it should follow; none for its built-in one.
+    pub policy: Option<String>,
+    /// That policy's revision; 0 for its built-in one.
+    pub policy_revision: u32,
+    /// What it last said of itself.
+    pub report: Option<ReportView>,
+}
+
+/// Frames that will never come. Stored in snapshots: fields stay as they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GapView {
+    /// Lane.
+    pub lane: Lane,
+    /// Start of the agent that made them.
+    pub incarnation: Incarnation,
+    /// The first.
+    pub from: Seq,
+    /// The last.
+    pub to: Seq,
+    /// `shed`, `age`, `damaged`, `cloud-lost`.
+    pub reason: String,
+    /// When the cloud recorded it, ms since 1970 UTC.
+    pub recorded_ms: i64,
+}
+
+/// A frame in quarantine. Stored in snapshots: fields stay as they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineView {
+    /// Lane.
+    pub lane: Lane,
+    /// Start of the agent that made it.
+    pub incarnation: Incarnation,
+    /// Which.
+    pub seq: Seq,
+    /// Stable code of why it could not be used.
+    pub reason: String,
+    /// Its size.
+    pub bytes: u64,
+    /// When the cloud received it, ms since 1970 UTC.
+    pub recorded_ms: i64,
+}
+
+/// What a vehicle last said of itself. Stored in snapshots: fields stay as they are.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ReportView {
+    /// When, ms since 1970 UTC.
+    pub reported_ms: i64,
+    /// Its agent's version.
+    pub agent_version: String,
+    /// Starts of its agent.
+    pub boot: u32,
+    /// Revision of the policy in force; 0 = its built-in one.
+    pub policy_revision: u32,
+    /// Fingerprint of the policy in force, when it said that.
+    pub policy_fingerprint: Option<u32>,
+    /// The last policy it did not take over: revision and reason.
+    pub policy_refused: Option<(u32, String)>,
+    /// State of its wall clock.
+    pub clock: ClockQuality,
+    /// Its link.
+    pub link: LinkKind,
+    /// How much of its policy it collects.
+    pub collection: CollectionLevel,
+    /// Samples wait on it for a link that costs nothing, or for the next month.
+    pub bulk_held: bool,
+    /// Its data budget, if there is one.
+    pub budget: Option<BudgetStatus>,
+    /// Frames in its outbox.
+    pub frames_held: u64,
+    /// Frames shed since its agent started.
+    pub frames_shed: u64,
+    /// Records that its disk damaged, since its agent started.
+    pub frames_damaged: u64,
+    /// Readings dropped since its agent started.
+    pub readings_dropped: u64,
 }
 
 /// A change of the fleet, as watchers get it.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use remuda_model::{ShardId, VehicleId};
-use remuda_wire::Channel;
+use remuda_wire::{Channel, TraceContext};
+use serde::{Deserialize, Serialize};
 
 /// Numbers a door's connections, ascending for the life of the process: of two connections of a vehicle the higher
 /// one is the newer.
@@ -44,7 +45,63 @@ pub enum Arrival {
         payload: Bytes,
         /// When the door read it, ms since 1970 UTC.
         received_ms: i64,
+        /// What the vehicle said about its trace; most messages have none.
+        trace: Option<Box<TraceContext>>,
     },
+    /// The door refused something of a vehicle that it knows; several refusals are one arrival, at most one a second
+    /// and reason.
+    Refused {
+        /// Who.
+        vehicle: VehicleId,
+        /// Why.
+        reason: DoorRefusal,
+        /// How often since the last one.
+        count: u64,
+    },
+}
+
+/// Why a door refused something of a vehicle that it knows. Stored in snapshots: variants are only ever added at the
+/// end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum DoorRefusal {
+    /// More messages a second than it may send; the door paused reading.
+    MessageRate,
+    /// More bytes a second than it may send; the door paused reading.
+    ByteRate,
+    /// It connected too often; the login was turned down.
+    ConnectRate,
+    /// It is kept out; the login was turned down.
+    Denied,
+    /// A packet over its limit; the connection ended.
+    TooLarge,
+    /// It broke a rule of MQTT or used a part of it that the door does not have; the connection ended.
+    Protocol,
+    /// It published to another vehicle's topic; the connection ended.
+    ForeignTopic,
+    /// It published to a shard that is not its own; the connection ended.
+    WrongShard,
+    /// It published to a topic that no vehicle has; the connection ended.
+    BadTopic,
+    /// It may not subscribe to that.
+    ForeignFilter,
+}
+
+impl DoorRefusal {
+    /// The stable code, in metrics and on the vehicle.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::MessageRate => "message_rate",
+            Self::ByteRate => "byte_rate",
+            Self::ConnectRate => "connect_rate",
+            Self::Denied => "denied",
+            Self::TooLarge => "too_large",
+            Self::Protocol => "protocol",
+            Self::ForeignTopic => "foreign_topic",
+            Self::WrongShard => "wrong_shard",
+            Self::BadTopic => "bad_topic",
+            Self::ForeignFilter => "foreign_filter",
+        }
+    }
 }
 
 impl Arrival {
@@ -53,7 +110,8 @@ impl Arrival {
         match self {
             Self::Connected { vehicle, .. }
             | Self::Disconnected { vehicle, .. }
-            | Self::Payload { vehicle, .. } => vehicle,
+            | Self::Payload { vehicle, .. }
+            | Self::Refused { vehicle, .. } => vehicle,
         }
     }
 }

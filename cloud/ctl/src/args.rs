@@ -59,6 +59,12 @@ pub enum Command {
     /// Vehicles and their twins.
     #[command(subcommand, visible_alias = "vehicle")]
     Vehicles(VehiclesCommand),
+    /// Commands to vehicles: lock, honk, limit the speed.
+    #[command(subcommand, visible_alias = "command")]
+    Commands(crate::commands::CommandsCommand),
+    /// What vehicles collect: documents, whom they are meant for, how far they have come.
+    #[command(subcommand, visible_alias = "policy")]
+    Policies(crate::policies::PoliciesCommand),
 }
 
 /// What can be done with vehicles.
@@ -96,4 +102,7 @@ pub enum VehiclesCommand {
         #[arg(long)]
         updates: Option<u64>,
     },
+    /// Which vehicles there are, and who may connect.
+    #[command(flatten)]
+    Identity(crate::identities::IdentityCommand),
 }

@@ -28,7 +28,9 @@ impl Interceptor for Bearer {
     }
 }
 
-pub(crate) type Client = VehicleServiceClient<InterceptedService<Channel, Bearer>>;
+/// A connection whose calls carry the token.
+pub(crate) type Service = InterceptedService<Channel, Bearer>;
+pub(crate) type Client = VehicleServiceClient<Service>;
 
 /// Splits a printed console address into the server's and the token.
 pub(crate) fn address_and_token(global: &Global) -> Result<(String, String), CtlError> {
@@ -42,6 +44,11 @@ pub(crate) fn address_and_token(global: &Global) -> Result<(String, String), Ctl
 }
 
 pub(crate) async fn connect(global: &Global) -> Result<Client, CtlError> {
+    Ok(VehicleServiceClient::new(open(global).await?).max_decoding_message_size(MESSAGE_BYTES_MAX))
+}
+
+/// Connects, for any service.
+pub(crate) async fn open(global: &Global) -> Result<Service, CtlError> {
     let (address, token) = address_and_token(global)?;
     let mut bearer: MetadataValue<Ascii> = format!("Bearer {token}").parse().map_err(|_| CtlError::Token)?;
     bearer.set_sensitive(true);
@@ -53,8 +60,7 @@ pub(crate) async fn connect(global: &Global) -> Result<Client, CtlError> {
     }
     let channel =
         endpoint.connect().await.map_err(|error| CtlError::Connect { address, reason: innermost(&error) })?;
-    Ok(VehicleServiceClient::with_interceptor(channel, Bearer(bearer))
-        .max_decoding_message_size(MESSAGE_BYTES_MAX))
+    Ok(InterceptedService::new(channel, Bearer(bearer)))
 }
 
 fn innermost(error: &dyn Error) -> String {

@@ -23,6 +23,62 @@ pub enum CtlError {
         /// The innermost reason.
         reason: String,
     },
+    /// A file cannot be read.
+    #[error("{file} cannot be read: {source}")]
+    File {
+        /// Which.
+        file: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A command that was waited for has ended otherwise.
+    #[error("the command is {state}{}", if detail.is_empty() { String::new() } else { format!(": {detail}") })]
+    NotDone {
+        /// Its last state.
+        state: String,
+        /// The vehicle's words.
+        detail: String,
+    },
+    /// Options that do not go together.
+    #[error("{0}")]
+    Usage(&'static str),
+    /// Lines of a CSV file.
+    #[error("{file}: {problems}")]
+    Csv {
+        /// Which.
+        file: String,
+        /// Which lines, and what is wrong with them.
+        problems: String,
+    },
+    /// A file cannot be made.
+    #[error("{file} cannot be written: {source}; name a new file in a folder that can be written")]
+    Unwritable {
+        /// Which.
+        file: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Vehicles are registered, and their tokens went nowhere.
+    #[error(
+        "the vehicles are registered, but their tokens could not be written to {file}: {source}; make new ones with `remudactl vehicles enroll-token`"
+    )]
+    TokensLost {
+        /// Which.
+        file: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A policy document that no vehicle could follow.
+    #[error("{file}: {problem}")]
+    Document {
+        /// Which.
+        file: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The server said no.
     #[error("{}", describe(.0))]
     Refused(#[from] Box<Status>),
@@ -41,9 +97,20 @@ impl CtlError {
     /// 2 when the command itself was wrong, 1 when it failed.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Address(_) | Self::NoToken | Self::Token => 2,
+            Self::Address(_)
+            | Self::NoToken
+            | Self::Token
+            | Self::Usage(_)
+            | Self::File { .. }
+            | Self::Unwritable { .. }
+            | Self::Csv { .. }
+            | Self::Document { .. } => 2,
             Self::Refused(status) if status.code() == Code::InvalidArgument => 2,
-            Self::Connect { .. } | Self::Refused(_) | Self::Output(_) => 1,
+            Self::Connect { .. }
+            | Self::Refused(_)
+            | Self::Output(_)
+            | Self::TokensLost { .. }
+            | Self::NotDone { .. } => 1,
         }
     }
 }

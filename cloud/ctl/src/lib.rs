@@ -5,12 +5,19 @@
 
 mod args;
 mod client;
+mod commands;
+mod delivery;
 mod error;
+mod identities;
+mod policies;
 mod print;
 mod run;
 mod table;
 mod text;
 
 pub use args::{Cli, Command, Global, OutputFormat, VehiclesCommand};
+pub use commands::{ActionName, CommandsCommand, SendArgs};
 pub use error::CtlError;
+pub use identities::IdentityCommand;
+pub use policies::{PoliciesCommand, TargetArgs};
 pub use run::run;

@@ -89,6 +89,10 @@ impl<'a> VehiclePrinter<'a> {
             for refusal in &delivery.refusals {
                 writeln!(self.out, "refused: {} ({})", refusal.count, refusal.reason)?;
             }
+            crate::delivery::write_delivery(self.out, delivery, now_ms)?;
+        }
+        if let Some(report) = &twin.report {
+            crate::delivery::write_report(self.out, report, now_ms)?;
         }
         Ok(())
     }
@@ -183,7 +187,12 @@ fn twin_json(twin: &Twin) -> Value {
             "framesInGaps": delivery.frames_in_gaps,
             "framesQuarantined": delivery.frames_quarantined,
             "refusals": refusals,
+            "gaps": delivery.gaps.iter().map(crate::delivery::gap_json).collect::<Vec<_>>(),
+            "quarantined": delivery.quarantined.iter().map(crate::delivery::frame_json).collect::<Vec<_>>(),
+            "framesReprocessed": delivery.frames_reprocessed,
+            "cloneTime": delivery.clone_time.as_ref().map(rfc3339),
         },
+        "report": twin.report.as_ref().map(crate::delivery::report_json),
     })
 }
 

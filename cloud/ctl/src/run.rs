@@ -22,7 +22,15 @@ use crate::text::id;
 /// # Errors
 /// A sentence for the person who typed it.
 pub async fn run(cli: Cli, out: &mut dyn Write, colours: bool) -> Result<(), CtlError> {
-    let Cli { global, command: Command::Vehicles(command) } = cli;
+    let Cli { global, command } = cli;
+    let command = match command {
+        Command::Vehicles(VehiclesCommand::Identity(command)) => {
+            return crate::identities::run(command, global, out, colours).await;
+        }
+        Command::Vehicles(command) => command,
+        Command::Commands(command) => return crate::commands::run(command, global, out, colours).await,
+        Command::Policies(command) => return crate::policies::run(command, global, out, colours).await,
+    };
     let client = connect(&global).await?;
     let printer = VehiclePrinter::new(out, global.output, colours);
     let session = Session { client, global, printer };
@@ -35,6 +43,8 @@ pub async fn run(cli: Cli, out: &mut dyn Write, colours: bool) -> Result<(), Ctl
         VehiclesCommand::Watch { vehicle: None, filter, interval_ms, updates } => {
             session.watch(filter, interval_ms, updates).await
         }
+        // Answered above.
+        VehiclesCommand::Identity(_) => Ok(()),
     }
 }
 
@@ -184,7 +194,7 @@ impl Session<'_> {
 }
 
 /// The next message; none when the stream ends or the person does not want more.
-async fn next_or_ctrl_c<T>(stream: &mut Streaming<T>) -> Result<Option<T>, Status> {
+pub(crate) async fn next_or_ctrl_c<T>(stream: &mut Streaming<T>) -> Result<Option<T>, Status> {
     tokio::select! {
         message = stream.message() => message,
         _ = tokio::signal::ctrl_c() => Ok(None),

@@ -11,9 +11,9 @@ use std::time::Duration;
 use prost_types::Timestamp;
 use remuda_api::vehicles::v1::vehicle_service_server::{VehicleService, VehicleServiceServer};
 use remuda_api::vehicles::v1::{
-    Alert, Delivery, GetVehicleRequest, ListVehiclesRequest, ListVehiclesResponse, Position, Presence,
-    SignalValue, Twin, Vehicle, WatchVehicleRequest, WatchVehiclesRequest, WatchVehiclesResponse,
-    signal_value,
+    Alert, DataBudget, Delivery, Gap, GetVehicleRequest, ListVehiclesRequest, ListVehiclesResponse, Position,
+    Presence, Report, SignalValue, Twin, Vehicle, WatchVehicleRequest, WatchVehiclesRequest,
+    WatchVehiclesResponse, signal_value,
 };
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -65,9 +65,44 @@ fn with_twin(n: usize) -> Vehicle {
         sample_time: Some(Timestamp { seconds: 1_700_000_095, nanos: 500_000_000 }),
     };
     let alert = Alert { rule: "low-charge".into(), raise_time: Some(read), value: 17.0 };
-    let delivery = Delivery { frames_durable: 12, ..Delivery::default() };
-    let twin =
-        Twin { signals: vec![speed], alerts: vec![alert], delivery: Some(delivery), read_time: Some(read) };
+    let gap = Gap {
+        lane: "samples".into(),
+        incarnation: "0000000000000007".into(),
+        from_seq: 5,
+        to_seq: 9,
+        reason: "shed".into(),
+        record_time: Some(Timestamp { seconds: 1_700_000_000, nanos: 0 }),
+    };
+    let delivery = Delivery {
+        frames_durable: 12,
+        frames_in_gaps: 5,
+        gaps: vec![gap],
+        clone_time: Some(Timestamp { seconds: 1_700_000_050, nanos: 0 }),
+        ..Delivery::default()
+    };
+    let report = Report {
+        report_time: Some(Timestamp { seconds: 1_700_000_090, nanos: 0 }),
+        agent_version: "0.1.0".into(),
+        desired_policy: "vans".into(),
+        desired_revision: 4,
+        reported_revision: 3,
+        refused_revision: 4,
+        refused_reason: "no room".into(),
+        clock: "server".into(),
+        link: "metered".into(),
+        collection: "stretched".into(),
+        budget: Some(DataBudget { month: "2026-11".into(), spent_bytes: 170_200_000, bytes: 200_000_000 }),
+        frames_held: 86_400,
+        frames_shed: 5,
+        ..Report::default()
+    };
+    let twin = Twin {
+        signals: vec![speed],
+        alerts: vec![alert],
+        delivery: Some(delivery),
+        read_time: Some(read),
+        report: Some(report),
+    };
     Vehicle { twin: Some(twin), ..vehicle(n) }
 }
 
@@ -183,12 +218,26 @@ async fn shows_a_twin_with_ages_by_the_servers_clock() {
     let signal = text.lines().find(|l| l.starts_with("Vehicle.Speed")).unwrap();
     let parts: Vec<&str> = signal.split_whitespace().collect();
     assert_eq!(parts, ["Vehicle.Speed", "49.62", "km/h", "4.5s"]);
-    assert!(text.contains("alert low-charge") && text.contains("frames: 12 stored"), "{text}");
+    for part in [
+        "alert low-charge",
+        "frames: 12 stored",
+        "gap: samples 5 to 9 of 0000000000000007, shed, 100s ago",
+        "two agents answered for this vehicle 50s ago",
+        "policy: follows revision 3; vans, revision 4 is desired; collects stretched, as of 10s ago",
+        "refused revision 4: no room",
+        "budget: 170.2 of 200 MB spent in 2026-11",
+        "agent 0.1.0, clock server, link metered, backlog 86400 frames",
+        "5 frames shed",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
     let (_, json, _) =
         run(addr, &["vehicles", "get", "organizations/default/vehicles/V0003", "-o", "json"]).await;
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["twin"]["signals"][0]["number"], 49.625);
     assert_eq!(json["twin"]["delivery"]["framesDurable"], 12);
+    assert_eq!(json["twin"]["delivery"]["gaps"][0]["toSeq"], 9);
+    assert_eq!(json["twin"]["report"]["budget"]["spentBytes"], 170_200_000);
 }
 
 #[tokio::test]
@@ -204,6 +253,9 @@ async fn errors_are_one_sentence_and_a_code() {
         (&["vehicles", "get", "Vslow", "--timeout", "1"], 1, "did not answer in time"),
         (&["vehicles", "list", "--page-size", "0"], 2, "--page-size"),
         (&["vehicles", "fly"], 2, "unrecognized subcommand"),
+        (&["policies", "set", "a", "--file", "/nowhere"], 2, "cannot be read"),
+        (&["policies", "set", "a", "--file", "Cargo.toml"], 2, "the policy is not valid"),
+        (&["policies", "assign", "a"], 2, "--prefix"),
     ] {
         let (got, out, errors) = run(addr, arguments).await;
         assert_eq!((got, out.as_str()), (code, ""), "{arguments:?}: {errors}");

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::BytesMut;
 use remuda_contracts::uplink::{Arrival, Intake, IntakeClosed};
-use remuda_ingress::{Door, DoorMetrics, DoorSettings, TrustLoopback};
+use remuda_ingress::{Door, DoorMetrics, DoorSettings, TrustLoopback, VehicleLimits};
 use remuda_model::{Lane, ShardId, VehicleId};
 use remuda_mqtt::codec::{Connect, Packet, Publish, Subscribe};
 use remuda_wire::{Channel, Topic};
@@ -56,7 +56,8 @@ async fn measure(args: &[String]) -> Outcome {
     let (connections, messages, batch) =
         (number(args, 0, 500)?, number(args, 1, 2_000_000)?, number(args, 2, 1)?);
     let (queue, mut arrivals) = mpsc::channel(INTAKE_MESSAGES_MAX);
-    let settings = DoorSettings::new(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let mut settings = DoorSettings::new(SocketAddr::from(([127, 0, 0, 1], 0)));
+    settings.vehicle = VehicleLimits::NONE;
     let intake = Arc::new(Counting { queue });
     let door = Door::bind(settings, Arc::new(TrustLoopback), intake, DoorMetrics::default()).await?;
     let connected = Arc::new(AtomicU64::new(0));
@@ -71,13 +72,13 @@ async fn measure(args: &[String]) -> Outcome {
                     counted.fetch_add(1, Ordering::Relaxed);
                 }
                 Arrival::Payload { .. } => drop(counting.fetch_add(1, Ordering::Relaxed)),
-                Arrival::Disconnected { .. } => {}
+                Arrival::Disconnected { .. } | Arrival::Refused { .. } => {}
             }
         }
     });
     let (rss_before, cpu_before) = (resident_kb()?, cpu_seconds()?);
     let mut generator = Command::new(std::env::current_exe()?)
-        .args(["generate", &door.local_addr().to_string()])
+        .args(["generate", &door.plain_addr().expect("it listens").to_string()])
         .args([connections, messages, batch].map(|number| number.to_string()))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -1,26 +1,72 @@
-//! Who a vehicle is: by its credentials, never by the client id.
+//! Who a vehicle is: by its certificate or its credentials, never by the client id.
 
 use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use remuda_identity::{Certified, Register};
 use remuda_model::VehicleId;
 use sha2::{Digest, Sha256};
 
-/// Decides who logs in. Called on a connection's own task; may read a small file.
+/// What somebody shows who wants to come in.
+#[derive(Clone, Copy)]
+pub struct Credentials<'a> {
+    /// MQTT's client id.
+    pub client_id: &'a str,
+    /// MQTT's user name; empty when there was none.
+    pub username: &'a str,
+    /// MQTT's password; empty when there was none.
+    pub password: &'a str,
+    /// From where.
+    pub peer: SocketAddr,
+    /// What the certificate says, whose chain holds; `None` over plain TCP.
+    pub certified: Option<&'a Certified>,
+}
+
+/// Decides who comes in. Called on a connection's own task; may read a small file.
 pub trait Authenticator: Send + Sync + 'static {
     /// The vehicle with these credentials.
     ///
     /// # Errors
     /// A stable reason code.
-    fn authenticate(
-        &self,
-        username: &str,
-        password: &str,
-        peer: SocketAddr,
-    ) -> Result<VehicleId, &'static str>;
+    fn identity(&self, credentials: &Credentials<'_>) -> Result<VehicleId, &'static str>;
+}
+
+/// The vehicle is who its certificate says, as long as the register admits it.
+pub struct CertifiedVehicles {
+    register: Arc<Register>,
+}
+
+impl CertifiedVehicles {
+    /// Those of this register.
+    pub fn new(register: Arc<Register>) -> Self {
+        Self { register }
+    }
+}
+
+impl Authenticator for CertifiedVehicles {
+    fn identity(&self, shown: &Credentials<'_>) -> Result<VehicleId, &'static str> {
+        let certified = shown.certified.ok_or("certificate_missing")?;
+        let vehicle = certified.identity.vehicle;
+        // Asked again after the handshake: who resumes a session shows the certificate of an earlier day.
+        self.register.admits(certified).map_err(|no| no.code())?;
+        if certified.not_after_ms <= unix_ms() {
+            return Err("certificate_expired");
+        }
+        // They decide nothing. But who claims to be another is mistaken or worse, and should hear of it.
+        if !shown.username.is_empty() && shown.username != vehicle.as_str() {
+            return Err("username_not_the_certificates");
+        }
+        let another = VehicleId::new(shown.client_id).ok().filter(|claimed| *claimed != vehicle);
+        if another.is_some_and(|claimed| self.register.contains(&claimed)) {
+            return Err("client_id_of_another_vehicle");
+        }
+        Ok(vehicle)
+    }
 }
 
 /// Takes the username's word for it, from this machine only: for simulators and the demo.
@@ -28,11 +74,11 @@ pub trait Authenticator: Send + Sync + 'static {
 pub struct TrustLoopback;
 
 impl Authenticator for TrustLoopback {
-    fn authenticate(&self, username: &str, _: &str, peer: SocketAddr) -> Result<VehicleId, &'static str> {
-        if !peer.ip().is_loopback() {
+    fn identity(&self, shown: &Credentials<'_>) -> Result<VehicleId, &'static str> {
+        if !shown.peer.ip().is_loopback() {
             return Err("not_loopback");
         }
-        VehicleId::new(username).map_err(|_| "bad_vehicle_id")
+        VehicleId::new(shown.username).map_err(|_| "bad_vehicle_id")
     }
 }
 
@@ -80,11 +126,12 @@ impl EnrolledSecrets {
 }
 
 impl Authenticator for EnrolledSecrets {
-    fn authenticate(&self, username: &str, password: &str, _: SocketAddr) -> Result<VehicleId, &'static str> {
-        let vehicle = VehicleId::new(username).map_err(|_| "bad_vehicle_id")?;
+    fn identity(&self, shown: &Credentials<'_>) -> Result<VehicleId, &'static str> {
+        let vehicle = VehicleId::new(shown.username).map_err(|_| "bad_vehicle_id")?;
         // Read each time: enrolling and revoking need no restart, and a login is rare.
         let known = fs::read_to_string(self.place(&vehicle)).map_err(|_| "not_enrolled")?;
-        let same = constant_time_eq::constant_time_eq(known.trim().as_bytes(), hash(password).as_bytes());
+        let same =
+            constant_time_eq::constant_time_eq(known.trim().as_bytes(), hash(shown.password).as_bytes());
         if same { Ok(vehicle) } else { Err("wrong_secret") }
     }
 }
@@ -92,6 +139,11 @@ impl Authenticator for EnrolledSecrets {
 /// The secret is 256 random bits, so a plain hash keeps it as well as a slow one would.
 fn hash(secret: &str) -> String {
     hex(&Sha256::digest(secret.as_bytes()))
+}
+
+/// Unix time, ms.
+pub(crate) fn unix_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -102,19 +154,23 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    fn shown<'a>(username: &'a str, password: &'a str, peer: SocketAddr) -> Credentials<'a> {
+        Credentials { client_id: "", username, password, peer, certified: None }
+    }
+
     #[test]
     fn only_the_newest_secret_opens() {
         let folder = tempfile::tempdir().expect("a folder");
         let secrets = EnrolledSecrets::new(folder.path().join("vehicles"));
         let van = VehicleId::new("VAN1").expect("an id");
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        assert_eq!(secrets.authenticate("VAN1", "", peer), Err("not_enrolled"));
+        assert_eq!(secrets.identity(&shown("VAN1", "", peer)), Err("not_enrolled"));
         let first = secrets.enroll(&van).expect("written");
-        assert_eq!(secrets.authenticate("VAN1", &first, peer), Ok(van));
+        assert_eq!(secrets.identity(&shown("VAN1", &first, peer)), Ok(van));
         let second = secrets.enroll(&van).expect("written");
-        assert_eq!(secrets.authenticate("VAN1", &first, peer), Err("wrong_secret"));
-        assert_eq!(secrets.authenticate("VAN1", &second, peer), Ok(van));
-        assert_eq!(secrets.authenticate("../VAN1", &second, peer), Err("bad_vehicle_id"));
+        assert_eq!(secrets.identity(&shown("VAN1", &first, peer)), Err("wrong_secret"));
+        assert_eq!(secrets.identity(&shown("VAN1", &second, peer)), Ok(van));
+        assert_eq!(secrets.identity(&shown("../VAN1", &second, peer)), Err("bad_vehicle_id"));
         let kept = fs::read_to_string(folder.path().join("vehicles/VAN1")).expect("read");
         assert!(!kept.contains(&second), "the secret itself is not kept");
     }
@@ -122,6 +178,6 @@ mod tests {
     #[test]
     fn trust_ends_at_this_machine() {
         let far = SocketAddr::from(([10, 0, 0, 1], 1));
-        assert_eq!(TrustLoopback.authenticate("VAN1", "", far), Err("not_loopback"));
+        assert_eq!(TrustLoopback.identity(&shown("VAN1", "", far)), Err("not_loopback"));
     }
 }

@@ -53,7 +53,16 @@ impl DoorMetrics {
     }
 
     pub(crate) fn refused(&self, reason: &'static str) {
-        self.refusals.get_or_create(&ByReason { reason }).inc();
+        self.refused_many(reason, 1);
+    }
+
+    pub(crate) fn refused_many(&self, reason: &'static str, count: u64) {
+        self.refusals.get_or_create(&ByReason { reason }).inc_by(count);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn refusals(&self, reason: &'static str) -> u64 {
+        self.refusals.get_or_create(&ByReason { reason }).get()
     }
 
     pub(crate) fn dropped(&self, reason: &'static str) {

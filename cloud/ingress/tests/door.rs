@@ -9,7 +9,7 @@ use remuda_contracts::uplink::{Arrival, DownlinkError};
 use remuda_ingress::{Door, DoorError, DoorMetrics, DoorSettings, TrustLoopback};
 use remuda_model::Lane;
 use remuda_mqtt::codec::{Connect, LastWill, Packet};
-use remuda_wire::{Channel, Topic};
+use remuda_wire::{Channel, Down, Topic};
 use rumqttc::mqttbytes::QoS;
 use support::*;
 use tokio::io::AsyncWriteExt;
@@ -165,6 +165,9 @@ async fn a_stop_lets_the_last_words_out_and_ends_everybody_also_the_silent() {
         let heard = client.hear().await;
         assert!(matches!(&heard, Some(Packet::Publish(p)) if p.payload == text), "{heard:?}");
     }
+    // The last word: come back spread out.
+    let Some(Packet::Publish(farewell)) = client.hear().await else { panic!("a farewell") };
+    assert!(matches!(Down::decode(&farewell.payload), Ok(Down::HandOver(_))), "{farewell:?}");
     assert!(client.hear().await.is_none() && silent.hear().await.is_none());
     let end = arrivals.recv().await;
     assert!(

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use remuda_observability::{LogFormat, init_logs};
 
 use crate::config::Config;
-use crate::{enrolment, journal, wiring};
+use crate::{enrolment, journal, lake, wiring};
 
 /// The cloud of a connected-vehicle fleet.
 #[derive(Parser)]
@@ -44,6 +44,14 @@ enum Command {
         /// What to do with it.
         #[command(subcommand)]
         action: journal::JournalAction,
+    },
+    /// Works on the lake of a stopped node.
+    Lake {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// What to do with it.
+        #[command(subcommand)]
+        action: lake::LakeAction,
     },
     /// Vehicles that may connect.
     Vehicles {
@@ -117,6 +125,7 @@ fn run(command: Command) -> Result<ExitCode, String> {
         Command::Journal { config, action } => {
             journal::run(&config.load()?, action).map(|()| ExitCode::SUCCESS)
         }
+        Command::Lake { config, action } => lake::run(&config.load()?, &action).map(|()| ExitCode::SUCCESS),
         Command::Vehicles { config, action } => {
             enrolment::run(&config.load()?, action).map(|()| ExitCode::SUCCESS)
         }
@@ -139,12 +148,26 @@ fn serve(config: &Config, json: bool) -> Result<(), String> {
         let node =
             wiring::start(config.clone(), wiring::Drawing::FromConfig).await.map_err(|e| e.to_string())?;
         if json {
-            println!(
-                "{{\"door\":\"{}\",\"console\":\"http://{}\",\"token\":\"{}\"}}",
-                node.door, node.console, node.token
-            );
+            let said = serde_json::json!({
+                "door": node.door,
+                "plain_door": node.plain_door,
+                "broker": node.broker,
+                "enrolment": node.enrolment,
+                "console": format!("http://{}", node.console),
+                "token": node.token,
+            });
+            println!("{said}");
         }
-        eprintln!("vehicles: mqtt://{}   console: {}", node.door, node.console_url());
+        let vehicles = match &node.broker {
+            // No door of the node's own: what it speaks is the broker's affair.
+            Some(broker) if *broker == node.door => format!("the external broker {broker}"),
+            Some(broker) => format!("mqtts://{} and the external broker {broker}", node.door),
+            None => format!("mqtts://{}", node.door),
+        };
+        eprintln!("vehicles: {vehicles}   enrolment: {}   console: {}", node.enrolment, node.console_url());
+        if let Some(plain) = &node.plain_door {
+            eprintln!("without TLS, from this machine: mqtt://{plain}");
+        }
         wait_for_stop().await;
         eprintln!("stopping: draining vehicles, committing the last round");
         node.stop().await.map_err(|e| e.to_string())

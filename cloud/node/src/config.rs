@@ -7,6 +7,10 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+pub use crate::broker::Broker;
+use crate::identity;
+pub use crate::identity::{Enrolment, Identities};
+
 /// Everything a node can be told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -15,6 +19,12 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The vehicles' door.
     pub door: Door,
+    /// The vehicles' HTTPS port.
+    pub enrolment: Enrolment,
+    /// Certificates.
+    pub identity: Identities,
+    /// An external broker, instead of that door or beside it.
+    pub broker: Broker,
     /// The people's door.
     pub console: Console,
     /// The lake's rounds.
@@ -31,15 +41,28 @@ pub struct Config {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Door {
-    /// Address and port; port 0 takes a free one. Plain TCP, so only a loopback address is accepted.
+    /// Address and port for MQTT over TLS with vehicles' certificates; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Who a vehicle is: `enrolled` (its enrolment secret) or `trust-loopback` (it is who it says; simulators only).
+    /// Address and port for MQTT over plain TCP, on loopback only: for simulators and tests. None: there is none.
+    pub plain_listen: Option<SocketAddr>,
+    /// Who a vehicle is over plain TCP: `enrolled` (its secret of `remuda vehicles enroll`) or `trust-loopback` (it is
+    /// who it says).
     pub identity: Identity,
     /// Most connections at a time.
     pub connections_max: usize,
+    /// Messages a second of one vehicle, 1 to 100,000; beyond, the door reads it no faster.
+    pub messages_per_second: u32,
+    /// Bytes a second of one vehicle, 65,536 to 1,073,741,824; beyond, the door reads it no faster.
+    pub bytes_per_second: u32,
+    /// Longest MQTT packet, bytes, 131,584 (a payload of 128 KiB with its topic) to 1,048,576.
+    pub packet_bytes_max: usize,
+    /// Logins of one vehicle in a minute, 1 to 10,000; further ones are turned away.
+    pub logins_per_minute: u32,
+    /// Connections of one address in a minute that fail by its own fault, 10 to 10,000,000; then it is not listened to.
+    pub failures_per_minute: u32,
 }
 
-/// How the door knows a vehicle.
+/// How the plain door knows a vehicle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Identity {
@@ -69,6 +92,14 @@ pub struct Lake {
     pub round_bytes_max: usize,
     /// Time between checkpoints, ms, 100 to 3,600,000.
     pub checkpoint_interval_ms: u64,
+    /// Time between two looks for files that were never committed, ms, 100 to 86,400,000.
+    pub sweep_interval_ms: u64,
+    /// Time between two compactions of committed rows into `history/`, s, 1 to 86,400; 0: only by `remuda lake compact`.
+    pub compact_interval_s: u64,
+    /// Rows that a compaction holds in memory, bytes, 1 MiB to 16 GiB; the files it reads and writes come to 128 MiB more.
+    pub compact_bytes_max: usize,
+    /// Days that rows stay in `history/` after their hour, 1 to 36,500; 0: for ever.
+    pub history_days: u32,
 }
 
 /// The vehicle actors.
@@ -104,6 +135,9 @@ impl Default for Config {
         Self {
             data_dir: "remuda-data".into(),
             door: Door::default(),
+            enrolment: Enrolment::default(),
+            identity: Identities::default(),
+            broker: Broker::default(),
             console: Console::default(),
             lake: Lake::default(),
             vehicles: Vehicles::default(),
@@ -115,10 +149,19 @@ impl Default for Config {
 
 impl Default for Door {
     fn default() -> Self {
+        let listen = SocketAddr::from(([127, 0, 0, 1], 8883));
+        let usual = remuda_ingress::DoorSettings::new(listen);
+        let limits = usual.vehicle;
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 1883)),
+            listen,
+            plain_listen: None,
             identity: Identity::Enrolled,
             connections_max: 100_000,
+            messages_per_second: limits.messages_per_second,
+            bytes_per_second: limits.bytes_per_second,
+            packet_bytes_max: usual.session.packet_bytes_max,
+            logins_per_minute: limits.logins_per_minute,
+            failures_per_minute: limits.failures_per_minute,
         }
     }
 }
@@ -131,7 +174,15 @@ impl Default for Console {
 
 impl Default for Lake {
     fn default() -> Self {
-        Self { round_interval_ms: 1_000, round_bytes_max: 32 << 20, checkpoint_interval_ms: 60_000 }
+        Self {
+            round_interval_ms: 1_000,
+            round_bytes_max: 32 << 20,
+            checkpoint_interval_ms: 60_000,
+            sweep_interval_ms: 3_600_000,
+            compact_interval_s: 300,
+            compact_bytes_max: 256 << 20,
+            history_days: 0,
+        }
     }
 }
 
@@ -212,15 +263,33 @@ impl Config {
         within("lake.round_bytes_max", self.lake.round_bytes_max, 64 << 10, 1 << 30, "65536 to 1073741824")?;
         let checkpoint = self.lake.checkpoint_interval_ms;
         within("lake.checkpoint_interval_ms", checkpoint, 100, 3_600_000, "100 to 3600000")?;
+        let sweep = self.lake.sweep_interval_ms;
+        within("lake.sweep_interval_ms", sweep, 100, 86_400_000, "100 to 86400000")?;
+        // 0 switches these two off.
+        if self.lake.compact_interval_s != 0 {
+            let every = self.lake.compact_interval_s;
+            within("lake.compact_interval_s", every, 1, 86_400, "0 (never), or 1 to 86400")?;
+        }
+        let bytes = self.lake.compact_bytes_max;
+        within("lake.compact_bytes_max", bytes, 1 << 20, 16 << 30, "1048576 to 17179869184")?;
+        within("lake.history_days", self.lake.history_days, 0, 36_500, "0 (for ever), or 1 to 36500")?;
         let in_flight = self.vehicles.in_flight_bytes_max;
         within("vehicles.in_flight_bytes_max", in_flight, 1 << 20, 4 << 30, "1048576 to 4294967296")?;
         within("vehicles.idle_s", self.vehicles.idle_s, 1, 86_400, "1 to 86400")?;
-        within("door.connections_max", self.door.connections_max, 1, 1_000_000, "1 to 1000000")?;
-        if !self.door.listen.ip().is_loopback() {
+        let door = &self.door;
+        within("door.connections_max", door.connections_max, 1, 1_000_000, "1 to 1000000")?;
+        within("door.messages_per_second", door.messages_per_second, 1, 100_000, "1 to 100000")?;
+        within("door.bytes_per_second", door.bytes_per_second, 1 << 16, 1 << 30, "65536 to 1073741824")?;
+        within("door.packet_bytes_max", door.packet_bytes_max, 131_584, 1 << 20, "131584 to 1048576")?;
+        within("door.logins_per_minute", door.logins_per_minute, 1, 10_000, "1 to 10000")?;
+        within("door.failures_per_minute", door.failures_per_minute, 10, 10_000_000, "10 to 10000000")?;
+        self.broker.check()?;
+        identity::check(&self.enrolment, &self.identity)?;
+        if let Some(plain) = self.door.plain_listen.filter(|plain| !plain.ip().is_loopback()) {
             return Err(ConfigError::Range {
-                key: "door.listen",
-                value: self.door.listen.to_string(),
-                must: "a loopback address such as 127.0.0.1:1883, since the door speaks plain TCP",
+                key: "door.plain_listen",
+                value: plain.to_string(),
+                must: "a loopback address such as 127.0.0.1:1883; vehicles elsewhere come over TLS, to door.listen",
             });
         }
         if !self.console.listen.ip().is_loopback() {
@@ -296,6 +365,16 @@ mod tests {
     }
 
     #[test]
+    fn compaction_is_switched_off_by_zero_only() {
+        assert!(load("[lake]\ncompact_interval_s = 0\nhistory_days = 0\n").is_ok());
+        let sentence = load("[lake]\ncompact_interval_s = 90000\n").expect_err("too rare").to_string();
+        assert!(
+            sentence.contains("lake.compact_interval_s is 90000") && sentence.contains("0 (never)"),
+            "{sentence}"
+        );
+    }
+
+    #[test]
     fn a_value_out_of_range_is_named() {
         let sentence = load("[lake]\nround_interval_ms = 0\n").expect_err("zero").to_string();
         assert!(
@@ -305,9 +384,39 @@ mod tests {
     }
 
     #[test]
+    fn the_doors_limits_have_ranges() {
+        for (text, key) in [
+            ("messages_per_second = 0", "door.messages_per_second"),
+            ("bytes_per_second = 1000", "door.bytes_per_second"),
+            ("packet_bytes_max = 65536", "door.packet_bytes_max"),
+            ("logins_per_minute = 0", "door.logins_per_minute"),
+            ("failures_per_minute = 5", "door.failures_per_minute"),
+        ] {
+            let sentence = load(&format!("[door]\n{text}\n")).expect_err(key).to_string();
+            assert!(sentence.contains(key), "{sentence}");
+        }
+    }
+
+    #[test]
     fn plain_tcp_stays_at_home() {
-        let sentence = load("[door]\nlisten = \"0.0.0.0:1883\"\n").expect_err("not loopback").to_string();
-        assert!(sentence.contains("loopback"), "{sentence}");
+        let sentence =
+            load("[door]\nplain_listen = \"0.0.0.0:1883\"\n").expect_err("not loopback").to_string();
+        assert!(sentence.contains("loopback") && sentence.contains("door.plain_listen"), "{sentence}");
+        assert!(load("[door]\nlisten = \"0.0.0.0:8883\"\n").is_ok(), "TLS may go out");
+    }
+
+    #[test]
+    fn identity_is_checked_at_the_start() {
+        for (text, key) in [
+            ("[enrolment]\ntoken_valid_h = 0\n", "enrolment.token_valid_h"),
+            ("[enrolment]\ndoor_address = \"fleet.example\"\n", "enrolment.door_address"),
+            ("[identity]\nserver_names = []\n", "identity.server_names"),
+            ("[identity]\ncertificate_valid_days = 1000\n", "identity.certificate_valid_days"),
+            ("[identity]\nkey_file = \"k.pem\"\n", "identity.key_file"),
+        ] {
+            let sentence = load(text).expect_err("refused").to_string();
+            assert!(sentence.contains(key), "{sentence}");
+        }
     }
 
     #[test]

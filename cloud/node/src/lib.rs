@@ -3,10 +3,15 @@
 //! Owns: the `remuda` binary and the one place where ports meet adapters (`wiring`). It alone reads the environment.
 //! Deliberately absent: any rule of the business, any protocol.
 
+pub mod broker;
 pub mod cli;
+mod compacting;
 pub mod config;
 #[cfg(feature = "demo")]
 mod demo;
 mod enrolment;
+mod identity;
 mod journal;
+mod lake;
+mod lake_files;
 pub mod wiring;

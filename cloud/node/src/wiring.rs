@@ -2,16 +2,18 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use remuda_console::{
-    Console, ConsoleError, ConsoleMetrics, ConsoleSettings, ConsoleSources, Token, TokenError,
+    Console, ConsoleError, ConsoleMetrics, ConsoleSettings, ConsoleSources, Identities, Token, TokenError,
 };
 use remuda_eventsourcing::{Journal, JournalError, JournalMetrics, SledJournal};
+use remuda_ingress::external::{BrokerHealth, ExternalBroker};
 use remuda_ingress::{
-    Authenticator, Door, DoorError, DoorMetrics, DoorSettings, EnrolledSecrets, TrustLoopback,
+    Authenticator, Door, DoorError, DoorMetrics, DoorSettings, EnrolledSecrets, EnrolmentPort, TlsEntrance,
+    TrustLoopback, VehicleLimits,
 };
 use remuda_lake::{Lake, LakeError, LakeSettings};
 use remuda_model::OrganizationId;
@@ -21,7 +23,11 @@ use remuda_vehicles::{
     FiguresNow, StartError, VehicleHandle, VehicleMetrics, VehicleSettings, VehicleSystem,
 };
 
+use crate::broker::{self, BrokerStartError};
+use crate::compacting::Compacting;
 use crate::config::{Config, Identity};
+use crate::identity::{self, IdentityError, Keeper};
+use crate::lake_files::compaction_settings;
 
 /// What the console's map shows under the vehicles.
 pub enum Drawing {
@@ -55,6 +61,12 @@ pub enum NodeError {
     /// The vehicles' door.
     #[error(transparent)]
     Door(#[from] DoorError),
+    /// The external broker.
+    #[error("{}", chain(.0))]
+    Broker(#[from] BrokerStartError),
+    /// Vehicles' identities.
+    #[error("{}", chain(.0))]
+    Identity(#[from] IdentityError),
     /// The people's door.
     #[error(transparent)]
     Console(#[from] ConsoleError),
@@ -67,7 +79,7 @@ pub enum NodeError {
 }
 
 /// An error with everything that caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -82,8 +94,14 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// A node that serves.
 pub struct Node {
-    /// Address of the vehicles' door.
+    /// Where vehicles connect: the node's own door (TLS), or the external broker when that is the only one.
     pub door: String,
+    /// Where simulators connect without TLS, if anywhere.
+    pub plain_door: Option<String>,
+    /// The external broker through which vehicles come in, if there is one.
+    pub broker: Option<String>,
+    /// Where vehicles get their certificates: `https://host:port`.
+    pub enrolment: String,
     /// Address of the console.
     pub console: String,
     /// The console's token.
@@ -91,18 +109,20 @@ pub struct Node {
     parts: Parts,
     ready: Arc<AtomicBool>,
     sweeping: tokio::task::JoinHandle<()>,
+    compacting: Compacting,
 }
 
 struct Parts {
-    door: Door,
+    door: Option<Door>,
+    enrolment: EnrolmentPort,
+    keeper: Keeper,
+    broker: Option<ExternalBroker>,
     console: Console,
     vehicles: Arc<Mutex<Option<VehicleHandle>>>,
 }
 
 /// Handles beside those of the vehicles: journal, lake, console, logs.
 const FILES_BESIDE: u64 = 256;
-/// How often files that were never committed are looked for.
-const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
 
 /// Starts everything; returns when vehicles and people can connect.
 ///
@@ -121,6 +141,7 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
         );
     }
     let roads = load_roads(&config, drawing)?;
+    let keeper = identity::keep(&config)?;
     let metrics = Metrics::default();
     let folder = config.data_dir.join("journal");
     let journal_metrics = JournalMetrics::default();
@@ -136,22 +157,64 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
         idle: Duration::from_secs(config.vehicles.idle_s),
         rows_bytes_max: config.vehicles.in_flight_bytes_max,
         intake_bytes_max: config.vehicles.in_flight_bytes_max,
+        signer: keeper.signer(),
         ..VehicleSettings::default()
     };
     let system = VehicleSystem::start(settings, journal, Arc::clone(&lake), vehicle_metrics).await?;
     // Shards are taken now, so what earlier writers left behind is superseded.
-    let sweeping = tokio::spawn(sweep(lake));
-    let console = open_console(&config, &system, roads, &metrics, &ready).await?;
+    let every = config.lake.compact_interval_s;
+    let every = (every > 0).then(|| Duration::from_secs(every));
+    let compacting = Compacting::start(Arc::clone(&lake), compaction_settings(&config), every);
+    let sweeping = tokio::spawn(sweep(lake, Duration::from_millis(config.lake.sweep_interval_ms)));
+    let health = Arc::new(OnceLock::new());
+    let console = open_console(&config, (&system, &keeper), roads, &metrics, (&ready, &health)).await?;
     let door_metrics = DoorMetrics::default();
     metrics.register(|registry| door_metrics.register(registry));
-    let settings = DoorSettings { connections_max: connections, ..DoorSettings::new(config.door.listen) };
-    let door = Door::bind(settings, authenticator(&config), system.intake, door_metrics).await?;
+    let entrance = TlsEntrance { listen: config.door.listen, tls: Arc::clone(&keeper.tls) };
+    let mut settings = DoorSettings {
+        connections_max: connections,
+        plain_listen: config.door.plain_listen,
+        vehicle: VehicleLimits {
+            messages_per_second: config.door.messages_per_second,
+            bytes_per_second: config.door.bytes_per_second,
+            logins_per_minute: config.door.logins_per_minute,
+            failures_per_minute: config.door.failures_per_minute,
+        },
+        ..DoorSettings::secured(entrance)
+    };
+    settings.session.packet_bytes_max = config.door.packet_bytes_max;
+    let door = if config.broker.leaves_door_open() {
+        let (intake, metrics) = (Arc::clone(&system.intake), door_metrics.clone());
+        Some(Door::bind(settings, authenticator(&config), intake, metrics).await?)
+    } else {
+        None
+    };
+    let broker =
+        broker::open(&config.broker, &keeper.register, system.intake, door_metrics, &metrics, &health)
+            .await?;
+    let tls_addr = door.as_ref().and_then(Door::tls_addr);
+    let enrolment = identity::open_port(&config, &keeper, tls_addr, &metrics).await?;
     ready.store(true, Ordering::Release);
     let vehicles = Arc::new(Mutex::new(Some(system.handle)));
-    let (door_addr, console_addr) = (door.local_addr().to_string(), console.local_addr().to_string());
+    let door_addr = tls_addr.map_or(config.broker.address, |at| at.to_string());
+    let plain_door = door.as_ref().and_then(Door::plain_addr).map(|at| at.to_string());
+    let enrolment_url = format!("https://{}", enrolment.local_addr());
+    let console_addr = console.local_addr().to_string();
     let token = console.url().rsplit_once("token=").map(|(_, token)| token.to_owned()).unwrap_or_default();
-    let parts = Parts { door, console, vehicles };
-    Ok(Node { door: door_addr, console: console_addr, token, parts, ready, sweeping })
+    let broker_addr = broker.as_ref().map(|broker| broker.address().to_owned());
+    let parts = Parts { door, enrolment, keeper, broker, console, vehicles };
+    Ok(Node {
+        door: door_addr,
+        plain_door,
+        broker: broker_addr,
+        enrolment: enrolment_url,
+        console: console_addr,
+        token,
+        parts,
+        ready,
+        sweeping,
+        compacting,
+    })
 }
 
 fn load_roads(config: &Config, drawing: Drawing) -> Result<Option<Bytes>, NodeError> {
@@ -180,23 +243,31 @@ async fn open_lake(
 
 async fn open_console(
     config: &Config,
-    system: &VehicleSystem,
+    (system, keeper): (&VehicleSystem, &Keeper),
     roads: Option<Bytes>,
     metrics: &Metrics,
-    ready: &Arc<AtomicBool>,
+    (ready, health): (&Arc<AtomicBool>, &Arc<OnceLock<BrokerHealth>>),
 ) -> Result<Console, NodeError> {
     let token =
         if config.console.token.is_empty() { Token::random()? } else { Token::new(&config.console.token)? };
     let console_metrics = ConsoleMetrics::default();
     metrics.register(|registry| console_metrics.register(registry));
-    let (metrics, ready) = (metrics.clone(), Arc::clone(ready));
+    let (metrics, ready, health) = (metrics.clone(), Arc::clone(ready), Arc::clone(health));
     let sources = ConsoleSources {
         view: Arc::clone(&system.view),
+        policies: Arc::clone(&system.policies),
+        commands: Arc::clone(&system.commands),
+        identities: Identities {
+            register: Arc::clone(&keeper.register),
+            fingerprint: keeper.authority.fingerprint(),
+            token_valid_ms: config.enrolment.token_valid_ms(),
+        },
         roads: Arc::new(move || roads.clone()),
         metrics_text: Arc::new(move || metrics.render()),
         ready: Arc::new(move || {
             if ready.load(Ordering::Acquire) {
-                Ok(())
+                // A broker that is away takes no node out of service: people look at the fleet all the same.
+                Ok(health.get().and_then(|health| health.now().err()))
             } else {
                 Err("the node is starting or stopping".to_owned())
             }
@@ -220,17 +291,17 @@ pub(crate) fn secrets(config: &Config) -> EnrolledSecrets {
     EnrolledSecrets::new(config.data_dir.join("identity").join("vehicles"))
 }
 
-async fn sweep(lake: Arc<Lake>) {
-    let mut ticks = tokio::time::interval(SWEEP_EVERY);
+async fn sweep(lake: Arc<Lake>, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         match lake.sweep().await {
             Ok(0) => {}
             Ok(files) => tracing::info!(files, "files that were never committed went to the trash"),
-            Err(error) => tracing::warn!(
-                error = chain(&error),
-                "the lake could not be swept; it is tried again in an hour"
-            ),
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the lake could not be swept; it is tried again later")
+            }
         }
     }
 }
@@ -250,6 +321,12 @@ impl Node {
         }
     }
 
+    /// Who is enrolled, and by whom.
+    #[cfg(feature = "demo")]
+    pub(crate) fn identities(&self) -> (Arc<remuda_identity::Register>, Arc<remuda_identity::EmbeddedCa>) {
+        (Arc::clone(&self.parts.keeper.register), Arc::clone(&self.parts.keeper.authority))
+    }
+
     /// Not ready, door closed, vehicles drained, last round and checkpoints written, console closed: in this order.
     ///
     /// # Errors
@@ -257,14 +334,22 @@ impl Node {
     pub async fn stop(self) -> Result<(), NodeError> {
         self.ready.store(false, Ordering::Release);
         self.sweeping.abort();
-        let Parts { door, console, vehicles } = self.parts;
-        door.stop().await;
+        self.compacting.stop().await;
+        let Parts { door, enrolment, keeper, broker, console, vehicles } = self.parts;
+        enrolment.stop().await;
+        if let Some(door) = door {
+            door.stop().await;
+        }
+        if let Some(broker) = broker {
+            broker.stop().await;
+        }
         let handle = vehicles.lock().unwrap_or_else(PoisonError::into_inner).take();
         let stopped = match handle {
             Some(handle) => handle.stop().await,
             None => Ok(()),
         };
         console.stop().await?;
+        drop(keeper);
         Ok(stopped?)
     }
 }

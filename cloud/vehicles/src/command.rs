@@ -1,6 +1,6 @@
 //! What the shell asks of the aggregate.
 
-use remuda_model::Seq;
+use remuda_model::{Lane, Seq};
 
 use crate::event::{AlertFact, Place};
 
@@ -33,6 +33,13 @@ pub enum Command {
         reason: &'static str,
         /// The frame as it came.
         raw: Vec<u8>,
+    },
+    /// A frame in quarantine could be read.
+    Reprocess {
+        /// Its lane.
+        lane: Lane,
+        /// Which.
+        place: Place,
     },
     /// A rule found an alert's beginning.
     Raise(AlertFact),

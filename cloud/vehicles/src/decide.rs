@@ -1,5 +1,7 @@
 //! What follows from a command, given the state.
 
+use remuda_model::Lane;
+
 use crate::command::Command;
 use crate::error::CommandRefusal;
 use crate::event::{Place, Timeliness, VehicleEvent};
@@ -22,6 +24,13 @@ pub fn decide(state: &VehicleState, command: Command) -> Result<Option<VehicleEv
         Command::Quarantine { place, reason, raw } => {
             follows(state, place)?;
             VehicleEvent::Quarantined { place, reason: reason.to_owned(), raw }
+        }
+        Command::Reprocess { lane, place } => {
+            // Only what the stream has passed can have been in quarantine; of the samples lane the lake knows.
+            if lane == Lane::Events && place.seq > state.events.get(place.incarnation) {
+                return Err(CommandRefusal::OutOfSequence);
+            }
+            VehicleEvent::Reprocessed { lane, place }
         }
         Command::Raise(fact) => VehicleEvent::AlertRaised(fact),
         Command::Clear(fact) => VehicleEvent::AlertCleared(fact),

@@ -1,5 +1,7 @@
 //! What the vehicle domain refuses. Refusals are expected; each has a stable code.
 
+use remuda_contracts::uplink::DoorRefusal;
+
 /// Why a message, or a part of it, was not taken.
 #[derive(
     Debug,
@@ -57,6 +59,9 @@ pub enum Refusal {
     /// The shard is not owned here.
     #[error("shard-lost")]
     ShardLost,
+    /// The door refused it, before any message was read here.
+    #[error("{}", .0.code())]
+    Door(DoorRefusal),
 }
 
 impl Refusal {
@@ -77,6 +82,7 @@ impl Refusal {
             Self::Restarting => "restarting",
             Self::Parked => "parked",
             Self::ShardLost => "shard-lost",
+            Self::Door(reason) => reason.code(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Facts in a vehicle's stream, and their envelope.
 
 use remuda_eventsourcing::{NewEvent, StreamId};
-use remuda_model::{Incarnation, OrganizationId, Seq, VehicleId};
+use remuda_model::{Incarnation, Lane, OrganizationId, Seq, VehicleId};
 use serde::{Deserialize, Serialize};
 
 /// Kind of aggregate in the journal.
@@ -113,6 +113,15 @@ pub enum VehicleEvent {
     AlertRaised(AlertFact),
     /// A rule cleared its alert.
     AlertCleared(AlertFact),
+    /// A frame that was in quarantine could be read. On the samples lane its rows are in a file that was committed with
+    /// this fact, and no rule looks at them: they were late by a release. On the events lane the frame stands in its
+    /// `Quarantined`, and counts as reported.
+    Reprocessed {
+        /// Which lane.
+        lane: Lane,
+        /// Which frame.
+        place: Place,
+    },
 }
 
 impl VehicleEvent {
@@ -124,6 +133,7 @@ impl VehicleEvent {
             Self::Quarantined { .. } => "vehicle.quarantined",
             Self::AlertRaised(_) => "vehicle.alert-raised",
             Self::AlertCleared(_) => "vehicle.alert-cleared",
+            Self::Reprocessed { .. } => "vehicle.reprocessed",
         }
     }
 
@@ -132,6 +142,9 @@ impl VehicleEvent {
         match self {
             Self::Reported { place, .. } | Self::Gapped { place, .. } | Self::Quarantined { place, .. } => {
                 format!("lane/events/{}/{}", place.incarnation, place.seq)
+            }
+            Self::Reprocessed { lane, place } => {
+                format!("reprocess/{}/{}/{}", lane.as_str(), place.incarnation, place.seq)
             }
             Self::AlertRaised(fact) | Self::AlertCleared(fact) => {
                 let Cause { rule, incarnation, seq, row } = fact.cause;
@@ -177,7 +190,7 @@ pub fn stream_of(organization: OrganizationId, vehicle: &VehicleId) -> StreamId 
 }
 
 /// FNV-1a, 128 bits: wide enough to be unique, and the same for ever.
-fn fnv1a_128(bytes: &[u8]) -> u128 {
+pub(crate) fn fnv1a_128(bytes: &[u8]) -> u128 {
     let prime = 0x0000_0000_0100_0000_0000_0000_0000_013b_u128;
     bytes.iter().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |hash, byte| {
         (hash ^ u128::from(*byte)).wrapping_mul(prime)

@@ -1,5 +1,7 @@
 //! What a fact does to the state. Cannot fail.
 
+use remuda_model::Lane;
+
 use crate::event::{AlertFact, Timeliness, VehicleEvent};
 use crate::state::VehicleState;
 
@@ -16,6 +18,8 @@ pub fn evolve(state: &mut VehicleState, event: &VehicleEvent) {
             state.events.raise(place.incarnation, place.seq);
             state.events_quarantined += 1;
         }
+        VehicleEvent::Reprocessed { lane: Lane::Events, .. } => state.reprocessed.events += 1,
+        VehicleEvent::Reprocessed { lane: Lane::Samples, .. } => state.reprocessed.samples += 1,
         VehicleEvent::AlertRaised(fact) => raised(state, fact),
         VehicleEvent::AlertCleared(fact) => {
             if fact.timeliness != Timeliness::Historical {

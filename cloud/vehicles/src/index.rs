@@ -19,7 +19,24 @@ const CHANGE_VEHICLES_MAX: usize = 1_000;
 
 struct Line {
     summary: VehicleSummary,
+    policy: PolicyLine,
     dirty: bool,
+}
+
+/// Which policy a vehicle says it follows, and which it refused.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct PolicyLine {
+    /// None when it never said.
+    pub revision: Option<u32>,
+    pub fingerprint: Option<u32>,
+    pub refused: Option<Box<(u32, String)>>,
+}
+
+impl PolicyLine {
+    /// Is it this one? The revision alone tells, until the vehicle says more.
+    pub fn follows(&self, revision: u32, fingerprint: u32) -> bool {
+        self.revision == Some(revision) && self.fingerprint.is_none_or(|said| said == fingerprint)
+    }
 }
 
 #[derive(Default)]
@@ -29,13 +46,14 @@ struct Stripe {
 }
 
 /// What an actor knows of its vehicle's line.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct LineUpdate {
     pub presence: Presence,
     pub last_seen_ms: i64,
     pub position: Option<Position>,
     pub charge_percent: Option<f32>,
     pub open_alerts: u16,
+    pub policy: PolicyLine,
 }
 
 /// The index.
@@ -63,7 +81,8 @@ impl Index {
 
     /// Replaces a line.
     pub fn update(&self, organization: OrganizationId, vehicle: VehicleId, update: LineUpdate) {
-        self.change(organization, vehicle, |summary| {
+        self.change(organization, vehicle, |summary, policy| {
+            *policy = update.policy;
             summary.presence = update.presence;
             summary.last_seen_ms = update.last_seen_ms;
             summary.position = update.position;
@@ -74,14 +93,14 @@ impl Index {
 
     /// Changes only whether the vehicle is there.
     pub fn presence(&self, organization: OrganizationId, vehicle: VehicleId, presence: Presence) {
-        self.change(organization, vehicle, |summary| summary.presence = presence);
+        self.change(organization, vehicle, |summary, _| summary.presence = presence);
     }
 
     fn change(
         &self,
         organization: OrganizationId,
         vehicle: VehicleId,
-        apply: impl FnOnce(&mut VehicleSummary),
+        apply: impl FnOnce(&mut VehicleSummary, &mut PolicyLine),
     ) {
         let mut guard = self.stripe(&vehicle).lock();
         let stripe = &mut *guard;
@@ -96,10 +115,11 @@ impl Index {
                 open_alerts: 0,
                 revision: 0,
             },
+            policy: PolicyLine::default(),
             dirty: false,
         });
         let was_online = line.summary.presence == Presence::Online;
-        apply(&mut line.summary);
+        apply(&mut line.summary, &mut line.policy);
         line.summary.revision = self.revision.fetch_add(1, Relaxed) + 1;
         match (was_online, line.summary.presence == Presence::Online) {
             (false, true) => _ = self.online.inc(),
@@ -138,6 +158,19 @@ impl Index {
         found.sort_unstable_by_key(|summary| summary.vehicle);
         found.truncate(limit);
         found
+    }
+
+    /// Looks at every line of an organisation, in no order.
+    pub fn each(
+        &self,
+        organization: &OrganizationId,
+        mut look: impl FnMut(&VehicleId, Presence, &PolicyLine),
+    ) {
+        for stripe in &self.stripes {
+            let stripe = stripe.lock();
+            let lines = stripe.lines.iter().filter(|(_, line)| line.summary.organization == *organization);
+            lines.for_each(|(vehicle, line)| look(vehicle, line.summary.presence, &line.policy));
+        }
     }
 
     /// Lines of an organisation.
@@ -186,7 +219,14 @@ mod tests {
     use super::*;
 
     fn line(presence: Presence) -> LineUpdate {
-        LineUpdate { presence, last_seen_ms: 1, position: None, charge_percent: Some(50.0), open_alerts: 0 }
+        LineUpdate {
+            presence,
+            last_seen_ms: 1,
+            position: None,
+            charge_percent: Some(50.0),
+            open_alerts: 0,
+            policy: PolicyLine::default(),
+        }
     }
 
     #[test]

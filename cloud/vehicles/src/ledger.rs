@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use remuda_eventsourcing::NewEvent;
 use remuda_lake::{Row, RowBody};
-use remuda_model::{Incarnation, Seq, SignalId, VehicleId};
+use remuda_model::{Incarnation, Lane, Seq, SignalId, VehicleId};
 
 use crate::event::{Cause, VehicleEvent};
 use crate::rules::{FindingKind, RuleSettings, Rules};
@@ -51,6 +51,15 @@ pub enum Booked {
     },
     /// A rule decided.
     Decided(Decision),
+    /// A frame that was in quarantine could be read: it counts as stored.
+    Reprocessed {
+        /// Which lane.
+        lane: Lane,
+        /// Start of the agent.
+        incarnation: Incarnation,
+        /// Which.
+        seq: Seq,
+    },
 }
 
 /// A decision's identity.
@@ -76,6 +85,9 @@ pub fn read(event: &NewEvent) -> Option<(VehicleId, Booked)> {
         VehicleEvent::Quarantined { place, .. } => {
             Booked::Quarantined { incarnation: place.incarnation, seq: place.seq }
         }
+        VehicleEvent::Reprocessed { lane, place } => {
+            Booked::Reprocessed { lane, incarnation: place.incarnation, seq: place.seq }
+        }
         VehicleEvent::AlertRaised(fact) => Booked::Decided(Decision { cause: fact.cause, raised: true }),
         VehicleEvent::AlertCleared(fact) => Booked::Decided(Decision { cause: fact.cause, raised: false }),
     };
@@ -91,7 +103,8 @@ pub struct Demanded {
     pub permitted: Vec<Decision>,
 }
 
-/// Evaluates the rules again over one vehicle's rows, in any order: they are judged per incarnation, by (seq, row).
+/// Evaluates the rules again over one vehicle's rows, in any order: they are judged per incarnation, by (seq, row). Rows of
+/// reprocessed frames are not among them: no rule ever looked at them.
 pub fn demanded<'a>(settings: &RuleSettings, rows: impl IntoIterator<Item = &'a Row>) -> Demanded {
     let mut sorted: BTreeMap<(Incarnation, Seq, u32), &Row> = BTreeMap::new();
     for row in rows.into_iter().filter(|row| matches!(row.body, RowBody::Samples(_))) {

@@ -4,7 +4,7 @@
 //! the fleet index. Deliberately absent: MQTT (`remuda-ingress`), files (`remuda-lake`), and how people see it
 //! (`remuda-console`).
 //!
-//! Everything outside `actor`, `index`, `figures` and `metrics` is pure: no runtime, clock or randomness (I10).
+//! Everything outside `actor`, `index`, `figures`, `metrics` and `reprocess` is pure: no runtime, clock or randomness (I10).
 
 mod actor;
 pub mod command;
@@ -17,14 +17,20 @@ mod index;
 pub mod ledger;
 pub mod limits;
 pub mod metrics;
+pub mod notes;
+pub mod orders;
+pub mod policies;
 pub mod reception;
+pub mod reprocess;
 pub mod rules;
 pub mod signals;
 pub mod state;
 pub mod twin;
 pub mod vehicle;
 
-pub use actor::{StartError, VehicleHandle, VehicleSettings, VehicleSystem};
+pub use actor::{
+    CommandSigner, Signer, StartError, VehicleHandle, VehicleSettings, VehicleSystem, WallClock,
+};
 pub use figures::FiguresNow;
 pub use metrics::VehicleMetrics;
 pub use rules::RuleSettings;

@@ -30,6 +30,13 @@ pub struct DecisionLabel {
     pub kind: &'static str,
 }
 
+/// What happened to a command.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OrderLabel {
+    /// The event's type, such as `vehicle-orders.sent`.
+    pub event: &'static str,
+}
+
 /// Everything the vehicle domain counts.
 #[derive(Debug, Clone)]
 pub struct VehicleMetrics {
@@ -47,6 +54,8 @@ pub struct VehicleMetrics {
     pub refusals: Family<ReasonLabel, Counter>,
     /// Decisions of rules that became durable.
     pub decisions: Family<DecisionLabel, Counter>,
+    /// What happened to commands.
+    pub orders: Family<OrderLabel, Counter>,
     /// Vehicles greeted on a living connection.
     pub online: Gauge,
     /// Vehicle actors alive.
@@ -71,6 +80,10 @@ pub struct VehicleMetrics {
     pub epochs_behind: Counter,
     /// Messages down that were dropped.
     pub downlink_dropped: Family<ReasonLabel, Counter>,
+    /// Policies sent to vehicles.
+    pub policies_sent: Counter,
+    /// Policies that vehicles did not take over.
+    pub policies_refused: Counter,
     /// From the door to durable, seconds.
     pub ack_seconds: Histogram,
 }
@@ -85,6 +98,7 @@ impl Default for VehicleMetrics {
             frames_cloud_lost: Counter::default(),
             refusals: Family::default(),
             decisions: Family::default(),
+            orders: Family::default(),
             online: Gauge::default(),
             actors: Gauge::default(),
             parked: Gauge::default(),
@@ -97,6 +111,8 @@ impl Default for VehicleMetrics {
             cloned: Counter::default(),
             epochs_behind: Counter::default(),
             downlink_dropped: Family::default(),
+            policies_sent: Counter::default(),
+            policies_refused: Counter::default(),
             ack_seconds: Histogram::new(exponential_buckets(0.01, 2.0, 13)),
         }
     }
@@ -115,6 +131,7 @@ impl VehicleMetrics {
         add("frames_cloud_lost", "Acked frames the cloud lost", Box::new(self.frames_cloud_lost.clone()));
         add("refusals", "Messages and frames refused", Box::new(self.refusals.clone()));
         add("decisions", "Decisions of rules", Box::new(self.decisions.clone()));
+        add("orders", "What happened to commands", Box::new(self.orders.clone()));
         add("online_vehicles", "Vehicles greeted on a living connection", Box::new(self.online.clone()));
         add("active_actors", "Vehicle actors alive", Box::new(self.actors.clone()));
         add("parked_vehicles", "Vehicles whose actor failed again and again", Box::new(self.parked.clone()));
@@ -127,6 +144,8 @@ impl VehicleMetrics {
         add("cloned", "Vehicles for which two agents answer", Box::new(self.cloned.clone()));
         add("epochs_behind", "Hellos that saw a higher epoch", Box::new(self.epochs_behind.clone()));
         add("downlink_dropped", "Messages down that were dropped", Box::new(self.downlink_dropped.clone()));
+        add("policies_sent", "Policies sent to vehicles", Box::new(self.policies_sent.clone()));
+        add("policies_refused", "Policies not taken over", Box::new(self.policies_refused.clone()));
         add("ack_seconds", "From the door to durable", Box::new(self.ack_seconds.clone()));
     }
 

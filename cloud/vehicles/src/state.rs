@@ -54,6 +54,18 @@ pub struct VehicleState {
     pub events_in_gaps: u64,
     /// Frames of the events lane in quarantine.
     pub events_quarantined: u64,
+    /// Frames that were in quarantine and could be read since; encoded behind a snapshot, so that older ones are read.
+    #[serde(skip)]
+    pub reprocessed: Reprocessed,
+}
+
+/// Frames that were in quarantine and could be read since, per lane.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reprocessed {
+    /// Of the events lane.
+    pub events: u64,
+    /// Of the samples lane.
+    pub samples: u64,
 }
 
 impl VehicleState {

@@ -1,5 +1,6 @@
 //! One vehicle as the cloud knows it: what its stream says, and what its samples left behind.
 
+use remuda_contracts::fleet::{GapView, QuarantineView};
 use remuda_eventsourcing::ManifestPosition;
 use remuda_lake::{Row, RowBody};
 use remuda_model::{Incarnation, Lane, OrganizationId, Seq, SignalId, VehicleId};
@@ -8,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::Command;
 use crate::error::Refusal;
-use crate::event::{AlertFact, Timeliness};
+use crate::event::{AlertFact, Timeliness, VehicleEvent};
 use crate::limits;
+use crate::notes::Notes;
 use crate::reception::Taken;
 use crate::rules::{Finding, FindingKind, RuleSettings, Rules, Sample};
 use crate::state::{Marks, VehicleState};
@@ -41,6 +43,9 @@ pub struct Memory {
     pub refusals: Vec<(Refusal, u64)>,
     // The newest row the rules saw: an earlier one is history.
     newest: Moment,
+    /// What else people want to know; encoded behind all of the above, so that older snapshots are read.
+    #[serde(skip)]
+    pub notes: Notes,
 }
 
 /// A vehicle.
@@ -83,7 +88,12 @@ impl Memory {
     /// Its bytes, for [`Vehicle::snapshot`].
     pub fn encode(&self) -> Vec<u8> {
         // Plain data always encodes.
-        postcard::to_allocvec(self).unwrap_or_default()
+        self.notes.encode(postcard::to_allocvec(self).unwrap_or_default())
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (memory, notes) = postcard::take_from_bytes::<Self>(bytes).ok()?;
+        Some(Self { notes: Notes::decode(notes), ..memory })
     }
 }
 
@@ -91,7 +101,9 @@ impl Vehicle {
     /// A snapshot: `state` and encoded memory as of the same rows, all of them in files up to `covered_to`.
     pub fn snapshot(state: &VehicleState, memory: Vec<u8>, covered_to: ManifestPosition) -> Vec<u8> {
         let form = SnapshotForm1 { form: SNAPSHOT_FORM, covered_to, state: state.clone(), memory };
-        postcard::to_allocvec(&form).unwrap_or_default()
+        // What came later stands behind it, where older code does not look.
+        let bytes = postcard::to_allocvec(&form).unwrap_or_default();
+        postcard::to_extend(&state.reprocessed, bytes).unwrap_or_default()
     }
 
     /// Reads a snapshot, and up to which manifest position it covers the vehicle's rows. `None` for a form this code
@@ -100,9 +112,10 @@ impl Vehicle {
         if bytes.first() != Some(&SNAPSHOT_FORM) {
             return None;
         }
-        let form: SnapshotForm1 = postcard::from_bytes(bytes).ok()?;
-        let memory = postcard::from_bytes(&form.memory).ok()?;
-        Some((Self { state: form.state, memory }, form.covered_to))
+        let (form, behind) = postcard::take_from_bytes::<SnapshotForm1>(bytes).ok()?;
+        let memory = Memory::decode(&form.memory)?;
+        let reprocessed = postcard::from_bytes(behind).unwrap_or_default();
+        Some((Self { state: VehicleState { reprocessed, ..form.state }, memory }, form.covered_to))
     }
 
     /// Watermark of a lane.
@@ -151,8 +164,29 @@ impl Vehicle {
         memory.marks.raise(row.incarnation, last);
         memory.last_seen_ms = memory.last_seen_ms.max(row.receive_time_ms);
         match &row.body {
-            RowBody::Gap { to, .. } => memory.gaps += (to + 1).saturating_sub(row.seq),
-            RowBody::Quarantine { .. } => memory.quarantined += 1,
+            RowBody::Gap { to, reason } => {
+                memory.gaps += (to + 1).saturating_sub(row.seq);
+                memory.notes.values_lost = true;
+                memory.notes.gap(GapView {
+                    lane: Lane::Samples,
+                    incarnation: row.incarnation,
+                    from: row.seq,
+                    to: *to,
+                    reason: reason.clone(),
+                    recorded_ms: row.receive_time_ms,
+                });
+            }
+            RowBody::Quarantine { reason, raw } => {
+                memory.quarantined += 1;
+                memory.notes.quarantine(QuarantineView {
+                    lane: Lane::Samples,
+                    incarnation: row.incarnation,
+                    seq: row.seq,
+                    reason: reason.clone(),
+                    bytes: raw.len() as u64,
+                    recorded_ms: row.receive_time_ms,
+                });
+            }
             RowBody::Marker => memory.frames += 1,
             RowBody::Samples(values) => {
                 memory.frames += u64::from(row.row_in_frame == 0);
@@ -184,6 +218,30 @@ impl Vehicle {
         }
     }
 
+    /// Notes what an event of the stream says of the events lane.
+    pub fn note(&mut self, event: &VehicleEvent, time_ms: i64) {
+        let notes = &mut self.memory.notes;
+        match event {
+            VehicleEvent::Gapped { place, to, reason } => notes.gap(GapView {
+                lane: Lane::Events,
+                incarnation: place.incarnation,
+                from: place.seq,
+                to: *to,
+                reason: reason.clone(),
+                recorded_ms: time_ms,
+            }),
+            VehicleEvent::Quarantined { place, reason, raw } => notes.quarantine(QuarantineView {
+                lane: Lane::Events,
+                incarnation: place.incarnation,
+                seq: place.seq,
+                reason: reason.clone(),
+                bytes: raw.len() as u64,
+                recorded_ms: time_ms,
+            }),
+            _ => {}
+        }
+    }
+
     /// Takes newest values that have no place in the lake: they only move the twin forward.
     pub fn live(&mut self, live: &Live, received_ms: i64) {
         let memory = &mut self.memory;
@@ -194,7 +252,8 @@ impl Vehicle {
             let at = Moment { rank, boot: live.boot, mono_ns: mono_ms.saturating_mul(NS_PER_MS as u64) };
             // The wall clock is that of the message; older values are as much older as their monotonic time says.
             let age_ms = i64::try_from(newest_mono - mono_ms).unwrap_or_default();
-            let sampled_ms = live.wall_ms.map_or(0, |wall| wall.saturating_sub(age_ms));
+            let sampled_ms =
+                believable(live.wall_ms, received_ms).map_or(0, |wall| wall.saturating_sub(age_ms));
             memory.twin.apply(at, sampled_ms, &[(*signal, *raw)]);
         }
     }
@@ -229,7 +288,7 @@ pub fn cost(taken: &Taken) -> usize {
     }
 }
 
-fn rows_of(
+pub(crate) fn rows_of(
     context: &Context<'_>,
     incarnation: Incarnation,
     received_ms: i64,
@@ -259,13 +318,20 @@ fn rows_of(
     }
 }
 
+/// The vehicle's wall clock, unless it is ahead of the receipt.
+fn believable(wall_ms: Option<i64>, received_ms: i64) -> Option<i64> {
+    wall_ms.filter(|wall| *wall <= received_ms.saturating_add(limits::FUTURE_MS))
+}
+
 /// One row a sample time, transposed from the columns; a marker when there is none.
 fn frame_rows(frame: &Frame, blank: &Row, rows: &mut Vec<Row>) {
     let header = &frame.header;
     let base = Row {
         boot: header.boot,
         mono_ns: header.mono_ms.saturating_mul(NS_PER_MS as u64),
-        sample_time_ns: header.wall_ms.map(|ms| ms.saturating_mul(NS_PER_MS)),
+        // A time that has not come yet is none: order is by the monotonic clock in any case.
+        sample_time_ns: believable(header.wall_ms, blank.receive_time_ms)
+            .map(|ms| ms.saturating_mul(NS_PER_MS)),
         ..blank.clone()
     };
     let block = match &frame.body {

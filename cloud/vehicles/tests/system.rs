@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use common::{Scripted, event, eventually, samples, settings, start};
 use remuda_contracts::fleet::Presence;
+use remuda_contracts::uplink::{Arrival, DoorRefusal};
 use remuda_eventsourcing::{Journal, JournalMetrics, MemoryJournal, SledJournal};
 use remuda_model::{Incarnation, Lane, OrganizationId, ShardId, VehicleId, signal};
 use remuda_vehicles::ledger::{Booked, demanded, read};
@@ -252,6 +253,29 @@ async fn wrong_order_and_damage_are_answered_and_nothing_is_doubled() {
         );
         assert!(twin.refusals.iter().any(|(code, _)| code == reason), "{reason} is not shown");
     }
+    system.handle.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_door_refused_is_seen_on_the_vehicle_and_outlives_a_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = journal();
+    let (system, _, _) = start(folder.path(), &journal, settings()).await;
+    let car = Scripted::connect(&system.intake, "VAN9", 9).await;
+    let refused = |reason, count| Arrival::Refused { vehicle: car.vehicle, reason, count };
+    car.offer(refused(DoorRefusal::MessageRate, 3)).await;
+    car.offer(refused(DoorRefusal::ForeignTopic, 1)).await;
+    car.offer(refused(DoorRefusal::MessageRate, 4)).await;
+    let shown = async |system: &VehicleSystem| {
+        let twin = system.view.twin(&OrganizationId::default(), &car.vehicle).await;
+        let refusals = twin.map_or_else(Vec::new, |twin| twin.refusals);
+        let of = |code: &str| refusals.iter().find(|(reason, _)| reason == code).map_or(0, |(_, n)| *n);
+        (of("message_rate"), of("foreign_topic"))
+    };
+    eventually("refusals are shown", async || shown(&system).await == (7, 1)).await;
+    system.handle.stop().await.unwrap();
+    let (system, _, _) = start(folder.path(), &journal, settings()).await;
+    assert_eq!(shown(&system).await, (7, 1), "they are in the snapshot");
     system.handle.stop().await.unwrap();
 }
 

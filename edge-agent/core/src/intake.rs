@@ -6,7 +6,7 @@ use remuda_model::SignalId;
 use remuda_wire::{Column, SampleBlock, TimeUnit};
 
 use crate::limits;
-use crate::policy::Policy;
+use remuda_policy::{Collection, Policy, Rule};
 
 const NS_PER_MS: u64 = 1_000_000;
 
@@ -37,6 +37,7 @@ struct Last {
 #[derive(Debug)]
 pub(crate) struct Intake {
     policy: Arc<Policy>,
+    level: Collection,
     last: Vec<Last>,
     batch: Vec<Reading>,
     span: (u64, u64),
@@ -49,6 +50,7 @@ impl Intake {
     pub(crate) fn new(policy: Arc<Policy>) -> Self {
         Self {
             policy,
+            level: Collection::Full,
             last: Vec::new(),
             batch: Vec::new(),
             span: (0, 0),
@@ -60,6 +62,31 @@ impl Intake {
 
     pub(crate) fn set_policy(&mut self, policy: Arc<Policy>) {
         self.policy = policy;
+        // What is not collected any more is not told as a newest value either.
+        self.last.retain(|last| self.policy.rule(last.signal).is_some());
+        self.last.shrink_to_fit();
+        self.held_back = self.last.iter().filter(|last| last.held_back).count();
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub(crate) fn level(&self) -> Collection {
+        self.level
+    }
+
+    pub(crate) fn set_level(&mut self, level: Collection) {
+        self.level = level;
+    }
+
+    /// The rule as it is in force at the present level.
+    fn rule(&self, signal: SignalId) -> Option<Rule> {
+        let rule = self.policy.rule(signal)?;
+        Some(match self.level {
+            Collection::Stretched => rule.stretched(self.policy.budget().stretch_factor),
+            Collection::Full | Collection::EventsOnly => *rule,
+        })
     }
 
     /// Takes one reading. Answers the batch that it does not fit into any more.
@@ -68,7 +95,9 @@ impl Intake {
     }
 
     fn is_wanted(&mut self, reading: Reading) -> bool {
-        let Some(rule) = self.policy.rule(reading.signal) else { return false };
+        let Some(rule) = self.rule(reading.signal) else { return false };
+        // A value that may not be told is held back: it is told when there is a budget again.
+        let told = self.level != Collection::EventsOnly;
         let at = match self.last.binary_search_by_key(&reading.signal, |l| l.signal) {
             Ok(at) => at,
             Err(at) => {
@@ -79,7 +108,7 @@ impl Intake {
                 let Reading { signal, raw, mono_ns } = reading;
                 let last = Last {
                     signal,
-                    held_back: false,
+                    held_back: !told,
                     changed_since_live: true,
                     told_raw: raw,
                     told_ns: mono_ns,
@@ -87,7 +116,8 @@ impl Intake {
                     ns: mono_ns,
                 };
                 self.last.insert(at, last);
-                return true;
+                self.held_back += usize::from(!told);
+                return told;
             }
         };
         let last = &mut self.last[at];
@@ -99,7 +129,7 @@ impl Intake {
         let due = since_ms >= u64::from(rule.min_interval_ms);
         let worth = !rule.on_change || rule.changed(last.told_raw, reading.raw);
         let beat = rule.heartbeat_ms.is_some_and(|beat| since_ms >= u64::from(beat));
-        let tell = (worth && due) || beat;
+        let tell = told && ((worth && due) || beat);
         let was_held_back = last.held_back;
         last.held_back = worth && !tell;
         if tell {
@@ -135,7 +165,8 @@ impl Intake {
     /// Closes the batch when its time has come (or `now_or_never`); tells held back changes whose interval is over.
     pub(crate) fn close(&mut self, now: u64, force: bool) -> Vec<Vec<Reading>> {
         let mut closed = Vec::new();
-        if self.held_back > 0 && (force || self.deadline().is_some_and(|at| now >= at)) {
+        let may = self.held_back > 0 && self.level != Collection::EventsOnly;
+        if may && (force || self.deadline().is_some_and(|at| now >= at)) {
             closed.extend(self.release(now, force));
         }
         let over = now.saturating_sub(self.opened_ns) >= limits::BATCH_SPAN_MS * NS_PER_MS;
@@ -147,8 +178,12 @@ impl Intake {
 
     fn release(&mut self, now: u64, force: bool) -> Vec<Vec<Reading>> {
         let mut due = Vec::new();
-        for last in self.last.iter_mut().filter(|l| l.held_back) {
-            let interval = self.policy.rule(last.signal).map_or(0, |rule| rule.min_interval_ms);
+        for at in 0..self.last.len() {
+            if !self.last[at].held_back {
+                continue;
+            }
+            let interval = self.rule(self.last[at].signal).map_or(0, |rule| rule.min_interval_ms);
+            let last = &mut self.last[at];
             if force || now.saturating_sub(last.told_ns) / NS_PER_MS >= u64::from(interval) {
                 last.held_back = false;
                 (last.told_raw, last.told_ns) = (last.raw, last.ns);
@@ -165,12 +200,12 @@ impl Intake {
         if !self.batch.is_empty() {
             return Some(self.opened_ns + span);
         }
-        if self.held_back == 0 {
+        if self.held_back == 0 || self.level == Collection::EventsOnly {
             return None;
         }
         let held = self.last.iter().filter(|l| l.held_back);
         held.map(|l| {
-            let interval = self.policy.rule(l.signal).map_or(0, |rule| rule.min_interval_ms);
+            let interval = self.rule(l.signal).map_or(0, |rule| rule.min_interval_ms);
             l.told_ns + u64::from(interval) * NS_PER_MS
         })
         .min()

@@ -9,13 +9,14 @@ mod clock;
 pub mod intake;
 mod lane;
 pub mod limits;
+mod meter;
 pub mod output;
-pub mod policy;
 mod random;
 pub mod state;
 
 pub use agent::{Agent, Figures, RefuseAll, Settings, Verifier};
 pub use intake::Reading;
+pub use meter::Spent;
 pub use output::{Held, Output, Record, ShedUntil};
-pub use policy::{Policy, PolicyError};
+pub use remuda_policy::{Policy, PolicyError};
 pub use state::SavedState;

@@ -21,16 +21,28 @@ pub const PROBE_INTERVAL_MS: u64 = 500;
 pub const ROUND_TRIP_MS: (u64, u64) = (20, 5_000);
 /// Pause between two messages of newest values while samples have a backlog, ms.
 pub const LIVE_INTERVAL_MS: u64 = 1_000;
+/// The same while samples are held back on purpose, for a link that costs nothing, ms.
+pub const LIVE_HELD_INTERVAL_MS: u64 = 30_000;
+/// What a message costs over a metered link beside its payload, bytes: topic, MQTT, TLS, TCP and IP.
+pub const MESSAGE_COST: u64 = 96;
+/// Spent bytes are saved when they grew by this part of the budget: what a crash may forget.
+pub const SPENT_SAVED_PARTS: u64 = 1_000;
 /// First pause before connecting again, ms; doubles, jittered.
 pub const RECONNECT_MS: u64 = 500;
 /// Longest pause before connecting again, ms.
 pub const RECONNECT_MS_MAX: u64 = 30_000;
+/// Longest pause that a cloud's farewell may ask for, ms: one that errs does not keep a fleet away for a day.
+pub const HAND_OVER_MS_MAX: u64 = 600_000;
+/// How long a cloud's farewell holds, ms: a connection that ends later ends for another reason.
+pub const HAND_OVER_HOLDS_MS: u64 = 30_000;
 /// Bytes an outbox may hold, default.
 pub const OUTBOX_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Bytes shed at once when the outbox is full: a segment.
 pub const SHED_BYTES: u64 = 1024 * 1024;
 /// Age at which frames are shed, ms: the cloud forgets closed incarnations after 200 days.
 pub const AGE_MS_MAX: i64 = 180 * 24 * 3_600 * 1_000;
+/// How often frames are looked at for their age, ms: of 180 days a quarter of one is nothing.
+pub const AGE_CHECK_MS: u64 = 6 * 3_600 * 1_000;
 /// Commands remembered: far more than can arrive before the oldest expired.
 pub const COMMANDS_REMEMBERED: usize = 256;
 /// Signals whose last value is remembered; further ones are dropped and counted.

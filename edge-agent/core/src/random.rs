@@ -16,6 +16,11 @@ impl Jitter {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
+    /// Below `value`, or 0.
+    pub(crate) fn below(&mut self, value: u64) -> u64 {
+        (self.next() >> 11) % value.max(1)
+    }
+
     /// Between half of `value` and all of it.
     pub(crate) fn half_to_full(&mut self, value: u64) -> u64 {
         let half = value / 2;

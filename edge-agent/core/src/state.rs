@@ -5,6 +5,7 @@ use remuda_wire::Policy;
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
+use crate::meter::Spent;
 
 /// A command this agent has decided on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,8 +17,9 @@ pub struct KnownCommand {
 }
 
 /// The document.
+///
+/// Unknown fields are passed over: an agent that is rolled back must still read what the newer one saved.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct SavedState {
     /// Policy in force; `None` = the default.
     #[serde(default)]
@@ -31,6 +33,9 @@ pub struct SavedState {
     /// Counts starts of the agent; the shell raises it before it makes the agent.
     #[serde(default)]
     pub boot: u32,
+    /// What is spent of the data budget.
+    #[serde(default)]
+    pub spent: Spent,
 }
 
 impl SavedState {

@@ -213,7 +213,6 @@ fn a_policy_is_followed_and_remembered() {
     assert_eq!(bench.samples, 2);
     let document = r#"{"signals":{"Vehicle.Speed":{}}}"#.to_owned();
     bench.say(&Down::Policy(Policy { revision: 3, document }), MS);
-    bench.say(&Down::Policy(Policy { revision: 2, document: r#"{"others":{}}"#.to_owned() }), MS);
     bench.say(&Down::Policy(Policy { revision: 4, document: "nonsense".to_owned() }), MS);
     readings(&mut bench.agent, 5_000 * MS);
     bench.drive(5_000 * MS);

@@ -1,16 +1,18 @@
 //! Connections to the cloud's door.
 
-mod mqtt;
+mod connect;
 mod thin_mqtt;
 
 use std::future::Future;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use remuda_model::VehicleId;
 use remuda_wire::topic::{Channel, Topic};
 
-pub use mqtt::MqttLink;
 pub use thin_mqtt::ThinMqtt;
+
+use crate::identity::Credentials;
 
 /// What happens on a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub enum LinkEvent {
     Payload(Bytes),
     /// The connection ended or could not be made; why, in words.
     Closed(String),
+    /// The same, and it will be so again until a person does something; what, in a sentence.
+    Refused(String),
 }
 
 /// One connection after the other to the door. Nothing here blocks: [`Link::next`] does the work.
@@ -40,6 +44,18 @@ pub trait Link: Send {
     fn next(&mut self) -> impl Future<Output = LinkEvent> + Send;
 }
 
+/// How a connection is secured.
+#[derive(Clone)]
+pub enum Security {
+    /// Plain TCP, with a password that may be empty: to a door on this machine, for simulators and tests.
+    Plain {
+        /// Password.
+        secret: String,
+    },
+    /// Mutual TLS. Each connection takes the certificate that is present then.
+    Tls(Arc<Credentials>),
+}
+
 /// Where and as whom to connect.
 #[derive(Clone)]
 pub struct LinkSettings {
@@ -47,8 +63,8 @@ pub struct LinkSettings {
     pub door: String,
     /// User name and client id.
     pub vehicle: VehicleId,
-    /// Password.
-    pub secret: String,
+    /// How the connection is secured, and how the vehicle shows who it is.
+    pub security: Security,
     /// A ping is sent after so long without traffic, s.
     pub keep_alive_s: u16,
 }
@@ -63,9 +79,15 @@ impl std::fmt::Debug for LinkSettings {
 }
 
 impl LinkSettings {
-    /// With the default keep-alive.
+    /// Over plain TCP, with the default keep-alive.
     pub fn new(door: impl Into<String>, vehicle: VehicleId, secret: impl Into<String>) -> Self {
-        Self { door: door.into(), vehicle, secret: secret.into(), keep_alive_s: 30 }
+        let security = Security::Plain { secret: secret.into() };
+        Self { door: door.into(), vehicle, security, keep_alive_s: 30 }
+    }
+
+    /// Over mutual TLS, with the default keep-alive.
+    pub fn over_tls(door: impl Into<String>, vehicle: VehicleId, credentials: Arc<Credentials>) -> Self {
+        Self { door: door.into(), vehicle, security: Security::Tls(credentials), keep_alive_s: 30 }
     }
 
     fn up(&self, channel: Channel) -> String {
@@ -77,7 +99,10 @@ impl LinkSettings {
     }
 }
 
-/// Longest time for connecting, logging in and subscribing, s.
-const CONNECT_S: u64 = 10;
+/// Longest time for connecting, the TLS handshake, logging in and subscribing together, s: four round trips by
+/// satellite, or the queue at a door to which a whole fleet comes back.
+const CONNECT_S: u64 = 20;
+/// Longest time that the last messages may take to go out, s.
+const CLOSE_S: u64 = 5;
 /// Largest packet: a payload with its topic.
 const PACKET_BYTES_MAX: usize = remuda_wire::limits::PAYLOAD_BYTES_MAX + 1024;

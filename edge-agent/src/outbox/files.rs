@@ -35,6 +35,23 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<(), OutboxError> {
     File::open(dir).and_then(|d| d.sync_all()).map_err(OutboxError::file("sync", dir))
 }
 
+/// Makes a log's directory, with those it stands in; their names are durable when it returns. One that is there may
+/// have been made by a process that was killed before it synced.
+pub(crate) fn make_dir(dir: &Path) -> Result<(), OutboxError> {
+    let is_bare = |p: &Path| p.as_os_str().is_empty();
+    let parent = |p: &Path| p.parent().filter(|p| !is_bare(p)).unwrap_or(Path::new(".")).to_path_buf();
+    let missing: Vec<&Path> = dir.ancestors().take_while(|p| !is_bare(p) && !p.exists()).collect();
+    for dir in missing.into_iter().rev() {
+        match fs::create_dir(dir) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(OutboxError::file("create", dir)(e));
+            }
+            _ => sync_dir(&parent(dir))?,
+        }
+    }
+    sync_dir(&parent(dir))
+}
+
 pub(crate) fn create(dir: &Path, id: u32) -> Result<Arc<File>, OutboxError> {
     let path = path_of(dir, id);
     let opened = OpenOptions::new().read(true).write(true).create_new(true).open(&path);

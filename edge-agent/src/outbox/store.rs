@@ -89,7 +89,7 @@ impl std::fmt::Debug for Store {
 impl Store {
     /// Opens a log, or makes a new one. What it finds is made durable first, so that it may be sent.
     pub fn open(dir: &Path, profile: Profile) -> Result<Self, OutboxError> {
-        fs::create_dir_all(dir).map_err(OutboxError::file("create", dir))?;
+        files::make_dir(dir)?;
         let lock_path = dir.join("lock");
         let lock = File::create(&lock_path).map_err(OutboxError::file("create", &lock_path))?;
         lock.try_lock().map_err(|_| OutboxError::InUse(dir.to_path_buf()))?;
@@ -119,10 +119,6 @@ impl Store {
         let (committed, _) = watch::channel(0);
         inner.begin_head(&profile)?;
         files::sync_dir(dir)?;
-        // The directory itself may be new, too.
-        if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
-            files::sync_dir(parent)?;
-        }
         let shared = Arc::new(Shared {
             dir: dir.to_path_buf(),
             profile,

@@ -23,6 +23,9 @@ impl Bits {
     /// `None` when it does not lie within eight bytes.
     fn of(signal: &Signal) -> Option<Self> {
         let (start, size) = (usize::try_from(signal.start_bit).ok()?, usize::try_from(signal.size).ok()?);
+        if !(1..=64).contains(&size) || start >= 64 {
+            return None;
+        }
         let places: Vec<usize> = match signal.byte_order {
             // Intel: the start is the least significant bit, and numbers count upwards.
             ByteOrder::LittleEndian => (start..start.checked_add(size)?).rev().collect(),
@@ -32,7 +35,7 @@ impl Bits {
                 std::iter::successors(Some(start), next).take(size).collect()
             }
         };
-        let fits = (1..=64).contains(&size) && places.iter().all(|place| *place < 64);
+        let fits = places.iter().all(|place| *place < 64);
         let signed = signal.value_type == ValueType::Signed;
         fits.then_some(Self { places, signed, factor: signal.factor, offset: signal.offset })
     }
@@ -132,10 +135,26 @@ pub(crate) fn decoders(
 mod tests {
     use super::*;
 
-    fn bits(line: &str) -> Bits {
+    fn try_bits(line: &str) -> Option<Bits> {
         let text = format!("VERSION \"\"\n\nNS_ :\n\nBS_:\n\nBU_: X\n\nBO_ 1 M: 8 X\n {line}\n\n");
         let dbc = Dbc::try_from(text.as_str()).expect("a DBC file");
-        Bits::of(&dbc.messages[0].signals[0]).expect("fits")
+        Bits::of(&dbc.messages[0].signals[0])
+    }
+
+    fn bits(line: &str) -> Bits {
+        try_bits(line).expect("fits")
+    }
+
+    #[test]
+    fn what_does_not_fit_eight_bytes_costs_nothing() {
+        for order in [0, 1] {
+            for place in
+                ["0|4000000000", "7|18446744073709551615", "18446744073709551615|8", "64|1", "0|0", "60|6"]
+            {
+                let line = format!("SG_ A : {place}@{order}+ (1,0) [0|0] \"\" X");
+                assert!(order == 0 && place == "60|6" || try_bits(&line).is_none(), "{line}");
+            }
+        }
     }
 
     #[test]

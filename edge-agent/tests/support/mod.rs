@@ -1,4 +1,9 @@
-//! A door for one vehicle: MQTT over TCP, and a cloud that keeps what it is sent.
+//! A door for one vehicle: MQTT over TCP or TLS, and a cloud that keeps what it is sent.
+
+#![allow(dead_code, reason = "each test uses its part")]
+
+pub mod pki;
+pub mod port;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -8,8 +13,9 @@ use remuda_model::{Epoch, Incarnation, Lane, Seq};
 use remuda_wire::{Ack, Body, Down, Farewell, FarewellReason, LaneAck, Up, Welcome, frame};
 use rumqttc::mqttbytes::v4::{ConnAck, ConnectReturnCode, Packet, Publish, SubAck, SubscribeReasonCode};
 use rumqttc::mqttbytes::{Error as CodecError, QoS};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 type Key = (Lane, Incarnation);
 
@@ -24,6 +30,10 @@ pub struct Told {
     pub logins: Vec<(String, String)>,
     /// Connections.
     pub connections: usize,
+    /// The client's certificate, DER, of each TLS connection.
+    pub certificates: Vec<Vec<u8>>,
+    /// TLS connections that resumed an earlier session.
+    pub resumed: usize,
 }
 
 /// The door; ends with the runtime.
@@ -37,6 +47,15 @@ pub struct Door {
 impl Door {
     /// Listens. The first `hang_ups` connections are cut after their first frames, unanswered.
     pub async fn open(hang_ups: usize) -> Self {
+        Self::listen(hang_ups, None).await
+    }
+
+    /// The same over TLS.
+    pub async fn open_tls(hang_ups: usize, config: Arc<rustls::ServerConfig>) -> Self {
+        Self::listen(hang_ups, Some(TlsAcceptor::from(config))).await
+    }
+
+    async fn listen(hang_ups: usize, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let told = Arc::new(Mutex::new(Told::default()));
@@ -49,14 +68,47 @@ impl Door {
                     told.connections += 1;
                     told.connections
                 };
-                tokio::spawn(async move { serve(stream, &told, number <= hang_ups).await });
+                let tls = tls.clone();
+                tokio::spawn(async move {
+                    let hang_up = number <= hang_ups;
+                    let Some(tls) = tls else { return serve(stream, &told, hang_up).await };
+                    let stream = accept(tls, stream).await?;
+                    {
+                        let (_, session) = stream.get_ref();
+                        let mut told = told.lock().expect("not poisoned");
+                        told.certificates.extend(session.peer_certificates().map(|c| c[0].to_vec()));
+                        let resumed = session.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+                        told.resumed += usize::from(resumed);
+                    }
+                    serve(stream, &told, hang_up).await
+                });
             }
         });
         Self { address, told }
     }
 }
 
-async fn serve(mut stream: TcpStream, told: &Mutex<Told>, hang_up: bool) -> Option<()> {
+/// Accepts as the door does: a refusal's alert is not cut off by a reset.
+pub async fn accept(
+    tls: TlsAcceptor,
+    stream: tokio::net::TcpStream,
+) -> Option<tokio_rustls::server::TlsStream<tokio::net::TcpStream>> {
+    match tls.accept(stream).into_fallible().await {
+        Ok(stream) => Some(stream),
+        Err((_, mut stream)) => {
+            let _ = stream.shutdown().await;
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest).await;
+            None
+        }
+    }
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    told: &Mutex<Told>,
+    hang_up: bool,
+) -> Option<()> {
     let mut read = BytesMut::new();
     let mut down = String::new();
     loop {
@@ -129,7 +181,7 @@ fn answer(message: Up, told: &mut Told) -> Option<Down> {
             let ack = lane_ack(told, key);
             Some(Down::Ack(Ack { ack, epoch, server_time_ms, missing, greet: false }))
         }
-        Up::Live(_) => None,
+        Up::Live(_) | Up::Status(_) => None,
         Up::Farewell(Farewell { reason, .. }) => {
             told.farewells.push(reason);
             None

@@ -5,7 +5,34 @@
 
 mod name;
 
-pub use name::{NameError, OrganizationName, VehicleName};
+pub use name::{CommandName, NameError, OrganizationName, PolicyName, VehicleName};
+
+/// `remuda.identity`.
+pub mod identity {
+    /// `remuda.identity.v1`.
+    #[allow(missing_docs, unused_qualifications, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("remuda.identity.v1");
+    }
+}
+
+/// `remuda.commands`.
+pub mod commands {
+    /// `remuda.commands.v1`.
+    #[allow(missing_docs, unused_qualifications, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("remuda.commands.v1");
+    }
+}
+
+/// `remuda.policies`.
+pub mod policies {
+    /// `remuda.policies.v1`.
+    #[allow(missing_docs, unused_qualifications, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("remuda.policies.v1");
+    }
+}
 
 /// `remuda.vehicles`.
 pub mod vehicles {

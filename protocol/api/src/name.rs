@@ -68,6 +68,67 @@ impl FromStr for VehicleName {
     }
 }
 
+/// `organizations/{organization}/vehicles/{vehicle}/commands/{command}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandName {
+    /// The organization's id.
+    pub organization: String,
+    /// The vehicle's id.
+    pub vehicle: String,
+    /// The command's id.
+    pub command: String,
+}
+
+impl fmt::Display for CommandName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { organization, vehicle, command } = self;
+        write!(f, "organizations/{organization}/vehicles/{vehicle}/commands/{command}")
+    }
+}
+
+impl FromStr for CommandName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match segments(text).as_slice() {
+            ["organizations", organization, "vehicles", vehicle, "commands", command] => Ok(Self {
+                organization: (*organization).to_owned(),
+                vehicle: (*vehicle).to_owned(),
+                command: (*command).to_owned(),
+            }),
+            _ => Err(NameError {
+                expected: "organizations/{organization}/vehicles/{vehicle}/commands/{command}",
+            }),
+        }
+    }
+}
+
+/// `organizations/{organization}/policies/{policy}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyName {
+    /// The organization's id.
+    pub organization: String,
+    /// The policy's name in it.
+    pub policy: String,
+}
+
+impl fmt::Display for PolicyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "organizations/{}/policies/{}", self.organization, self.policy)
+    }
+}
+
+impl FromStr for PolicyName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match segments(text).as_slice() {
+            ["organizations", organization, "policies", policy] => {
+                Ok(Self { organization: (*organization).to_owned(), policy: (*policy).to_owned() })
+            }
+            _ => Err(NameError { expected: "organizations/{organization}/policies/{policy}" }),
+        }
+    }
+}
+
 /// The parts between slashes; none when one is empty.
 fn segments(text: &str) -> Vec<&str> {
     let parts: Vec<&str> = text.split('/').collect();
@@ -83,6 +144,11 @@ mod tests {
         let name = VehicleName { organization: "north".into(), vehicle: "V0001".into() };
         assert_eq!(name.to_string(), "organizations/north/vehicles/V0001");
         assert_eq!(name.to_string().parse(), Ok(name));
+        let policy = PolicyName { organization: "north".into(), policy: "vans".into() };
+        assert_eq!(policy.to_string().parse(), Ok(policy));
+        let command =
+            CommandName { organization: "north".into(), vehicle: "V1".into(), command: "c0".into() };
+        assert_eq!(command.to_string().parse(), Ok(command));
         let parent = OrganizationName { organization: "north".into() };
         assert_eq!(parent.to_string().parse(), Ok(parent));
     }

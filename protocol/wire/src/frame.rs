@@ -18,9 +18,10 @@ use crate::limits;
 use crate::samples::{self, SampleBlock};
 
 /// How good the wall clock was when the frame was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum ClockQuality {
     /// Never set since boot.
+    #[default]
     Unknown,
     /// From the cloud's acks.
     Server,

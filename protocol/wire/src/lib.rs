@@ -10,12 +10,14 @@ pub mod frame;
 pub mod limits;
 pub mod message;
 pub mod samples;
+pub mod signing;
 pub mod topic;
 
 pub use frame::{Body, ClockQuality, Event, Frame, FrameError, FrameHeader, TraceContext};
 pub use message::{
-    Ack, Command, CommandKind, DecodeError, Down, Farewell, FarewellReason, FloorReason, Frames, Hello,
-    LaneAck, LaneState, Live, Policy, Up, Welcome,
+    Ack, Ask, BudgetStatus, CollectionLevel, Command, CommandKind, DecodeError, Down, Farewell,
+    FarewellReason, FloorReason, Frames, HandOver, Hello, LaneAck, LaneState, LinkKind, Live, Policy,
+    PolicyRefused, Status, Up, Welcome,
 };
 pub use samples::{Column, SampleBlock, TimeUnit};
 pub use topic::{Channel, Topic};

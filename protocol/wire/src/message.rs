@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! payload = wire version u8 (1) | kind u8 | body
-//! kind    = up: 1 Hello, 2 Frames, 3 Live, 4 Farewell; down: 65 Welcome, 66 Ack, 67 Command, 68 Policy
+//! kind    = up: 1 Hello, 2 Frames, 3 Live, 4 Farewell, 5 Status; down: 65 Welcome, 66 Ack, 67 Command, 68 Policy, 69 Ask, 70 HandOver
 //! body    = the struct's fields in the order of this page, in postcard:
 //!           u8, bool one byte; u16, u32, u64, counts LEB128 varints; i64 a zigzag varint; an Option 0, or 1 and the
 //!           value; text and lists a count (of bytes, of entries), then so many; arrays of bytes as they are; an
@@ -213,10 +213,109 @@ pub struct Command {
 /// A collection policy document (UPLINK section 8).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// Its revision, from 1.
+    /// Its revision, from 1; 0 with an empty document: back to the vehicle's built-in policy.
     pub revision: u32,
-    /// The document, JSON (`remuda_edge_agent_core::policy`).
+    /// The document, JSON (`remuda_policy`).
     pub document: String,
+}
+
+impl Policy {
+    /// Tells documents of one revision apart, such as after a cloud was restored from a backup; 0 for the built-in one.
+    pub fn fingerprint(&self) -> u32 {
+        if self.revision == 0 { 0 } else { crc32c::crc32c(self.document.as_bytes()) }
+    }
+}
+
+/// The cloud's farewell: the door closes as planned, and the vehicle is to come back at a time of its own choosing
+/// within the spread, so that not all come at once. Whatever else closes the connection means nothing of the kind. An
+/// agent too old to know it comes back after its usual pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandOver {
+    /// Longest time until the vehicle is back, ms after the close.
+    pub spread_ms: u32,
+}
+
+/// Asks a vehicle for its [`Status`], now and whenever it changes, for the life of the connection. An agent too old to
+/// know it says nothing, and an agent sends no status to a cloud that did not ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// Least time between two of them, s.
+    pub interval_s: u16,
+}
+
+/// What kind of link a vehicle has, as far as its agent was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum LinkKind {
+    /// Nobody said; treated as metered.
+    #[default]
+    Unknown,
+    /// Every byte costs.
+    Metered,
+    /// Bytes cost nothing.
+    Wifi,
+}
+
+/// How much of its policy a vehicle collects (UPLINK section 8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum CollectionLevel {
+    /// All of it.
+    #[default]
+    Full,
+    /// The same signals, rarer: the data budget is nearly spent.
+    Stretched,
+    /// Events alone: the data budget is spent.
+    EventsOnly,
+}
+
+/// A vehicle's data budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetStatus {
+    /// The month it is counted for, as 202_611; 0 when no trusted time was known yet.
+    pub month: u32,
+    /// Bytes spent over metered links.
+    pub spent_bytes: u64,
+    /// Bytes there are.
+    pub bytes: u64,
+}
+
+/// A policy that the vehicle did not take over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyRefused {
+    /// Which.
+    pub revision: u32,
+    /// Why, a sentence.
+    pub reason: String,
+}
+
+/// How a vehicle is doing: what it reports against what is desired of it. Lossy; the newest one counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The connection it was said on.
+    pub connection: ConnectionId,
+    /// Revision of the policy in force; 0 = the built-in one.
+    pub policy_revision: u32,
+    /// [`Policy::fingerprint`] of the policy in force.
+    pub policy_fingerprint: u32,
+    /// The last policy that was not taken over, if it came after the one in force.
+    pub policy_refused: Option<PolicyRefused>,
+    /// State of the wall clock.
+    pub clock: ClockQuality,
+    /// The link.
+    pub link: LinkKind,
+    /// How much is collected.
+    pub collection: CollectionLevel,
+    /// Samples wait in the outbox for a link that costs nothing, or for the next month.
+    pub bulk_held: bool,
+    /// The data budget, if there is one.
+    pub budget: Option<BudgetStatus>,
+    /// Frames in the outbox, of all lanes and incarnations.
+    pub frames_held: u64,
+    /// Frames shed since the agent started.
+    pub frames_shed: u64,
+    /// Records that its disk damaged, since the agent started.
+    pub frames_damaged: u64,
+    /// Readings dropped since the agent started, because there were too many signals.
+    pub readings_dropped: u64,
 }
 
 /// Vehicle to cloud.
@@ -230,6 +329,8 @@ pub enum Up {
     Live(Live),
     /// On `session`.
     Farewell(Farewell),
+    /// On `session`.
+    Status(Status),
 }
 
 /// Cloud to vehicle.
@@ -243,6 +344,10 @@ pub enum Down {
     Command(Command),
     /// Sets the policy.
     Policy(Policy),
+    /// Asks for the status.
+    Ask(Ask),
+    /// Says farewell, for a while.
+    HandOver(HandOver),
 }
 
 /// Why a payload is not a message.
@@ -284,6 +389,9 @@ const WELCOME: u8 = 65;
 const ACK: u8 = 66;
 const COMMAND: u8 = 67;
 const POLICY: u8 = 68;
+const STATUS: u8 = 5;
+const ASK: u8 = 69;
+const HAND_OVER: u8 = 70;
 
 /// Most bytes that a [`Frames`] message needs beside its frames' own bytes, for `frames` of them.
 pub const fn frames_overhead(frames: usize) -> usize {
@@ -299,6 +407,7 @@ impl Up {
             Self::Live(message) => put(LIVE, message),
             Self::Farewell(message) => put(FAREWELL, message),
             Self::Frames(message) => put_frames(message),
+            Self::Status(message) => put(STATUS, message),
         }
     }
 
@@ -320,6 +429,12 @@ impl Up {
                 if few { Ok(Self::Live(live)) } else { Err(DecodeError::Limit) }
             }
             FAREWELL => take(body).map(Self::Farewell),
+            STATUS => {
+                let status: Status = take(body)?;
+                let reason = status.policy_refused.as_ref().map_or(0, |refused| refused.reason.len());
+                let short = reason <= limits::TEXT_BYTES_MAX;
+                if short { Ok(Self::Status(status)) } else { Err(DecodeError::Limit) }
+            }
             other => Err(DecodeError::Kind(other)),
         }
     }
@@ -333,6 +448,8 @@ impl Down {
             Self::Ack(message) => put(ACK, message),
             Self::Command(message) => put(COMMAND, message),
             Self::Policy(message) => put(POLICY, message),
+            Self::Ask(message) => put(ASK, message),
+            Self::HandOver(message) => put(HAND_OVER, message),
         }
     }
 
@@ -352,6 +469,8 @@ impl Down {
                 if signed { Ok(Self::Command(command)) } else { Err(DecodeError::Limit) }
             }
             POLICY => take(body).map(Self::Policy),
+            ASK => take(body).map(Self::Ask),
+            HAND_OVER => take(body).map(Self::HandOver),
             other => Err(DecodeError::Kind(other)),
         }
     }

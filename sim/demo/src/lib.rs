@@ -6,6 +6,7 @@
 mod args;
 mod report;
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,10 +15,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use args::DemoArgs;
-use remuda_fleet::{Fleet, FleetHandle, FleetSettings};
+use remuda_edge_agent::ServerUrl;
+use remuda_fleet::{Certificates, Fleet, FleetHandle, FleetSettings};
 use remuda_ledger::Ledger;
+use remuda_model::VehicleId;
 use remuda_roads::RoadNetwork;
-use remuda_world::World;
+use remuda_world::{Vehicle, World};
 use report::Report;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -51,10 +54,17 @@ pub struct NodeFigures {
     pub rss_mb: f64,
 }
 
+/// Makes one-time tokens, by vehicle.
+pub type MakeTokens = dyn Fn(&[VehicleId]) -> Result<HashMap<VehicleId, String>, String> + Send + Sync;
+
 /// A node that serves.
 pub struct RunningNode {
-    /// Address of the vehicles' door.
+    /// Address of the vehicles' door; it speaks TLS.
     pub door: String,
+    /// Address of the vehicles' HTTPS port, where they enrol.
+    pub enrolment: String,
+    /// Makes a one-time token for each of these vehicles.
+    pub tokens: Box<MakeTokens>,
     /// The console's address with its token.
     pub console_url: String,
     /// Its figures.
@@ -90,8 +100,9 @@ pub async fn run(
     };
     let node = start_node(request).await?;
     eprintln!("console: {}", node.console_url);
-    let settings =
-        FleetSettings { door: node.door.clone(), data: place.folder.join("vehicles"), rate_hz: args.rate };
+    let data = place.folder.join("vehicles");
+    let certificates = Some(enrol(&world, &data, &node).await?);
+    let settings = FleetSettings { door: node.door.clone(), data, rate_hz: args.rate, certificates };
     let fleet = Fleet::start(settings, world).await.map_err(|e| e.to_string())?;
     eprintln!(
         "{} vehicles set off {:.1} s after the start; Ctrl-C stops",
@@ -109,6 +120,25 @@ pub async fn run(
     let ledger = ledger.map_err(|e| e.to_string())?;
     finish(&args, &Report::new(args.vehicles, &figures, &ledger, rss_mb), &ledger);
     Ok(ledger.balances())
+}
+
+/// Each vehicle makes a key and shows a one-time token, as a real one does. Those that kept their certificates need not.
+async fn enrol(world: &World, data: &Path, node: &RunningNode) -> Result<Certificates, String> {
+    let ids: Vec<VehicleId> = world.vehicles().iter().map(Vehicle::id).collect();
+    let server: ServerUrl = node.enrolment.parse().map_err(|must| format!("the HTTPS port {must}"))?;
+    let begun = Instant::now();
+    let mut enrolled = 0;
+    let tokens = async |wanting: Vec<VehicleId>| (node.tokens)(&wanting);
+    let certificates = remuda_fleet::enrol(&ids, data, &server, tokens, |done, all| {
+        enrolled = done;
+        eprint!("\r{done}/{all} vehicles enrolled   ");
+    });
+    let certificates = certificates.await.map_err(|e| e.to_string())?;
+    match enrolled {
+        0 => eprintln!("{} vehicles kept their certificates", ids.len()),
+        _ => eprintln!("in {:.1} s, each with a key of its own", begun.elapsed().as_secs_f64()),
+    }
+    Ok(certificates)
 }
 
 /// Where the demo keeps its data: a named folder stays, a temporary one goes with it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use remuda_edge_agent::{
-    AgentRunner, Clock, Input, LinkSettings, Profile, Reading, RunError, Stop, Store, ThinMqtt,
+    AgentRunner, Clock, Controls, Input, LinkSettings, Profile, Reading, RunError, Stop, Store, ThinMqtt,
 };
 use remuda_edge_agent_core::{self as core, Policy, Settings};
 use remuda_model::{Incarnation, SignalId, VehicleId};
@@ -15,6 +15,7 @@ use remuda_wire::Event;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::controls::{Simulated, Told};
 use crate::error::FleetError;
 use crate::figures::{Figures, round};
 use crate::histogram::Histogram;
@@ -33,6 +34,28 @@ pub(crate) enum Collect {
     Everything,
 }
 
+fn link_of(settings: &FleetSettings, vehicle: VehicleId) -> Result<LinkSettings, FleetError> {
+    let door = settings.door.clone();
+    // A plain door trusts what comes from this machine; there is no secret to show.
+    let Some(certificates) = &settings.certificates else { return Ok(LinkSettings::new(door, vehicle, "")) };
+    let credentials = certificates.of(vehicle).ok_or(FleetError::NoCertificate { vehicle })?;
+    Ok(LinkSettings::over_tls(door, vehicle, credentials))
+}
+
+fn controls_of(
+    settings: &FleetSettings,
+    vehicle: VehicleId,
+    sensors: mpsc::WeakSender<Input>,
+    told: &Arc<Told>,
+    clock: Clock,
+) -> Controls {
+    // Who did not enrol knows no key, and obeys nobody.
+    let key = settings.certificates.as_ref().and_then(|certificates| certificates.command_key(vehicle));
+    let Some(key) = key else { return Controls::default() };
+    let actuators = Arc::new(Simulated::new(sensors, Arc::clone(told), clock));
+    Controls { verifier: Arc::new(key), actuators }
+}
+
 /// Running agents.
 #[derive(Debug)]
 pub(crate) struct Agents {
@@ -40,6 +63,8 @@ pub(crate) struct Agents {
     /// Empty once stopped: an agent ends when nobody can tell it anything any more.
     inputs: Mutex<Vec<mpsc::Sender<Input>>>,
     figures: Vec<watch::Receiver<core::Figures>>,
+    /// What commands have changed, by vehicle.
+    told_commands: Vec<Arc<Told>>,
     /// Frames that were in the outboxes at the start.
     held_before: u64,
     latency: Arc<Histogram>,
@@ -78,15 +103,19 @@ impl Agents {
         let clock = Clock::starting_at(NS_PER_MS);
         let (stop, stopped) = watch::channel(Stop::No);
         let (mut inputs, mut figures, mut held_before) = (Vec::new(), Vec::new(), 0);
+        let mut told_commands = Vec::new();
         let mut tasks = JoinSet::new();
         for (number, id) in ids.into_iter().enumerate() {
             let (sender, receiver) = mpsc::channel(INPUTS_MAX);
             let (tell, told) = watch::channel(core::Figures::default());
             let made = Settings::new(id, Incarnation(rand::random()), rand::random());
             let agent_settings = Settings { policy: Arc::clone(&policy), follow_policy, ..made };
-            // The door trusts what comes from this machine; there is no secret to show.
-            let link = ThinMqtt::new(LinkSettings::new(settings.door.clone(), id, ""));
-            let runner = AgentRunner::open(agent_settings, &store, link, clock, receiver, stopped.clone())?;
+            let link = ThinMqtt::new(link_of(settings, id)?);
+            let told_by_commands = Arc::new(Told::default());
+            let controls = controls_of(settings, id, sender.downgrade(), &told_by_commands, clock);
+            told_commands.push(told_by_commands);
+            let runner =
+                AgentRunner::open(agent_settings, &store, link, clock, receiver, stopped.clone(), controls)?;
             held_before += runner.frames_held();
             tasks.spawn(runner.with_figures(tell).run());
             inputs.push(sender);
@@ -101,6 +130,7 @@ impl Agents {
             clock,
             inputs: Mutex::new(inputs),
             figures,
+            told_commands,
             held_before,
             latency,
             dropped: AtomicU64::new(0),
@@ -120,9 +150,29 @@ impl Agents {
         self.hand_over(number, row * core::limits::BATCH_SPAN_MS * NS_PER_MS, values);
     }
 
+    /// The same as [`Self::frame`], but waits until the vehicle has taken what it was given before.
+    pub(crate) async fn frame_in_turn(&self, number: usize, row: u64, values: &[(SignalId, i64)]) {
+        let mono_ns = row * core::limits::BATCH_SPAN_MS * NS_PER_MS;
+        let readings = values.iter().map(|(signal, raw)| Reading { signal: *signal, raw: *raw, mono_ns });
+        let input = Input::Readings(readings.collect());
+        let sender = self.inputs.lock().get(number).cloned();
+        let sent = match sender {
+            Some(sender) => sender.send(input).await.is_ok(),
+            None => false,
+        };
+        if !sent {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     fn hand_over(&self, number: usize, mono_ns: u64, values: &[(SignalId, i64)]) {
         let readings = values.iter().map(|(signal, raw)| Reading { signal: *signal, raw: *raw, mono_ns });
         self.send(number, Input::Readings(readings.collect()));
+    }
+
+    /// The speed limit that a command has set, km/h.
+    pub(crate) fn speed_limit_kmh(&self, number: usize) -> Option<u16> {
+        self.told_commands.get(number).and_then(|told| told.speed_limit_kmh())
     }
 
     /// A vehicle set off or came to rest.
@@ -177,7 +227,7 @@ impl Agents {
         }
         sum.backlog = (self.held_before + sum.frames_made).saturating_sub(sum.frames_acked + sum.frames_shed);
         let ms = |share: f64| round(self.latency.quantile(share).as_secs_f64() * 1_000.0);
-        (sum.ack_p50_ms, sum.ack_p95_ms) = (ms(0.5), ms(0.95));
+        (sum.ack_p50_ms, sum.ack_p95_ms, sum.ack_p99_ms) = (ms(0.5), ms(0.95), ms(0.99));
         sum.readings_dropped = self.dropped.load(Ordering::Relaxed);
         sum
     }

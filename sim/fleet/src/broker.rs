@@ -10,7 +10,7 @@ use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{Connect, Packet, Publish, Subscribe};
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -24,6 +24,8 @@ use crate::synthetic;
 const CONNECTING_MAX: usize = 64;
 /// How long a broker may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes the sink reads at once, as the door does.
+const SINK_READ_BYTES: usize = 16 * 1024;
 /// Packets written at once when nothing limits the rate.
 const BURST: usize = 4;
 
@@ -176,6 +178,37 @@ fn packet(vehicle: usize, signals: usize, frames: usize) -> io::Result<Vec<u8>> 
     let mut buffer = BytesMut::new();
     Publish::new(topic, QoS::AtMostOnce, payload).write(&mut buffer).map_err(io::Error::other)?;
     Ok(buffer.to_vec())
+}
+
+/// The end of a bare loopback: lets everybody in and reads whatever comes, without looking at it, until `stop`.
+/// Answers the bytes it read.
+///
+/// # Errors
+/// When it cannot accept.
+pub async fn sink(listener: TcpListener, mut stop: watch::Receiver<bool>) -> io::Result<u64> {
+    let bytes = Arc::new(AtomicU64::new(0));
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return Ok(bytes.load(Ordering::Relaxed)),
+            accepted = listener.accept() => {
+                let (mut stream, _) = accepted?;
+                let bytes = Arc::clone(&bytes);
+                connections.spawn(async move {
+                    let mut buffer = vec![0; SINK_READ_BYTES];
+                    let mut answered = false;
+                    while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+                        // CONNACK, for whatever the first packet was.
+                        if !std::mem::replace(&mut answered, true) && stream.write_all(&[0x20, 2, 0, 0]).await.is_err() {
+                            return;
+                        }
+                        bytes.fetch_add(count as u64, Ordering::Relaxed);
+                    }
+                });
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
 }
 
 /// Subscribes to everything vehicles send and counts, until `duration` after the first arrival or `stop`.

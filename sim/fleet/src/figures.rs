@@ -37,6 +37,8 @@ pub struct Figures {
     pub ack_p50_ms: f64,
     /// The same for 95 of 100 frames, ms.
     pub ack_p95_ms: f64,
+    /// The same for 99 of 100 frames, ms.
+    pub ack_p99_ms: f64,
     /// Readings that came while a vehicle was still busy with earlier ones, and were dropped before any frame.
     pub readings_dropped: u64,
     /// Steps of the world that came late, because the machine was busy.

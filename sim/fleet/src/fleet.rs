@@ -101,6 +101,9 @@ async fn drive(
         if passed > period * 2 {
             steps_late.fetch_add(1, Ordering::Relaxed);
         }
+        for number in 0..world.len() {
+            world.limit_speed(number, agents.speed_limit_kmh(number));
+        }
         // Never more than a second at once: after a pause the world goes on where it was.
         world.step(passed.min(Duration::from_secs(1)));
         // What a millisecond was cut into is kept for the next step.

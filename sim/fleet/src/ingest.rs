@@ -8,7 +8,7 @@ use crate::agents::{Agents, Collect};
 use crate::error::FleetError;
 use crate::figures::Figures;
 use crate::limits::DRAIN_PATIENCE;
-use crate::settings::{FleetSettings, LoadSettings};
+use crate::settings::{FleetSettings, LoadKind, LoadSettings};
 use crate::synthetic;
 
 /// How often frames that are due are handed out.
@@ -24,8 +24,13 @@ pub async fn ingest(
     mut stop: watch::Receiver<bool>,
     mut progress: impl FnMut(&Figures),
 ) -> Result<Figures, FleetError> {
-    let ids = (0..load.vehicles).map(synthetic::vehicle_id).collect();
-    let settings = FleetSettings { door: load.door.clone(), data: load.data.clone(), rate_hz: 1.0 };
+    let ids = (load.first..load.first + load.vehicles).map(synthetic::vehicle_id).collect();
+    let settings = FleetSettings {
+        door: load.door.clone(),
+        data: load.data.clone(),
+        rate_hz: 1.0,
+        certificates: load.certificates.clone(),
+    };
     let agents = Agents::start(&settings, ids, Collect::Everything).await?;
     agents.wait_connected(load.vehicles, Duration::from_secs(60), &mut stop).await;
     let started = Instant::now();
@@ -33,7 +38,6 @@ pub async fn ingest(
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut handed_out = 0_u64;
     let mut printed = started;
-    let mut readings = Vec::new();
     while started.elapsed() < load.duration {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
@@ -44,18 +48,7 @@ pub async fn ingest(
         } else {
             (load.vehicles as u64 * OPEN_FRAMES_MAX).saturating_sub(agents.figures().backlog)
         };
-        // Rows are spread evenly: every vehicle gets its next one before any gets a second.
-        for _ in 0..due {
-            let vehicle = (handed_out % load.vehicles as u64) as usize;
-            let row = handed_out / load.vehicles as u64 + 1;
-            readings.clear();
-            readings.extend(synthetic::values(vehicle, row, load.signals));
-            agents.frame(vehicle, row, &readings);
-            handed_out += 1;
-            if handed_out.is_multiple_of(256) {
-                tokio::task::yield_now().await;
-            }
-        }
+        handed_out = hand_out(&agents, load, handed_out, due).await;
         if printed.elapsed() >= crate::limits::PROGRESS_EVERY {
             printed = Instant::now();
             progress(&agents.figures().finish(started.elapsed()));
@@ -70,4 +63,26 @@ pub async fn ingest(
         frames_per_second: while_loading.frames_per_second,
         ..figures.finish(elapsed)
     })
+}
+
+/// Hands out `due` more rows or events after the first `handed_out`; answers how many that makes.
+pub(crate) async fn hand_out(agents: &Agents, load: &LoadSettings, handed_out: u64, due: u64) -> u64 {
+    let vehicles = load.vehicles as u64;
+    let mut readings = Vec::new();
+    // Rows are spread evenly: every vehicle gets its next one before any gets a second.
+    for number in handed_out..handed_out + due {
+        let (vehicle, row) = ((number % vehicles) as usize, number / vehicles + 1);
+        match load.kind {
+            LoadKind::Samples => {
+                readings.clear();
+                readings.extend(synthetic::values(vehicle, row, load.signals));
+                agents.frame(vehicle, row, &readings);
+            }
+            LoadKind::Events => agents.trip_mark(vehicle, row % 2 == 1, synthetic::position(vehicle, row)),
+        }
+        if number % 256 == 255 {
+            tokio::task::yield_now().await;
+        }
+    }
+    handed_out + due
 }

@@ -14,6 +14,10 @@ use crate::histogram::Histogram;
 const VEHICLES_MAX: usize = 200;
 /// How often; an answer is that much too long or too short.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Few vehicles can be looked at this often.
+const LOOK_EVERY_MIN: Duration = Duration::from_millis(1);
+/// How few.
+const FEW: usize = 64;
 /// Groups of frames that wait in one vehicle; further ones are not measured.
 const WAITING_MAX: usize = 512;
 
@@ -30,7 +34,8 @@ pub(crate) async fn sample(all: Vec<watch::Receiver<Figures>>, histogram: Arc<Hi
     let every = all.len().div_ceil(VEHICLES_MAX).max(1);
     let watch = |told| Watched { told, waiting: VecDeque::new(), made: 0, acked: 0 };
     let mut watched: Vec<Watched> = all.into_iter().step_by(every).map(watch).collect();
-    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    let few = watched.len() <= FEW;
+    let mut ticks = tokio::time::interval(if few { LOOK_EVERY_MIN } else { LOOK_EVERY });
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

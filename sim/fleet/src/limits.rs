@@ -10,6 +10,8 @@ pub const RATE_HZ_MAX: f64 = 100.0;
 pub const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 /// How often a progress line is printed.
 pub const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+/// Vehicles that enrol at once: the machine that simulates makes their keys, and mostly the cloud's signatures, too.
+pub const ENROLMENTS_AT_ONCE: usize = 32;
 /// Readings a vehicle may have waiting; beyond, they are dropped and counted.
 pub const INPUTS_MAX: usize = 16;
 /// Vehicles that begin to connect at once, before a pause: a listener's backlog is short.

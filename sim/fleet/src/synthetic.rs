@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use remuda_model::signal::{REGISTRY, REGISTRY_REVISION};
 use remuda_model::{Incarnation, Lane, SignalId, VehicleId};
+use remuda_roads::Position;
 use remuda_wire::{
     Body, ClockQuality, Column, FloorReason, FrameHeader, Frames, SampleBlock, TimeUnit, Up, frame,
 };
@@ -27,6 +28,12 @@ pub fn value(vehicle: usize, tick: u64, signal: usize) -> i64 {
 /// The first `count` signals of the registry with their values at a tick, ascending by id.
 pub fn values(vehicle: usize, tick: u64, count: usize) -> impl Iterator<Item = (SignalId, i64)> {
     REGISTRY.iter().take(count).enumerate().map(move |(n, def)| (def.id, value(vehicle, tick, n)))
+}
+
+/// A place that moves with every tick.
+pub fn position(vehicle: usize, tick: u64) -> Position {
+    let (latitude, longitude) = (50.0 + vehicle as f64 * 1e-4, 8.0 + (tick % 1_000) as f64 * 1e-5);
+    Position { latitude, longitude, heading: 90.0 }
 }
 
 /// A payload as an agent would send it: so many frames of one row.

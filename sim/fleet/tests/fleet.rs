@@ -8,7 +8,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use remuda_edge_agent::outbox::offline;
-use remuda_fleet::{Fleet, FleetError, FleetSettings, LoadSettings, ingest};
+use remuda_fleet::{
+    BacklogSettings, Figures, Fleet, FleetError, FleetSettings, LoadKind, LoadSettings, backlog, ingest,
+    reconnect,
+};
 use remuda_model::{Epoch, Incarnation, Lane, Seq, VehicleId};
 use remuda_roads::RoadNetwork;
 use remuda_wire::{Ack, Body, Down, LaneAck, Topic, Up, Welcome, frame};
@@ -18,7 +21,7 @@ use rumqttc::mqttbytes::v4::{Packet, Publish};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 type Stream = (VehicleId, Lane, Incarnation);
 
@@ -31,6 +34,7 @@ struct Kept {
 struct Door {
     address: String,
     kept: Arc<Mutex<Kept>>,
+    connections: Arc<Mutex<JoinSet<io::Result<()>>>>,
     task: JoinHandle<()>,
 }
 
@@ -40,18 +44,26 @@ impl Door {
         let address = listener.local_addr().expect("an address").to_string();
         let kept = Arc::new(Mutex::new(Kept::default()));
         let shared = Arc::clone(&kept);
+        let connections = Arc::new(Mutex::new(JoinSet::new()));
+        let open = Arc::clone(&connections);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&shared)));
+                open.lock().spawn(serve(stream, Arc::clone(&shared)));
             }
         });
-        Self { address, kept, task }
+        Self { address, kept, connections, task }
+    }
+
+    /// Ends every connection there is.
+    fn hang_up(&self) {
+        self.connections.lock().abort_all();
     }
 }
 
 impl Drop for Door {
     fn drop(&mut self) {
         self.task.abort();
+        self.hang_up();
     }
 }
 
@@ -117,7 +129,7 @@ fn answer(kept: &Mutex<Kept>, vehicle: VehicleId, payload: &Bytes) -> Option<Dow
             let (epoch, server_time_ms) = (Epoch(1), 1_700_000_000_000);
             Some(Down::Ack(Ack { ack, epoch, server_time_ms, missing, greet: false }))
         }
-        Up::Live(_) => None,
+        Up::Live(_) | Up::Status(_) => None,
         Up::Farewell(_) => {
             kept.farewells += 1;
             None
@@ -142,7 +154,12 @@ fn made_on_disk(data: &std::path::Path) -> u64 {
 async fn what_a_fleet_makes_arrives_and_a_second_run_goes_on() {
     let door = Door::open().await;
     let folder = tempfile::tempdir().expect("a folder");
-    let settings = FleetSettings { door: door.address.clone(), data: folder.path().join("v"), rate_hz: 20.0 };
+    let settings = FleetSettings {
+        door: door.address.clone(),
+        data: folder.path().join("v"),
+        rate_hz: 20.0,
+        certificates: None,
+    };
     let mut made = 0;
     for run in 1..=2 {
         let fleet = Fleet::start(settings.clone(), world(12)).await.expect("started");
@@ -172,7 +189,8 @@ async fn without_a_cloud_everything_stays_in_the_outboxes() {
     let nobody = listener.local_addr().expect("an address").to_string();
     drop(listener);
     let folder = tempfile::tempdir().expect("a folder");
-    let settings = FleetSettings { door: nobody, data: folder.path().to_owned(), rate_hz: 20.0 };
+    let settings =
+        FleetSettings { door: nobody, data: folder.path().to_owned(), rate_hz: 20.0, certificates: None };
     let fleet = Fleet::start(settings.clone(), world(5)).await.expect("started");
     while fleet.figures().frames_made < 5 * 2 {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -196,10 +214,13 @@ async fn a_load_makes_the_frames_it_was_asked_for() {
     let load = LoadSettings {
         door: door.address.clone(),
         data: folder.path().to_owned(),
+        first: 0,
         vehicles: 10,
         rate: 200.0,
+        kind: LoadKind::Samples,
         signals: 10,
         duration: Duration::from_secs(2),
+        certificates: None,
     };
     let (_stop, stopped) = watch::channel(false);
     let figures = ingest(&load, stopped, |_| {}).await.expect("a load");
@@ -216,11 +237,69 @@ async fn a_load_makes_the_frames_it_was_asked_for() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_is_made_out_of_reach_and_then_drained() {
+    let door = Door::open().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = BacklogSettings {
+        door: door.address.clone(),
+        data: folder.path().to_owned(),
+        vehicles: 3,
+        frames: 500,
+        signals: 4,
+        patience: Duration::from_secs(60),
+        certificates: None,
+    };
+    let (_stop, stopped) = watch::channel(false);
+    let drained = backlog(&settings, stopped, |_| {}).await.expect("drained");
+    // The rows, and what each vehicle says at its start.
+    assert!(drained.frames >= 1_500 && drained.frames_left == 0, "{drained:?}");
+    assert!(drained.hours_per_minute > 0.0, "{drained:?}");
+    let kept = door.kept.lock();
+    let rows = kept.frames.iter().filter(|((_, lane, _), _)| *lane == Lane::Samples);
+    assert_eq!(rows.map(|(_, frames)| frames.len()).sum::<usize>(), 1_500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_ends_when_everybody_is_back() {
+    let door = Door::open().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let load = LoadSettings {
+        door: door.address.clone(),
+        data: folder.path().to_owned(),
+        first: 0,
+        vehicles: 20,
+        rate: 50.0,
+        kind: LoadKind::Events,
+        signals: 4,
+        duration: Duration::from_secs(60),
+        certificates: None,
+    };
+    let (_stop, stopped) = watch::channel(false);
+    // Its first progress line comes when everybody is connected.
+    let (tell, mut told) = watch::channel(0);
+    let storm = tokio::spawn(async move {
+        let progress = |figures: &Figures| {
+            tell.send_replace(figures.connected);
+        };
+        reconnect(&load, stopped, progress).await
+    });
+    told.wait_for(|connected| *connected == 20).await.expect("it goes on");
+    door.hang_up();
+    let storm = storm.await.expect("no panic").expect("a storm");
+    assert!(storm.all_back_unix_ms > 0 && storm.outage_seconds > 0.0, "{storm:?}");
+    assert_eq!((storm.frames_left, frames_kept(&door.kept.lock())), (0, storm.frames_made), "{storm:?}");
+}
+
 #[tokio::test]
 async fn what_cannot_be_is_refused_in_one_sentence() {
     let folder = tempfile::tempdir().expect("a folder");
-    let settings =
-        |rate_hz| FleetSettings { door: "127.0.0.1:1".to_owned(), data: folder.path().to_owned(), rate_hz };
+    let settings = |rate_hz| FleetSettings {
+        door: "127.0.0.1:1".to_owned(),
+        data: folder.path().to_owned(),
+        rate_hz,
+        certificates: None,
+    };
     let refused = Fleet::start(settings(0.0), world(1)).await.expect_err("no rate");
     assert!(matches!(refused, FleetError::Rate { .. }));
     let refused = Fleet::start(settings(1.0), world(0)).await.expect_err("no vehicles");

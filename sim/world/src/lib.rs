@@ -17,4 +17,4 @@ mod world;
 
 pub use sensors::SIGNALS;
 pub use vehicle::{Activity, Vehicle};
-pub use world::World;
+pub use world::{World, vehicle_id};

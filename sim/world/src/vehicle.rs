@@ -6,7 +6,9 @@ use remuda_roads::{EdgeId, Place, Position, Route};
 use crate::battery::Battery;
 use crate::dice::Dice;
 use crate::driver::{Ahead, LINE_MARGIN_M};
-use crate::limits::{ACCELERATION_MAX, BRAKE_HARSH, CHARGE_LOW, HARSH_PER_SECOND, HARSH_SPEED_MIN};
+use crate::limits::{
+    ACCELERATION_MAX, BRAKE_COMFORTABLE, BRAKE_HARSH, CHARGE_LOW, HARSH_PER_SECOND, HARSH_SPEED_MIN,
+};
 use crate::streets::{Rule, Streets};
 
 /// What a vehicle does.
@@ -47,6 +49,8 @@ pub struct Vehicle {
     pub(crate) position: Position,
     pace: f32,
     vigour: f32,
+    /// Set by a command, m/s.
+    speed_cap: f32,
     stood_ms: u64,
     has_stopped: bool,
     harsh_ms: u64,
@@ -88,6 +92,7 @@ impl Vehicle {
             position,
             pace: dice.between(0.84, 0.97),
             vigour: dice.between(1.1, ACCELERATION_MAX),
+            speed_cap: f32::INFINITY,
             stood_ms: 0,
             has_stopped: false,
             harsh_ms: 0,
@@ -104,6 +109,10 @@ impl Vehicle {
     /// Its id.
     pub fn id(&self) -> VehicleId {
         self.id
+    }
+
+    pub(crate) fn limit_speed(&mut self, kmh: Option<u16>) {
+        self.speed_cap = kmh.map_or(f32::INFINITY, |kmh| f32::from(kmh) / 3.6);
     }
 
     /// What it does.
@@ -213,7 +222,9 @@ impl Vehicle {
         };
         let advice = ahead.advise();
         let frightened = self.is_frightened(dt, dt_ms);
-        let wanted = (advice.speed - self.speed) / dt;
+        let wanted = (advice.speed.min(self.speed_cap) - self.speed) / dt;
+        // A limit is no reason to brake hard.
+        let wanted = if advice.speed > self.speed { wanted.max(-BRAKE_COMFORTABLE) } else { wanted };
         let acceleration = if frightened { -BRAKE_HARSH } else { wanted.clamp(-BRAKE_HARSH, self.vigour) };
         let speed = (self.speed + acceleration * dt).max(0.0);
         let mut distance = f64::from((self.speed + speed) / 2.0 * dt);

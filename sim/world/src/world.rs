@@ -33,7 +33,7 @@ impl std::fmt::Debug for World {
 }
 
 /// The id of the vehicle with this number, from 0: `SIM000001` and so on.
-fn vehicle_id(number: usize) -> VehicleId {
+pub fn vehicle_id(number: usize) -> VehicleId {
     VehicleId::new(&format!("SIM{:06}", number + 1)).expect("letters and digits, far below 48")
 }
 
@@ -79,6 +79,13 @@ impl World {
             let vehicle = &mut self.vehicles[number];
             let to = destination(&self.streets, vehicle);
             vehicle.depart(self.router.route(&self.streets.network, vehicle.place(), to));
+        }
+    }
+
+    /// Limits a vehicle's speed, km/h, whatever the road permits; `None` lets it go as fast as it may.
+    pub fn limit_speed(&mut self, number: usize, kmh: Option<u16>) {
+        if let Some(vehicle) = self.vehicles.get_mut(number) {
+            vehicle.limit_speed(kmh);
         }
     }
 

@@ -43,7 +43,9 @@ def published(capture):
 def stored(root):
     """[(time in ns, the four wheel speeds as raw integers)] of every row that has them."""
     rows = []
-    for file in sorted((pathlib.Path(root) / "fresh").rglob("*.parquet")):
+    # Rows that were compacted meanwhile are in history/.
+    files = [f for part in ("fresh", "history") for f in sorted((pathlib.Path(root) / part).rglob("*.parquet"))]
+    for file in files:
         names = parquet.read_schema(file).names
         if not all(wheel in names for wheel in WHEELS):
             continue

@@ -12,8 +12,12 @@ use crate::process::{PATIENCE, Process};
 pub struct Cloud {
     /// The process.
     pub process: Process,
-    /// Address of the vehicles' door.
+    /// Address of the vehicles' door for plain TCP.
     pub door: String,
+    /// Address of the vehicles' door for TLS.
+    pub tls_door: String,
+    /// The vehicles' HTTPS port: `https://host:port`.
+    pub enrolment: String,
     /// Address of the console, without scheme.
     pub console: String,
     /// The console's token.
@@ -25,6 +29,8 @@ pub struct Cloud {
 pub struct CloudPlace {
     folder: PathBuf,
     door: String,
+    tls_door: String,
+    enrolment: String,
     console: String,
     settings: Vec<(String, String)>,
 }
@@ -33,7 +39,14 @@ impl CloudPlace {
     /// A place below `folder`, with ports still to be found.
     pub fn new(folder: &Path) -> Self {
         let any = || "127.0.0.1:0".to_owned();
-        Self { folder: folder.to_path_buf(), door: any(), console: any(), settings: Vec::new() }
+        Self {
+            folder: folder.to_path_buf(),
+            door: any(),
+            tls_door: any(),
+            enrolment: any(),
+            console: any(),
+            settings: Vec::new(),
+        }
     }
 
     /// Sets a configuration value, such as `LAKE__ROUND_INTERVAL_MS`.
@@ -71,7 +84,9 @@ impl CloudPlace {
     pub fn launch(&self, failpoints: &str) -> Process {
         let data = self.data();
         let mut env: Vec<(&str, &str)> = vec![
-            ("REMUDA__DOOR__LISTEN", &self.door),
+            ("REMUDA__DOOR__LISTEN", &self.tls_door),
+            ("REMUDA__DOOR__PLAIN_LISTEN", &self.door),
+            ("REMUDA__ENROLMENT__LISTEN", &self.enrolment),
             ("REMUDA__DOOR__IDENTITY", "trust-loopback"),
             ("REMUDA__CONSOLE__LISTEN", &self.console),
             ("FAILPOINTS", failpoints),
@@ -84,9 +99,16 @@ impl CloudPlace {
     fn remember(&mut self, process: Process, announced: &serde_json::Value) -> Cloud {
         let text = |key: &str| announced[key].as_str().unwrap_or_default().to_owned();
         let console = text("console").trim_start_matches("http://").to_owned();
-        self.door = text("door");
+        let enrolment = text("enrolment");
+        // A cloud behind a broker has no door of its own.
+        if let Some(door) = announced["plain_door"].as_str() {
+            self.door = door.to_owned();
+            self.tls_door = text("door");
+        }
+        self.enrolment = enrolment.trim_start_matches("https://").to_owned();
         self.console.clone_from(&console);
-        Cloud { process, door: text("door"), console, token: text("token") }
+        let (door, tls_door) = (text("plain_door"), text("door"));
+        Cloud { process, door, tls_door, enrolment, console, token: text("token") }
     }
 }
 

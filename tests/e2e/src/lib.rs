@@ -2,8 +2,10 @@
 //!
 //! The binaries are those of the build that runs the test; `cargo xtask test` builds them first, with crash points.
 
+pub mod broker;
 pub mod cloud;
 pub mod process;
 
+pub use broker::{Broker, BrokerKind};
 pub use cloud::Cloud;
 pub use process::{Process, binary, shared_data, wait_until, workspace_root};

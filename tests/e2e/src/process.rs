@@ -66,12 +66,21 @@ impl Process {
     /// # Panics
     /// When it cannot be started.
     pub fn start(name: &str, args: &[&str], env: &[(&str, &str)], folder: &Path) -> Self {
+        Self::start_program(&binary(name), args, env, folder)
+    }
+
+    /// Starts any program; its output goes to files in `folder`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_program(program: &Path, args: &[&str], env: &[(&str, &str)], folder: &Path) -> Self {
         std::fs::create_dir_all(folder).expect("a folder for logs");
+        let name = program.file_name().and_then(|n| n.to_str()).unwrap_or("program");
         let unique =
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
         let log = folder.join(format!("{name}-{unique}.log"));
         let out = folder.join(format!("{name}-{unique}.out"));
-        let child = Command::new(binary(name))
+        let child = Command::new(program)
             .args(args)
             .envs(env.iter().copied())
             .stdin(Stdio::null())
@@ -109,12 +118,26 @@ impl Process {
     }
 
     /// SIGTERM.
-    #[allow(unsafe_code)]
     pub fn terminate(&self) {
+        self.signal(libc::SIGTERM);
+    }
+
+    /// SIGSTOP: it stands still and its connections stay open.
+    pub fn pause(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    #[allow(unsafe_code)]
+    fn signal(&self, signal: libc::c_int) {
         let id = libc::pid_t::try_from(self.child.id()).unwrap_or(0);
         if id > 0 {
             // SAFETY: the child was not waited for yet, so the id is its own.
-            unsafe { libc::kill(id, libc::SIGTERM) };
+            unsafe { libc::kill(id, signal) };
         }
     }
 

@@ -8,7 +8,8 @@ use remuda_e2e::cloud::CloudPlace;
 use remuda_e2e::{Cloud, Process, wait_until};
 use remuda_ledger::Ledger;
 
-/// Where the cloud may die by its own hand, between any two steps of a round, a commit, an append, a checkpoint.
+/// Where the cloud may die by its own hand, between any two steps of a round, a commit, an append, a checkpoint, a
+/// compaction.
 const CRASH_POINTS: &[&str] = &[
     "round-before-files",
     "round-after-files",
@@ -20,6 +21,13 @@ const CRASH_POINTS: &[&str] = &[
     "append-after-sync",
     "checkpoint-before",
     "checkpoint-after",
+    "compact-after-staging",
+    "replace-before-sync",
+    "replace-after-sync",
+    "compact-before-moves",
+    "compact-between-moves",
+    "compact-after-moves",
+    "compact-before-forgetting",
 ];
 
 /// A fault of one round.
@@ -44,10 +52,11 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        // Short rounds and checkpoints, so that a round of the test crosses many of each.
+        // Short rounds, checkpoints and compactions, so that a round of the test crosses many of each.
         let place = CloudPlace::new(folder.path())
             .with("LAKE__ROUND_INTERVAL_MS", "100")
             .with("LAKE__CHECKPOINT_INTERVAL_MS", "700")
+            .with("LAKE__COMPACT_INTERVAL_S", "1")
             .with("VEHICLES__IDLE_S", "1");
         Self { folder, place, vehicles: None }
     }

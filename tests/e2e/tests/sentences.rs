@@ -46,12 +46,13 @@ fn a_port_in_use() {
     let output = Command::new(binary("remuda"))
         .args(["serve", "--data"])
         .arg(other.path())
-        .env("REMUDA__DOOR__LISTEN", &first.door)
+        .env("REMUDA__DOOR__LISTEN", &first.tls_door)
+        .env("REMUDA__ENROLMENT__LISTEN", "127.0.0.1:0")
         .env("REMUDA__CONSOLE__LISTEN", "127.0.0.1:0")
         .output()
         .expect("remuda runs");
     let text = sentence(&output, 1);
-    assert!(text.contains(&first.door) && text.contains("in use"), "{text}");
+    assert!(text.contains(&first.tls_door) && text.contains("in use"), "{text}");
 }
 
 #[test]
@@ -63,6 +64,7 @@ fn a_data_folder_in_use() {
         .args(["serve", "--data"])
         .arg(place.data())
         .env("REMUDA__DOOR__LISTEN", "127.0.0.1:0")
+        .env("REMUDA__ENROLMENT__LISTEN", "127.0.0.1:0")
         .env("REMUDA__CONSOLE__LISTEN", "127.0.0.1:0")
         .output()
         .expect("remuda runs");

@@ -30,6 +30,7 @@ struct Account {
     /// Gaps that excuse nobody: the cloud had acknowledged the frames.
     cloud_lost: Ranges,
     quarantined: Ranges,
+    reprocessed: Ranges,
 }
 
 /// Inclusive ranges of seqs, in the order they were added.
@@ -118,6 +119,8 @@ pub struct Ledger {
     pub frames_duplicated: u64,
     /// Frames the cloud holds that no vehicle's records know: vehicles whose outbox is not here.
     pub frames_unclaimed: u64,
+    /// Gaps the cloud recorded.
+    pub gaps: u64,
     /// Decisions the rows demand and the journal lacks: must be 0.
     pub decisions_missing: u64,
     /// Decisions made twice, or without rows that demand them: must be 0.
@@ -144,6 +147,7 @@ impl fmt::Display for Ledger {
             ("shed", self.frames_shed),
             ("lost", self.frames_lost),
             ("duplicated", self.frames_duplicated),
+            ("gaps", self.gaps),
             ("decisions missing", self.decisions_missing),
             ("decisions doubled", self.decisions_doubled),
             ("rows stored", self.rows_stored),
@@ -241,6 +245,11 @@ impl Books {
         self.account(stream).quarantined.add(seq, seq);
     }
 
+    /// A frame that was in quarantine and could be read since: it must be stored now.
+    pub fn reprocessed(&mut self, stream: Stream, seq: Seq) {
+        self.account(stream).reprocessed.add(seq, seq);
+    }
+
     /// Strikes the balance. Each made frame is counted once, in the first class that holds it: stored, quarantined,
     /// in the outbox, shed, lost.
     pub fn balance(&self) -> Ledger {
@@ -289,6 +298,9 @@ impl Account {
         let (made, _) = self.made.merged();
         let (stored, rows_repeated) = self.stored();
         let (quarantined, quarantined_twice) = self.quarantined.merged();
+        let (reprocessed, reprocessed_twice) = self.reprocessed.merged();
+        let never_there = reprocessed.without(&quarantined);
+        let quarantined = quarantined.without(&reprocessed);
         let (gaps, gaps_twice) = self.gaps.merged();
         let (in_outbox, _) = self.in_outbox.merged();
         let mut given_up = gaps.clone();
@@ -303,6 +315,9 @@ impl Account {
         let stored_and_quarantined = stored.common(&quarantined);
         ledger.frames_duplicated += tell(rows_repeated, "rows stored twice", &Ranges::default());
         ledger.frames_duplicated += tell(quarantined_twice, "frames quarantined twice", &quarantined);
+        ledger.frames_duplicated += tell(reprocessed_twice, "frames reprocessed twice", &reprocessed);
+        ledger.frames_duplicated +=
+            tell(never_there.count(), "frames reprocessed that were not in quarantine", &never_there);
         ledger.frames_duplicated += tell(gaps_twice, "frames in two gaps", &gaps);
         ledger.frames_duplicated +=
             tell(stored_and_gap.count(), "frames stored and in a gap", &stored_and_gap);
@@ -320,6 +335,7 @@ impl Account {
         ledger.frames_shed += after_outbox.count() - lost.count();
         ledger.frames_lost += tell(lost.count(), "frames lost", &lost);
         ledger.frames_unclaimed += stored.without(&made).count();
+        ledger.gaps += (self.gaps.0.len() + self.cloud_lost.0.len()) as u64;
     }
 }
 
@@ -353,6 +369,7 @@ mod tests {
         assert_eq!(ledger.frames_shed, 2);
         assert_eq!(ledger.frames_lost, 1);
         assert_eq!(ledger.frames_duplicated, 0);
+        assert_eq!(ledger.gaps, 2);
         assert_eq!((ledger.rows_stored, ledger.samples_stored), (8, 24));
         assert!(!ledger.balances());
         assert!(ledger.faults[0].contains("1 frames lost, first 10..=10"), "{:?}", ledger.faults);
@@ -371,6 +388,42 @@ mod tests {
         assert_eq!(ledger.frames_duplicated, 2);
         assert_eq!(ledger.frames_lost, 0);
         assert!(!ledger.balances());
+    }
+
+    #[test]
+    fn what_died_with_an_outbox_is_given_up_unless_the_cloud_has_it() {
+        let s = stream(Lane::Samples);
+        let mut books = Books::default();
+        // The outbox that was put back knows less than the one it replaced.
+        books.made(s, 1, 6);
+        books.in_outbox(s, 3, 6);
+        books.made(s, 1, 10);
+        books.died_with_outbox(s, 5, 9);
+        (1..=7).for_each(|seq| books.row(s, seq, 0, 1));
+        let ledger = books.balance();
+        assert_eq!((ledger.frames_made, ledger.frames_stored, ledger.frames_shed), (10, 7, 2));
+        assert_eq!((ledger.frames_lost, ledger.frames_unclaimed), (1, 0), "10 was acknowledged: {ledger:?}");
+    }
+
+    #[test]
+    fn a_reprocessed_frame_is_stored_once_and_in_quarantine_no_more() {
+        let s = stream(Lane::Samples);
+        let mut books = Books::default();
+        books.made(s, 1, 3);
+        for seq in 1..=3 {
+            books.quarantined(s, seq);
+        }
+        books.row(s, 2, 0, 4);
+        books.reprocessed(s, 2);
+        let ledger = books.balance();
+        assert_eq!((ledger.frames_stored, ledger.frames_quarantined, ledger.frames_duplicated), (1, 2, 0));
+        assert!(ledger.balances());
+        // Said, but its rows are nowhere: lost. Said twice, or of a frame that was never there: double.
+        books.reprocessed(s, 3);
+        books.reprocessed(s, 2);
+        books.reprocessed(s, 9);
+        let ledger = books.balance();
+        assert_eq!((ledger.frames_lost, ledger.frames_duplicated), (1, 2));
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Reads a stopped cloud's disk: rows of the lake, events of the journal, and whether decisions and rows agree.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use remuda_eventsourcing::{Journal, JournalError, JournalMetrics, SledJournal};
 use remuda_lake::{Lake, LakeSettings, Row, RowBody};
-use remuda_model::{Lane, SHARDS, ShardId, VehicleId};
+use remuda_model::{Incarnation, Lane, SHARDS, Seq, ShardId, VehicleId};
 use remuda_vehicles::RuleSettings;
 use remuda_vehicles::ledger::{Booked, CLOUD_LOST, Decision, RULE_SIGNALS, demanded, read};
 
@@ -98,6 +98,17 @@ fn enter_event(books: &mut Books, decisions: &mut Decisions, vehicle: VehicleId,
             books.gap(stream(incarnation), from, to)
         }
         Booked::Quarantined { incarnation, seq } => books.quarantined(stream(incarnation), seq),
+        Booked::Reprocessed { lane, incarnation, seq } => {
+            let stream = Stream { vehicle, incarnation, lane };
+            books.reprocessed(stream, seq);
+            match lane {
+                Lane::Events => books.reported(stream, seq),
+                // Its rows are in the lake; no rule ever looked at them.
+                Lane::Samples => {
+                    _ = decisions.reprocessed.entry(vehicle).or_default().insert((incarnation, seq))
+                }
+            }
+        }
         Booked::Decided(decision) => {
             *decisions.made.entry(vehicle).or_default().entry(decision).or_default() += 1
         }
@@ -109,6 +120,7 @@ fn enter_event(books: &mut Books, decisions: &mut Decisions, vehicle: VehicleId,
 pub(crate) struct Decisions {
     rows: HashMap<VehicleId, Vec<Row>>,
     made: HashMap<VehicleId, BTreeMap<Decision, u64>>,
+    reprocessed: HashMap<VehicleId, BTreeSet<(Incarnation, Seq)>>,
 }
 
 impl Decisions {
@@ -126,7 +138,9 @@ impl Decisions {
     pub fn compare(mut self, ledger: &mut Ledger) {
         let settings = RuleSettings::default();
         for (vehicle, rows) in &self.rows {
-            let demanded = demanded(&settings, rows);
+            let unseen = self.reprocessed.remove(vehicle).unwrap_or_default();
+            let seen = rows.iter().filter(|row| !unseen.contains(&(row.incarnation, row.seq)));
+            let demanded = demanded(&settings, seen);
             let mut made = self.made.remove(vehicle).unwrap_or_default();
             for decision in demanded.required {
                 match made.remove(&decision) {

@@ -41,9 +41,25 @@ pub enum LedgerError {
 /// # Errors
 /// When a disk cannot be read.
 pub async fn count(cloud: &Path, outboxes: &[PathBuf]) -> Result<Ledger, LedgerError> {
+    count_with_destroyed(cloud, outboxes, &[]).await
+}
+
+/// [`count`], where some outboxes were destroyed on purpose: copies of them as they were at their end. What they held
+/// and the cloud does not have died with them, and counts as shed.
+///
+/// # Errors
+/// When a disk cannot be read.
+pub async fn count_with_destroyed(
+    cloud: &Path,
+    outboxes: &[PathBuf],
+    destroyed: &[PathBuf],
+) -> Result<Ledger, LedgerError> {
     let mut books = Books::default();
     for folder in outboxes {
-        vehicles::enter(&mut books, folder)?;
+        vehicles::enter(&mut books, folder, vehicles::Fate::Alive)?;
+    }
+    for folder in destroyed {
+        vehicles::enter(&mut books, folder, vehicles::Fate::Destroyed)?;
     }
     let disk = cloud::CloudDisk::open(cloud).await?;
     let decisions = disk.enter(&mut books).await?;
@@ -58,6 +74,18 @@ pub async fn count(cloud: &Path, outboxes: &[PathBuf]) -> Result<Ledger, LedgerE
 /// When a disk cannot be read.
 pub fn count_blocking(cloud: &Path, outboxes: &[PathBuf]) -> Result<Ledger, LedgerError> {
     runtime()?.block_on(count(cloud, outboxes))
+}
+
+/// [`count_with_destroyed`] for callers without a runtime.
+///
+/// # Errors
+/// When a disk cannot be read.
+pub fn count_with_destroyed_blocking(
+    cloud: &Path,
+    outboxes: &[PathBuf],
+    destroyed: &[PathBuf],
+) -> Result<Ledger, LedgerError> {
+    runtime()?.block_on(count_with_destroyed(cloud, outboxes, destroyed))
 }
 
 /// Every committed row of a stopped cloud, for tests that look at values.

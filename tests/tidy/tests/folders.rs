@@ -17,6 +17,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cloud/node", &["protocol/", "cloud/", "sim/demo"]),
     ("cloud/", &["protocol/", "cloud/contracts", "cloud/platform/"]),
     ("sim/world", &["protocol/model", "cloud/platform/roads"]),
+    (
+        "sim/proving-ground",
+        &["protocol/", "edge-agent/core", "cloud/contracts", "cloud/vehicles", "cloud/platform/"],
+    ),
     ("sim/", &["protocol/", "edge-agent", "edge-agent/core", "cloud/platform/roads", "sim/", "tests/ledger"]),
     ("tests/ledger", &["protocol/", "edge-agent", "edge-agent/core", "cloud/vehicles", "cloud/platform/"]),
     ("tests/", &["protocol/", "edge-agent", "edge-agent/core", "cloud/", "sim/", "tests/"]),
@@ -25,14 +29,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 /// Libraries that only some folders may name.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("rumqttc", &["protocol/mqtt", "edge-agent", "cloud/ingress", "sim/fleet", "tests/"]),
-    ("remuda-mqtt", &["edge-agent", "cloud/ingress", "sim/fleet", "tests/"]),
+    (
+        "rumqttc",
+        &["protocol/mqtt", "edge-agent", "cloud/ingress", "sim/fleet", "sim/proving-ground", "tests/"],
+    ),
+    ("remuda-mqtt", &["edge-agent", "cloud/ingress", "sim/fleet", "sim/proving-ground", "tests/"]),
     ("tonic", &["protocol/api", "cloud/console", "cloud/ctl", "tests/"]),
     ("axum", &["cloud/console", "tests/"]),
     ("ractor", &["cloud/vehicles"]),
     ("sled", &["cloud/platform/eventsourcing", "edge-agent"]),
     ("parquet", &["cloud/platform/lake"]),
-    ("clap", &["cloud/node", "cloud/ctl", "edge-agent", "sim/", "tests/ledger", "xtask"]),
+    ("clap", &["cloud/node", "cloud/ctl", "edge-agent", "sim/", "tests/ledger", "tests/chaos", "xtask"]),
 ];
 
 fn matches(folder: &str, prefix: &str) -> bool {

@@ -1,6 +1,6 @@
 //! How each figure is measured.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -17,11 +17,13 @@ const PAYLOADS_OFFERED: &str = "60";
 /// Signals a frame.
 const SIGNALS: &str = "10";
 
-fn number(report: &Value, key: &str) -> Result<f64, String> {
+/// A number of a report.
+pub fn number(report: &Value, key: &str) -> Result<f64, String> {
     report[key].as_f64().ok_or_else(|| format!("the report has no number \"{key}\": {report}"))
 }
 
-fn simulator(args: &[&str]) -> Command {
+/// `remuda-sim` with these arguments.
+pub fn simulator(args: &[&str]) -> Command {
     let mut command = Command::new(Scene::binary("remuda-sim"));
     command.args(args);
     command
@@ -39,6 +41,7 @@ pub fn ingest(scene: &Scene, figures: &mut Figures) -> Outcome {
     let report = scene.json("ingest", &mut load)?;
     let durable = number(&report, "acked_per_second")?;
     let lake = cloud.stop();
+    let loopback = loopback(scene)?;
     let brokers = [("mosquitto", mosquitto(scene)?), ("rumqttd", rumqttd(scene)?)];
     let (best_name, best) = brokers
         .iter()
@@ -51,7 +54,11 @@ pub fn ingest(scene: &Scene, figures: &mut Figures) -> Outcome {
             unit: "frames/s",
             baseline: Some((
                 best,
-                format!("{best_name}, relaying to one subscriber, nothing durable ({})", each.join(", ")),
+                format!(
+                    "{best_name}, relaying to one subscriber, nothing durable ({}); bare loopback, read and forgotten: \
+                     {loopback:.0}",
+                    each.join(", ")
+                ),
             )),
         },
     );
@@ -101,6 +108,19 @@ fn relay(scene: &Scene, name: &str, broker: &str) -> Result<f64, String> {
     number(&report, "frames_per_second")
 }
 
+/// The brokers' payloads into sockets that somebody reads and forgets: what the kernel alone lets through.
+fn loopback(scene: &Scene) -> Result<f64, String> {
+    let address = format!("127.0.0.1:{}", Scene::free_port()?);
+    let mut sink = scene.start("sink", &mut simulator(&["sink", "--listen", &address]))?;
+    Scene::wait_port(&address)?;
+    let (vehicles, seconds) = (VEHICLES.to_string(), format!("{}s", scene.seconds));
+    let mut publish =
+        simulator(&["publish", "--json", "--vehicles", &vehicles, "--signals", SIGNALS, "--for", &seconds]);
+    let report = scene.json("sink-publish", publish.args(["--broker", &address]))?;
+    sink.stop();
+    number(&report, "frames_per_second")
+}
+
 fn mosquitto(scene: &Scene) -> Result<f64, String> {
     tools::programs()?;
     let port = Scene::free_port()?;
@@ -126,17 +146,53 @@ fn rumqttd(scene: &Scene) -> Result<f64, String> {
     rate
 }
 
+/// End to end over mutual TLS, each vehicle with a certificate of its own.
+pub fn ingest_tls(scene: &Scene, figures: &mut Figures) -> Outcome {
+    let mut rates = Vec::new();
+    for tls in [false, true] {
+        let name = if tls { "ingest-tls" } else { "ingest-plain" };
+        let cloud = scene.cloud(&format!("{name}-cloud"))?;
+        let seconds = format!("{}s", scene.seconds);
+        let vehicles = VEHICLES.to_string();
+        let mut load = simulator(&[
+            "ingest",
+            "--json",
+            "--vehicles",
+            &vehicles,
+            "--signals",
+            SIGNALS,
+            "--for",
+            &seconds,
+        ]);
+        load.args(cloud.way_in(tls, VEHICLES)?)
+            .arg("--data")
+            .arg(scene.folder.join(format!("{name}-vehicles")));
+        rates.push(number(&scene.json(name, &mut load)?, "acked_per_second")?);
+        cloud.stop();
+    }
+    figures.insert(
+        "ingest_durable_frames_per_second_tls",
+        Figure {
+            value: rates[1],
+            unit: "frames/s",
+            baseline: Some((rates[0], "the same over plain TCP".to_owned())),
+        },
+    );
+    Ok(())
+}
+
 /// Resident memory of the cloud with so many vehicles that each send a frame every few seconds.
-fn resident_with(scene: &Scene, vehicles: u32) -> Result<f64, String> {
-    let cloud: Cloud = scene.cloud(&format!("memory-cloud-{vehicles}"))?;
-    let data = scene.folder.join(format!("memory-vehicles-{vehicles}"));
+fn resident_with(scene: &Scene, vehicles: u32, tls: bool) -> Result<f64, String> {
+    let kind = if tls { "tls-" } else { "" };
+    let cloud: Cloud = scene.cloud(&format!("memory-cloud-{kind}{vehicles}"))?;
+    let data = scene.folder.join(format!("memory-vehicles-{kind}{vehicles}"));
     let rate = (vehicles / 5).to_string();
     let count = vehicles.to_string();
     let seconds = format!("{}s", scene.seconds.max(20) + u64::from(vehicles / 400));
     let mut load =
         simulator(&["ingest", "--json", "--signals", SIGNALS, "--vehicles", &count, "--rate", &rate]);
-    load.args(["--for", &seconds, "--door", &cloud.door, "--data"]).arg(&data);
-    let mut running = scene.start(&format!("memory-{vehicles}"), &mut load)?;
+    load.args(["--for", &seconds]).args(cloud.way_in(tls, vehicles)?).arg("--data").arg(&data);
+    let mut running = scene.start(&format!("memory-{kind}{vehicles}"), &mut load)?;
     let mut resident: f64 = 0.0;
     while !running.ended() {
         // All connected, after a while of traffic: the last look counts, since allocators keep what a rush took.
@@ -152,43 +208,69 @@ fn resident_with(scene: &Scene, vehicles: u32) -> Result<f64, String> {
     Ok(resident)
 }
 
-/// The slope between 2,000 and 8,000 vehicles, so that what a node needs anyway does not count.
+/// The slope between 2,000 and 15,000 vehicles, so that what a node needs anyway does not count.
 pub fn memory(scene: &Scene, figures: &mut Figures) -> Outcome {
-    let (few, many) = (2_000, 8_000);
-    let (with_few, with_many) = (resident_with(scene, few)?, resident_with(scene, many)?);
+    slope(scene, figures, "memory_per_connected_vehicle_kb", false)
+}
+
+/// The same over mutual TLS.
+pub fn memory_tls(scene: &Scene, figures: &mut Figures) -> Outcome {
+    slope(scene, figures, "memory_per_connected_vehicle_tls_kb", true)
+}
+
+fn slope(scene: &Scene, figures: &mut Figures, name: &'static str, tls: bool) -> Outcome {
+    let (few, many) = (2_000, 15_000);
+    let (with_few, with_many) = (resident_with(scene, few, tls)?, resident_with(scene, many, tls)?);
     let slope = (with_many - with_few) / f64::from(many - few) / 1024.0;
     let baseline =
         Some((with_few / 1024.0 / f64::from(few), "the whole process over 2,000 vehicles".to_owned()));
-    figures.insert("memory_per_connected_vehicle_kb", Figure { value: slope, unit: "KiB", baseline });
+    figures.insert(name, Figure { value: slope, unit: "KiB", baseline });
     Ok(())
 }
 
-/// A real drive, replayed as fast as it goes.
-pub fn wire(scene: &Scene, figures: &mut Figures) -> Outcome {
-    let shared = root().join("../shared/data/can");
-    let capture = shared.join("comma2k19");
-    if !capture.is_dir() {
+/// A vehicle with an identity of its own for this cloud; none when the real drive is not here.
+pub fn enrolled_agent(scene: &Scene, cloud: &Cloud, vehicle: &str) -> Result<Option<PathBuf>, String> {
+    if !capture().is_dir() {
         eprintln!("skipped: the real drive ../shared/data/can/comma2k19 is not here");
-        return Ok(());
+        return Ok(None);
     }
-    let cloud = scene.cloud("wire-cloud")?;
-    let enrolment = scene.folder.join("drive.enrolment");
-    let agent = scene.folder.join("drive-agent");
+    let enrolment = scene.folder.join(format!("{vehicle}.enrolment"));
+    let agent = scene.folder.join(format!("{vehicle}-agent"));
     let mut enroll = Command::new(Scene::binary("remuda"));
     enroll
         .args(["vehicles", "--data"])
         .arg(&cloud.data)
-        .args(["enroll", "--vehicle", "RAV4", "--out"])
+        .args(["enroll", "--vehicle", vehicle, "--out"])
         .arg(&enrolment);
     crate::run::run(&mut enroll)?;
     let mut take = Command::new(Scene::binary("remuda-agent"));
     take.args(["enroll", "--from"]).arg(&enrolment).args(["--door", &cloud.door, "--dir"]).arg(&agent);
     crate::run::run(&mut take)?;
+    Ok(Some(agent))
+}
+
+fn capture() -> PathBuf {
+    root().join("../shared/data/can/comma2k19")
+}
+
+/// The real drive through that agent, so many times as fast as it was driven.
+pub fn replay_of(agent: &Path, speed: &str) -> Command {
     let mut replay = Command::new(Scene::binary("remuda-agent"));
-    replay.args(["replay", "--json", "--speed", "max", "--config"]).arg(agent.join("agent.toml"));
-    replay.arg("--capture").arg(&capture).arg("--dbc").arg(shared.join("_toyota_2017.dbc"));
+    replay.args(["replay", "--json", "--speed", speed, "--config"]).arg(agent.join("agent.toml"));
+    replay
+        .arg("--capture")
+        .arg(capture())
+        .arg("--dbc")
+        .arg(root().join("../shared/data/can/_toyota_2017.dbc"));
     replay.arg("--mapping").arg(root().join("config/mappings/toyota-rav4-2017.toml"));
-    let report = scene.json("replay", &mut replay)?;
+    replay
+}
+
+/// A real drive, replayed as fast as it goes.
+pub fn wire(scene: &Scene, figures: &mut Figures) -> Outcome {
+    let cloud = scene.cloud("wire-cloud")?;
+    let Some(agent) = enrolled_agent(scene, &cloud, "RAV4")? else { return Ok(()) };
+    let report = scene.json("replay", &mut replay_of(&agent, "max"))?;
     let lake = cloud.stop().join("lake");
     let script = root().join("tests/e2e/readers/lake_bytes.py");
     let sizes = output(Command::new(tools::python()?).arg(script).arg(&lake))?;
@@ -206,6 +288,26 @@ pub fn wire(scene: &Scene, figures: &mut Figures) -> Outcome {
             value: number(&report, "payload_bytes")? / samples,
             unit: "bytes",
             baseline: Some((number(&sizes, "json_zstd_bytes")? / samples, name)),
+        },
+    );
+    Ok(())
+}
+
+/// A hundred simulated vehicles in a generated town, as the demo drives them.
+pub fn driving(scene: &Scene, figures: &mut Figures) -> Outcome {
+    let cloud = scene.cloud("driving-cloud")?;
+    let seconds = format!("{}s", scene.seconds.max(30));
+    let mut fleet = simulator(&["fleet", "--json", "--vehicles", "100", "--for", &seconds]);
+    fleet.args(["--door", &cloud.door, "--data"]).arg(scene.folder.join("driving-vehicles"));
+    let report = scene.json("driving", &mut fleet)?;
+    cloud.stop();
+    let with_heads = number(&report, "tcp_bytes")? / number(&report, "samples")?;
+    figures.insert(
+        "wire_bytes_per_sample_simulated",
+        Figure {
+            value: number(&report, "bytes_per_sample_wire")?,
+            unit: "bytes",
+            baseline: Some((with_heads, "over TCP, with MQTT heads".to_owned())),
         },
     );
     Ok(())

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::run::target;
 
+/// Vehicles that one file of `remudactl vehicles provision` may have.
+const PROVISIONED_AT_ONCE: usize = 10_000;
 /// How long a process may take to be there.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -29,8 +31,12 @@ pub struct Running {
 /// A cloud that serves.
 pub struct Cloud {
     process: Running,
-    /// Address of its door.
+    /// Address of its door for plain TCP.
     pub door: String,
+    /// Address of its door for TLS.
+    pub tls_door: String,
+    /// Its HTTPS port for vehicles.
+    enrolment: String,
     console: String,
     token: String,
     /// Its data.
@@ -72,11 +78,22 @@ impl Scene {
     /// # Errors
     /// When it does not come up.
     pub fn cloud(&self, name: &str) -> Result<Cloud, String> {
+        self.cloud_with(name, &[])
+    }
+
+    /// Starts a cloud with these settings, on the data that an earlier one of the same name left.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn cloud_with(&self, name: &str, settings: &[(&str, &str)]) -> Result<Cloud, String> {
         let data = self.folder.join(name);
         let mut command = Command::new(Self::binary("remuda"));
         command.args(["serve", "--json", "--data"]).arg(&data);
-        command.env("REMUDA__DOOR__LISTEN", "127.0.0.1:0").env("REMUDA__CONSOLE__LISTEN", "127.0.0.1:0");
+        for port in ["DOOR__LISTEN", "DOOR__PLAIN_LISTEN", "ENROLMENT__LISTEN", "CONSOLE__LISTEN"] {
+            command.env(format!("REMUDA__{port}"), "127.0.0.1:0");
+        }
         command.env("REMUDA__DOOR__IDENTITY", "trust-loopback").env("REMUDA__LOG__FILTER", "warn");
+        command.envs(settings.iter().copied());
         let mut process = self.start(name, &mut command)?;
         let begun = Instant::now();
         let announced: serde_json::Value = loop {
@@ -90,7 +107,8 @@ impl Scene {
         };
         let text = |key: &str| announced[key].as_str().unwrap_or_default().to_owned();
         let console = text("console").trim_start_matches("http://").to_owned();
-        Ok(Cloud { process, door: text("door"), console, token: text("token"), data })
+        let (door, tls_door, enrolment) = (text("plain_door"), text("door"), text("enrolment"));
+        Ok(Cloud { process, door, tls_door, enrolment, console, token: text("token"), data })
     }
 
     /// Runs a program to its end and reads the one JSON object on its standard output.
@@ -146,6 +164,17 @@ impl Running {
         fs::read_to_string(&self.out).unwrap_or_default()
     }
 
+    /// What it said on its standard error so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.out.with_extension("log")).unwrap_or_default()
+    }
+
+    /// Bytes that it has caused to be written to storage so far, block by block (`write_bytes` in `/proc/PID/io`).
+    pub fn bytes_written(&self) -> Option<f64> {
+        let text = fs::read_to_string(format!("/proc/{}/io", self.child.id())).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.trim().parse().ok())
+    }
+
     /// Whether it has ended.
     pub fn ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
@@ -196,6 +225,43 @@ impl Cloud {
         let text = self.metrics();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.and_then(|value| value.trim().parse().ok()).unwrap_or(0.0)
+    }
+
+    /// Arguments by which so many vehicles of the load generator reach its door; for TLS they are registered here, and
+    /// will enrol.
+    ///
+    /// # Errors
+    /// When they cannot be registered.
+    pub fn way_in(&self, tls: bool, vehicles: u32) -> Result<Vec<String>, String> {
+        if !tls {
+            return Ok(vec!["--door".into(), self.door.clone()]);
+        }
+        let numbers: Vec<u32> = (1..=vehicles).collect();
+        let mut all = String::new();
+        for (part, numbers) in numbers.chunks(PROVISIONED_AT_ONCE).enumerate() {
+            let list = self.data.with_extension(format!("vehicles-{part}.csv"));
+            let tokens = self.data.with_extension(format!("tokens-{part}.csv"));
+            let lines: String = numbers.iter().map(|number| format!("LOAD{number:06}\n")).collect();
+            fs::write(&list, lines).map_err(|e| format!("cannot write {}: {e}", list.display()))?;
+            let mut provision = Command::new(Scene::binary("remudactl"));
+            provision.args(["vehicles", "provision", "--timeout", "600", "--csv"]).arg(&list).arg("--out");
+            provision.arg(&tokens).env("REMUDA_SERVER", format!("http://{}", self.console));
+            provision.env("REMUDA_TOKEN", &self.token).stdout(Stdio::null());
+            crate::run::run(&mut provision)?;
+            let text = fs::read_to_string(&tokens).map_err(|e| format!("no tokens were written: {e}"))?;
+            // One head line is enough.
+            text.lines().skip(usize::from(part > 0)).for_each(|line| all.extend([line, "\n"]));
+        }
+        let tokens = self.data.with_extension("tokens.csv");
+        fs::write(&tokens, all).map_err(|e| format!("cannot write {}: {e}", tokens.display()))?;
+        let tokens = tokens.to_string_lossy().into_owned();
+        let words = ["--door", &self.tls_door, "--enrolment", &self.enrolment, "--tokens", &tokens];
+        Ok(words.map(str::to_owned).to_vec())
+    }
+
+    /// SIGKILL, as if the machine had failed.
+    pub fn kill(self) {
+        drop(self);
     }
 
     /// Stops it cleanly.

@@ -3,15 +3,19 @@
 #![allow(dead_code, missing_docs)]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use parking_lot::RwLock;
-use remuda_console::{ConsoleMetrics, ConsoleSources};
+use parking_lot::{Mutex, RwLock};
+use remuda_console::{ConsoleMetrics, ConsoleSources, Identities};
+use remuda_contracts::commands::{CommandDesk, CommandError, CommandRequest, CommandState, CommandView};
 use remuda_contracts::fleet::{
     AlertView, FleetChange, FleetView, Position, Presence, TwinValue, TwinView, VehicleSummary,
+};
+use remuda_contracts::policies::{
+    Impact, PolicyBook, PolicyChange, PolicyRefusal, PolicyStatus, PolicyView, Target,
 };
 use remuda_model::signal::{REGISTRY, SignalDef, SignalKind};
 use remuda_model::{OrganizationId, VehicleId};
@@ -186,6 +190,7 @@ impl FleetView for FakeFleet {
             frames_in_gaps: 0,
             frames_quarantined: 1,
             refusals: vec![("unknown-version".into(), 1)],
+            detail: remuda_contracts::fleet::VehicleDetail::default(),
             summary,
         })
     }
@@ -260,6 +265,148 @@ pub fn roads() -> Bytes {
     Bytes::from(format!(r#"{{"type":"FeatureCollection","features":[{}]}}"#, features.join(",")))
 }
 
+/// A book that keeps what it is told, and whose changes touch 3 vehicles, 2 of them online.
+#[derive(Default)]
+pub struct FakeBook(std::sync::Mutex<Vec<PolicyView>>);
+
+#[async_trait::async_trait]
+impl PolicyBook for FakeBook {
+    fn list(&self, _: &OrganizationId) -> Vec<PolicyView> {
+        self.0.lock().expect("nobody panicked").clone()
+    }
+
+    async fn change(
+        &self,
+        _: &OrganizationId,
+        change: PolicyChange,
+        who: &str,
+        dry_run: bool,
+    ) -> Result<Impact, PolicyRefusal> {
+        let mut kept = self.0.lock().expect("nobody panicked");
+        let impact = Impact { vehicles: 3, online: 2 };
+        match change {
+            PolicyChange::Set { document, .. } if document.is_empty() => {
+                return Err(PolicyRefusal::Document("the policy is not valid".into()));
+            }
+            PolicyChange::Set { expected: Some(5), .. } => return Err(PolicyRefusal::Changed(1)),
+            PolicyChange::Set { name, document, .. } if !dry_run => kept.push(PolicyView {
+                name,
+                document,
+                revision: 1,
+                changed_ms: 1_700_000_000_000,
+                changed_by: who.to_owned(),
+                all: false,
+                prefixes: vec![],
+                vehicles: vec![],
+            }),
+            PolicyChange::Assign { target: Target::Prefix(prefix), .. } if !dry_run => {
+                kept.iter_mut().for_each(|policy| policy.prefixes.push(prefix.clone()));
+            }
+            PolicyChange::Delete { name, .. } => return Err(PolicyRefusal::Assigned(name)),
+            _ => {}
+        }
+        Ok(impact)
+    }
+
+    fn status(&self, _: &OrganizationId, name: Option<&str>) -> Option<PolicyStatus> {
+        let known =
+            name.is_some_and(|name| self.list(&OrganizationId::default()).iter().any(|p| p.name == name));
+        let vehicle = VehicleId::new("V0001").expect("an id");
+        known.then(|| PolicyStatus {
+            desired: 3,
+            applied: 1,
+            refused: 1,
+            pending: 1,
+            refusals: vec![(vehicle, "no room".into())],
+            waiting: vec![vehicle],
+        })
+    }
+}
+
+/// Commands of one vehicle, V0001, that somebody else moves on.
+#[derive(Default)]
+pub struct FakeDesk {
+    kept: Mutex<Vec<CommandView>>,
+    changes: OnceLock<broadcast::Sender<CommandView>>,
+}
+
+impl FakeDesk {
+    fn channel(&self) -> &broadcast::Sender<CommandView> {
+        self.changes.get_or_init(|| broadcast::Sender::new(16))
+    }
+
+    /// Changes the newest command as its vehicle would.
+    pub fn move_on(&self, state: CommandState, detail: &str) {
+        let mut kept = self.kept.lock();
+        let command = kept.last_mut().expect("a command was given");
+        command.state = state;
+        command.detail = detail.to_owned();
+        // Nobody may be watching.
+        let _ = self.channel().send(command.clone());
+    }
+}
+
+#[async_trait]
+impl CommandDesk for FakeDesk {
+    async fn queue(
+        &self,
+        _: &OrganizationId,
+        vehicle: &VehicleId,
+        request: CommandRequest,
+    ) -> Result<CommandView, CommandError> {
+        if vehicle.as_str() != "V0001" {
+            return Err(CommandError::NoSuchVehicle);
+        }
+        if request.reason.is_empty() {
+            return Err(CommandError::Refused { code: "bad_text", sentence: "say why".into() });
+        }
+        let view = CommandView {
+            id: format!("{:032x}", self.kept.lock().len()),
+            vehicle: *vehicle,
+            kind: request.kind,
+            reason: request.reason,
+            requested_by: request.requested_by,
+            request_id: request.request_id,
+            queued_ms: 1_000,
+            expires_ms: 1_000 + request.ttl_ms,
+            state: CommandState::Queued,
+            detail: String::new(),
+            changed_ms: 1_000,
+            sends: 0,
+        };
+        if !request.validate_only {
+            self.kept.lock().push(view.clone());
+        }
+        Ok(view)
+    }
+
+    async fn cancel(
+        &self,
+        _: &OrganizationId,
+        _: &VehicleId,
+        _: &str,
+        _: &str,
+        _: &str,
+    ) -> Result<CommandView, CommandError> {
+        Err(CommandError::Refused { code: "command_already_sent", sentence: "too late".into() })
+    }
+
+    async fn list(&self, _: &OrganizationId, _: &VehicleId) -> Result<Vec<CommandView>, CommandError> {
+        Ok(self.kept.lock().iter().rev().cloned().collect())
+    }
+
+    fn changes(&self) -> broadcast::Receiver<CommandView> {
+        self.channel().subscribe()
+    }
+}
+
+/// An empty register. Its folder is gone at once; the open file serves as long as the register does.
+pub fn identities() -> Identities {
+    let folder = tempfile::tempdir().expect("a folder");
+    let register = Arc::new(remuda_identity::Register::open(folder.path()).expect("a register"));
+    Identities { register, fingerprint: [7; 32], token_valid_ms: 86_400_000 }
+}
+
 /// What a console needs, from a fake fleet.
 pub fn sources(fleet: &Arc<FakeFleet>) -> ConsoleSources {
     let metrics = ConsoleMetrics::default();
@@ -268,13 +415,16 @@ pub fn sources(fleet: &Arc<FakeFleet>) -> ConsoleSources {
     let roads = roads();
     ConsoleSources {
         view: Arc::clone(fleet) as Arc<dyn FleetView>,
+        policies: Arc::new(FakeBook::default()),
+        commands: Arc::new(FakeDesk::default()),
+        identities: identities(),
         roads: Arc::new(move || Some(roads.clone())),
         metrics_text: Arc::new(move || {
             let mut text = String::new();
             let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
             text
         }),
-        ready: Arc::new(|| Ok(())),
+        ready: Arc::new(|| Ok(None)),
         metrics,
     }
 }

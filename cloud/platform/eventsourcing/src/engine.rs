@@ -5,12 +5,13 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use remuda_model::ShardId;
+use remuda_model::{Epoch, ShardId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::journal::{
     Appended, Checkpoint, CommitOutcome, Event, FeedPosition, Journal, JournalError, ManifestEntry,
-    ManifestPosition, ManifestRecord, NewEvent, Owner, Snapshot, StreamId,
+    ManifestPosition, ManifestRecord, NewEvent, Owner, ReplaceOutcome, ReplacedFile, Replacing, Snapshot,
+    StreamId,
 };
 use crate::metrics::JournalMetrics;
 use crate::store::Store;
@@ -25,6 +26,9 @@ enum Write {
     CommitFile(Vec<Owner>, Vec<ManifestEntry>, Vec<(ShardId, NewEvent)>, Reply<CommitOutcome>),
     Snapshots(Owner, Vec<(StreamId, Snapshot)>, Reply<bool>),
     Checkpoints(Vec<(Owner, Checkpoint)>, Reply<Vec<ShardId>>),
+    AcquireReplacing(Reply<Epoch>),
+    Replace(Epoch, Vec<String>, Vec<ManifestEntry>, i64, Reply<ReplaceOutcome>),
+    ForgetReplaced(Vec<String>, Reply<()>),
 }
 
 /// What answers a caller once the group's fate is known. The argument is why the commit failed, if it did.
@@ -35,6 +39,8 @@ pub struct Engine<S: Store> {
     store: Arc<S>,
     writes: Option<mpsc::Sender<Write>>,
     writer: Option<JoinHandle<()>>,
+    // Without a writer: every call is done where it is made.
+    in_place: Option<JournalMetrics>,
 }
 
 impl<S: Store> Engine<S> {
@@ -47,12 +53,22 @@ impl<S: Store> Engine<S> {
             .name("journal".into())
             .spawn(move || run(&*of_writer, queue, &metrics))
             .map_err(|e| JournalError::Io { operation: "starting its thread", source: Box::new(e) })?;
-        Ok(Self { store, writes: Some(writes), writer: Some(writer) })
+        Ok(Self { store, writes: Some(writes), writer: Some(writer), in_place: None })
+    }
+
+    /// Without a thread: a call is done when it is awaited, so that a simulation on one thread can be repeated. For
+    /// stores that never wait.
+    pub(crate) fn without_thread(store: S, metrics: JournalMetrics) -> Self {
+        Self { store: Arc::new(store), writes: None, writer: None, in_place: Some(metrics) }
     }
 
     async fn write<T>(&self, make: impl FnOnce(Reply<T>) -> Write) -> Result<T, JournalError> {
         let (reply, answer) = oneshot::channel();
         let gone = || JournalError::Corrupt("its writer has ended; start the node again".into());
+        if let Some(metrics) = &self.in_place {
+            write_group(&*self.store, vec![make(reply)], &mut None, metrics);
+            return answer.await.map_err(|_| gone())?;
+        }
         let Some(writes) = &self.writes else { return Err(gone()) };
         writes.send(make(reply)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
@@ -63,6 +79,9 @@ impl<S: Store> Engine<S> {
         &self,
         read: impl FnOnce(&S) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {
+        if self.in_place.is_some() {
+            return read(&self.store);
+        }
         let store = Arc::clone(&self.store);
         match tokio::task::spawn_blocking(move || read(&store)).await {
             Ok(result) => result,
@@ -84,28 +103,33 @@ impl<S: Store> Drop for Engine<S> {
 fn run(store: &dyn Store, mut queue: mpsc::Receiver<Write>, metrics: &JournalMetrics) {
     let mut failed: Option<String> = None;
     while let Some(first) = queue.blocking_recv() {
-        let begun = Instant::now();
         let mut group = vec![first];
         while group.len() < limits::GROUP_WRITES_MAX {
             let Ok(next) = queue.try_recv() else { break };
             group.push(next);
         }
-        let mut view = View::new(store);
-        let size = group.len();
-        let kinds = Kinds::of(&group);
-        let answers: Vec<Answer> = group.into_iter().map(|write| prepare(&mut view, write)).collect();
-        // After a failed sync the kernel may call unwritten pages clean: nothing can be promised any more.
-        if failed.is_none() {
-            kinds.before_commit();
-            if let Err(e) = store.commit(view.batch()) {
-                tracing::error!(error = %e, "the journal cannot be written; stop the node, mend the disk, start again");
-                failed = Some(e.to_string());
-            }
-            kinds.after_commit();
-        }
-        metrics.group(size, view.batch().len(), begun.elapsed());
-        answers.into_iter().for_each(|answer| answer(failed.as_deref()));
+        write_group(store, group, &mut failed, metrics);
     }
+}
+
+/// Checks a group of writes, commits what holds, answers all. `failed` says why nothing can be promised any more.
+fn write_group(store: &dyn Store, group: Vec<Write>, failed: &mut Option<String>, metrics: &JournalMetrics) {
+    let begun = Instant::now();
+    let mut view = View::new(store);
+    let size = group.len();
+    let kinds = Kinds::of(&group);
+    let answers: Vec<Answer> = group.into_iter().map(|write| prepare(&mut view, write)).collect();
+    // After a failed sync the kernel may call unwritten pages clean: nothing can be promised any more.
+    if failed.is_none() {
+        kinds.before_commit();
+        if let Err(e) = store.commit(view.batch()) {
+            tracing::error!(error = %e, "the journal cannot be written; stop the node, mend the disk, start again");
+            *failed = Some(e.to_string());
+        }
+        kinds.after_commit();
+    }
+    metrics.group(size, view.batch().len(), begun.elapsed());
+    answers.into_iter().for_each(|answer| answer(failed.as_deref()));
 }
 
 /// Which crash points a group passes.
@@ -113,6 +137,7 @@ struct Kinds {
     file: bool,
     append: bool,
     checkpoint: bool,
+    replace: bool,
 }
 
 impl Kinds {
@@ -121,6 +146,7 @@ impl Kinds {
             file: group.iter().any(|w| matches!(w, Write::CommitFile(..))),
             append: group.iter().any(|w| matches!(w, Write::Append(..))),
             checkpoint: group.iter().any(|w| matches!(w, Write::Checkpoints(..))),
+            replace: group.iter().any(|w| matches!(w, Write::Replace(..))),
         }
     }
 
@@ -130,6 +156,9 @@ impl Kinds {
         }
         if self.checkpoint {
             fail::fail_point!("checkpoint-before", |_| std::process::abort());
+        }
+        if self.replace {
+            fail::fail_point!("replace-before-sync", |_| std::process::abort());
         }
     }
 
@@ -142,6 +171,9 @@ impl Kinds {
         }
         if self.checkpoint {
             fail::fail_point!("checkpoint-after", |_| std::process::abort());
+        }
+        if self.replace {
+            fail::fail_point!("replace-after-sync", |_| std::process::abort());
         }
     }
 }
@@ -158,6 +190,16 @@ fn prepare(view: &mut View<'_>, write: Write) -> Answer {
         }
         Write::Checkpoints(checkpoints, reply) => {
             later(view.attempt(|v| v.put_checkpoints(&checkpoints)), reply)
+        }
+        Write::AcquireReplacing(reply) => later(view.attempt(|v| v.acquire_replacing()), reply),
+        Write::ForgetReplaced(paths, reply) => later(view.attempt(|v| v.forget_replaced(&paths)), reply),
+        Write::Replace(epoch, inputs, outputs, now_ms, reply) => {
+            let result = view.attempt(|v| v.replace_files(epoch, &inputs, &outputs, now_ms));
+            Box::new(move |failed| {
+                // As below: neither a failed commit nor a refusal beside one is definite.
+                let result = if failed.is_some() { Ok(ReplaceOutcome::Unknown) } else { result };
+                let _ = reply.send(result);
+            })
         }
         Write::CommitFile(owners, entries, decisions, reply) => {
             let mut result = view.attempt(|v| v.commit_file(&owners, &entries, &decisions));
@@ -343,6 +385,60 @@ impl<S: Store> Journal for Engine<S> {
             records.collect()
         })
         .await
+    }
+
+    async fn acquire_replacing(&self) -> Result<Epoch, JournalError> {
+        self.write(Write::AcquireReplacing).await
+    }
+
+    async fn replacing(&self) -> Result<Replacing, JournalError> {
+        self.read(|store| {
+            let bytes = store.get(keys::REPLACING)?;
+            Ok(bytes.map(|b| decode(&b)).transpose()?.unwrap_or_default())
+        })
+        .await
+    }
+
+    async fn replace_files(
+        &self,
+        epoch: Epoch,
+        inputs: &[String],
+        outputs: &[ManifestEntry],
+        now_ms: i64,
+    ) -> ReplaceOutcome {
+        let (inputs, outputs) = (inputs.to_vec(), outputs.to_vec());
+        match self.write(|reply| Write::Replace(epoch, inputs, outputs, now_ms, reply)).await {
+            Ok(outcome) => outcome,
+            Err(error @ JournalError::TooLarge { .. }) => {
+                // Definite: nothing was written, and nothing would be the next time.
+                tracing::error!(%error, "a replacement is refused");
+                ReplaceOutcome::Refused { missing: Vec::new() }
+            }
+            Err(error) => {
+                tracing::error!(%error, "a replacement has no answer");
+                ReplaceOutcome::Unknown
+            }
+        }
+    }
+
+    async fn replaced(&self, after: Option<&str>, limit: usize) -> Result<Vec<ReplacedFile>, JournalError> {
+        let from = after.map_or_else(
+            || keys::REPLACED.to_vec(),
+            |path| {
+                let mut key = keys::replaced(path);
+                key.push(0);
+                key
+            },
+        );
+        self.read(move |store| {
+            store.scan(keys::REPLACED, &from, limit)?.iter().map(|(_, bytes)| decode(bytes)).collect()
+        })
+        .await
+    }
+
+    async fn forget_replaced(&self, paths: &[String]) -> Result<(), JournalError> {
+        let paths = paths.to_vec();
+        self.write(|reply| Write::ForgetReplaced(paths, reply)).await
     }
 
     async fn epochs(&self) -> Result<Vec<Owner>, JournalError> {

@@ -132,6 +132,41 @@ pub struct ManifestRecord {
     pub entry: ManifestEntry,
 }
 
+/// The right to replace files: who has it, and how often it was used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replacing {
+    /// Epoch in force; 0 = nobody ever had it.
+    pub epoch: Epoch,
+    /// Replacements so far: a list of the manifest read while it did not change is of one moment.
+    pub count: u64,
+}
+
+/// What `replace_files` did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReplaceOutcome {
+    /// The inputs have left the manifest and the outputs are in it, durably.
+    Committed {
+        /// Position of the last output; the manifest's head when there are none.
+        position: ManifestPosition,
+    },
+    /// Nothing was written: a newer epoch is in force, or these inputs are not in the manifest.
+    Refused {
+        /// Inputs that are not there; empty when the epoch is stale.
+        missing: Vec<String>,
+    },
+    /// The answer was lost. Retry the same call until it is definite.
+    Unknown,
+}
+
+/// A file that left the manifest because others replaced it, and that a reader may still be reading.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplacedFile {
+    /// Path below the lake's root.
+    pub path: String,
+    /// When, ms since 1970 UTC.
+    pub since_ms: i64,
+}
+
 /// State of one aggregate at a version. Under 100 KB (sled keeps larger values outside its synced file).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -260,6 +295,30 @@ pub trait Journal: Send + Sync + 'static {
         after: ManifestPosition,
         limit: usize,
     ) -> Result<Vec<ManifestRecord>, JournalError>;
+
+    /// Takes the right to replace files: raises its epoch by one and answers it, durably. Whoever had it is refused.
+    async fn acquire_replacing(&self) -> Result<Epoch, JournalError>;
+
+    /// Who may replace files, and how often files were replaced.
+    async fn replacing(&self) -> Result<Replacing, JournalError>;
+
+    /// Takes `inputs` (paths) out of the manifest and puts `outputs` into it, all or nothing: only under the epoch in
+    /// force, and only if every input is still there. The inputs stay in the list of replaced files, and a `commit_file`
+    /// of one of them is still a repetition, until [`Journal::forget_replaced`]. A call whose outputs are there already
+    /// (without outputs: whose inputs are all replaced) is a repetition.
+    async fn replace_files(
+        &self,
+        epoch: Epoch,
+        inputs: &[String],
+        outputs: &[ManifestEntry],
+        now_ms: i64,
+    ) -> ReplaceOutcome;
+
+    /// Replaced files by path, after `after`, at most `limit`.
+    async fn replaced(&self, after: Option<&str>, limit: usize) -> Result<Vec<ReplacedFile>, JournalError>;
+
+    /// Forgets replaced files that are gone from the disk; a path that is not in the list is passed over.
+    async fn forget_replaced(&self, paths: &[String]) -> Result<(), JournalError>;
 
     /// The epoch in force for each shard ever acquired.
     async fn epochs(&self) -> Result<Vec<Owner>, JournalError>;

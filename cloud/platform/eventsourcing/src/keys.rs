@@ -96,6 +96,14 @@ pub fn path(path: &str) -> Vec<u8> {
     key(b'p', &[path.as_bytes()])
 }
 
+/// A file that was replaced.
+pub fn replaced(path: &str) -> Vec<u8> {
+    key(b'r', &[path.as_bytes()])
+}
+
+pub const REPLACED: &[u8] = b"r";
+pub const REPLACING: &[u8] = b"x";
+
 /// The big-endian number at the end of a key.
 pub fn number_at_end(key: &[u8]) -> Option<u64> {
     key.last_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes))

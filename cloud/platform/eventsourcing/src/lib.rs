@@ -5,6 +5,7 @@
 //! payloads are bytes here.
 
 pub mod engine;
+pub mod folders;
 pub mod journal;
 mod keys;
 pub mod limits;
@@ -19,7 +20,8 @@ mod writes;
 pub use engine::Engine;
 pub use journal::{
     Appended, Checkpoint, CommitOutcome, Event, FeedPosition, Journal, JournalError, ManifestEntry,
-    ManifestPosition, ManifestRecord, NewEvent, Owner, Snapshot, StreamId,
+    ManifestPosition, ManifestRecord, NewEvent, Owner, ReplaceOutcome, ReplacedFile, Replacing, Snapshot,
+    StreamId,
 };
 pub use memory::MemoryJournal;
 pub use metrics::JournalMetrics;

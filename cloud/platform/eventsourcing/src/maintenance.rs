@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::journal::{JournalError, ManifestEntry, NewEvent, StreamId};
+use crate::journal::{JournalError, ManifestEntry, NewEvent, ReplacedFile, StreamId};
 use crate::sled_engine::SledStore;
 use crate::store::{Entry, Store};
 use crate::writes::{Ownership, decode};
@@ -195,6 +195,17 @@ fn verify_manifest(store: &dyn Store, report: &mut Report) -> Result<(), Journal
                     .push(format!("file {}: at {position}, its path is noted at {noted:?}", entry.path));
             }
             report.files += 1;
+        }
+        Ok(())
+    })?;
+    each_page(store, keys::REPLACED, |entries| {
+        for (_, bytes) in entries {
+            let ReplacedFile { path, .. } = decode(&bytes)?;
+            let noted: Option<u64> = store.get(&keys::path(&path))?.map(|b| decode(&b)).transpose()?;
+            let still_there = noted.map(|at| store.get(&keys::manifest(at))).transpose()?.flatten();
+            if noted.is_none() || still_there.is_some() {
+                report.faults.push(format!("file {path}: replaced, its path is noted at {noted:?}"));
+            }
         }
         Ok(())
     })

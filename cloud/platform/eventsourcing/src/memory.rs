@@ -16,6 +16,11 @@ impl MemoryJournal {
         Self::start(MemoryStore::default(), JournalMetrics::default())
             .expect("a test's machine has a thread to spare")
     }
+
+    /// An empty one without a thread: every call is done where it is awaited, in the caller's order.
+    pub fn in_place() -> Self {
+        Engine::without_thread(MemoryStore::default(), JournalMetrics::default())
+    }
 }
 
 impl Default for MemoryJournal {

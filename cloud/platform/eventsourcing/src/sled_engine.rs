@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use crate::engine::Engine;
+use crate::folders;
 use crate::journal::JournalError;
 use crate::limits;
 use crate::metrics::JournalMetrics;
@@ -42,18 +43,27 @@ fn io<E: std::error::Error + Send + Sync + 'static>(
 
 impl SledStore {
     pub(crate) fn open(folder: &Path) -> Result<Self, JournalError> {
-        if !folder.join("db").exists() {
+        let created = !folder.join("db").exists();
+        if created {
             create(folder)?;
         }
-        let db = match open_sled(folder) {
-            Err(sled::Error::Corruption { .. }) => {
-                // A crash while sled writes a snapshot leaves it half written; it is only a cache of the log.
-                remove_half_snapshots(folder)?;
-                open_sled(folder)
+        let mut tries = if created { limits::LOCK_TRIES } else { 1 };
+        let db = loop {
+            let opened = match open_sled(folder) {
+                Err(sled::Error::Corruption { .. }) => {
+                    // A crash while sled writes a snapshot leaves it half written; it is only a cache of the log.
+                    remove_half_snapshots(folder)?;
+                    open_sled(folder)
+                }
+                other => other,
+            };
+            tries -= 1;
+            match opened.map_err(|e| explain(e, folder)) {
+                // sled gives the lock of the store that was just made back a moment after it was dropped.
+                Err(JournalError::InUse(_)) if tries > 0 => std::thread::sleep(limits::LOCK_PAUSE),
+                other => break other?,
             }
-            other => other,
         };
-        let db = db.map_err(|e| explain(e, folder))?;
         let file = File::open(folder.join("db")).map_err(io("opening its log"))?;
         file.sync_all().map_err(io("syncing its log"))?;
         Ok(Self { db, file })
@@ -66,10 +76,9 @@ fn open_sled(folder: &Path) -> sled::Result<sled::Db> {
 
 /// Makes an empty journal beside its place and renames it there, so that a power cut leaves a whole one or none.
 fn create(folder: &Path) -> Result<(), JournalError> {
-    // The parent of a bare name is the empty path, which cannot be opened.
-    let parent = folder.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let parent = folders::parent_of(folder);
     let nursery = folder.with_extension("new");
-    fs::create_dir_all(parent).map_err(io("making its folder"))?;
+    folders::make_durable(parent).map_err(io("making its folder"))?;
     if nursery.exists() {
         fs::remove_dir_all(&nursery).map_err(io("removing a half-made journal"))?;
     }
@@ -81,12 +90,14 @@ fn create(folder: &Path) -> Result<(), JournalError> {
         let path = entry.map_err(io("listing its files"))?.path();
         File::open(path).and_then(|f| f.sync_all()).map_err(io("syncing its files"))?;
     }
+    // The names in it as well: renaming it would not make them durable.
+    folders::sync(&nursery).map_err(io("syncing its files"))?;
     if folder.exists() {
         // An empty folder that somebody made for us; one with other files in it is not ours to remove.
         fs::remove_dir(folder).map_err(io("taking its place (the folder must be empty or a journal)"))?;
     }
     fs::rename(&nursery, folder).map_err(io("moving it to its place"))?;
-    File::open(parent).and_then(|f| f.sync_all()).map_err(io("syncing its parent folder"))
+    folders::sync(parent).map_err(io("syncing its parent folder"))
 }
 
 fn remove_half_snapshots(folder: &Path) -> Result<(), JournalError> {

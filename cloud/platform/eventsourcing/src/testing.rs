@@ -5,7 +5,8 @@ use std::sync::Arc;
 use remuda_model::{Epoch, OrganizationId, ShardId};
 
 use crate::journal::{
-    Appended, Checkpoint, CommitOutcome, Journal, ManifestEntry, NewEvent, Owner, Snapshot, StreamId,
+    Appended, Checkpoint, CommitOutcome, Journal, ManifestEntry, NewEvent, Owner, ReplaceOutcome, Snapshot,
+    StreamId,
 };
 
 /// A stream of the default organisation.
@@ -62,6 +63,7 @@ pub async fn contract<F: AsyncFn() -> Arc<dyn Journal>>(make: F) {
     appends(make().await).await;
     fencing(make().await).await;
     files(make().await).await;
+    replacing(make().await).await;
     state(make().await).await;
     concurrency(make().await).await;
 }
@@ -146,6 +148,63 @@ async fn files(journal: Arc<dyn Journal>) {
     assert_eq!(third, CommitOutcome::Committed { position: 3, heads: vec![] });
     let after = journal.manifest(2, 10).await.expect("read");
     assert_eq!((after.len(), after[0].position, after[0].entry.path.as_str()), (1, 3, "f3"));
+}
+
+async fn paths(journal: &Arc<dyn Journal>) -> Vec<String> {
+    let records = journal.manifest(0, 100).await.expect("read");
+    records.into_iter().map(|record| record.entry.path).collect()
+}
+
+async fn replaced_paths(journal: &Arc<dyn Journal>) -> Vec<String> {
+    let replaced = journal.replaced(None, 100).await.expect("read");
+    replaced.into_iter().map(|file| file.path).collect()
+}
+
+async fn replacing(journal: Arc<dyn Journal>) {
+    let owner = acquire(&journal, 3).await;
+    let committed: Vec<ManifestEntry> = ["a", "b", "c"].map(|path| entry(path, shard(3))).into();
+    assert!(matches!(
+        journal.commit_file(&[owner], &committed, &[]).await,
+        CommitOutcome::Committed { position: 3, .. }
+    ));
+    let names = |of: &[&str]| of.iter().map(|name| (*name).to_owned()).collect::<Vec<String>>();
+    let stale = journal.acquire_replacing().await.expect("acquired");
+    let epoch = journal.acquire_replacing().await.expect("acquired");
+    assert_eq!((stale, epoch), (Epoch(1), Epoch(2)));
+    let two = [entry("h1", shard(3)), entry("h2", shard(3))];
+    let refused = |missing: &[&str]| ReplaceOutcome::Refused { missing: names(missing) };
+    assert_eq!(journal.replace_files(stale, &names(&["a"]), &two, 5).await, refused(&[]));
+    // One input that was never there refuses the whole.
+    assert_eq!(journal.replace_files(epoch, &names(&["a", "z"]), &two, 5).await, refused(&["z"]));
+    assert_eq!(paths(&journal).await, names(&["a", "b", "c"]), "refused means nothing of it");
+    assert_eq!(journal.replacing().await.expect("read").count, 0);
+    let done = ReplaceOutcome::Committed { position: 5 };
+    assert_eq!(journal.replace_files(epoch, &names(&["a", "c"]), &two, 5).await, done);
+    assert_eq!(paths(&journal).await, names(&["b", "h1", "h2"]));
+    assert_eq!(replaced_paths(&journal).await, names(&["a", "c"]));
+    assert_eq!(journal.replaced(Some("a"), 9).await.expect("read")[0].path, "c");
+    // The answer was lost: the same call is a success that writes nothing, also when another has the right by now.
+    journal.acquire_replacing().await.expect("acquired");
+    assert_eq!(journal.replace_files(epoch, &names(&["a", "c"]), &two, 6).await, done);
+    let epoch = journal.acquire_replacing().await.expect("acquired");
+    let other = [entry("h3", shard(3))];
+    assert_eq!(journal.replace_files(epoch, &names(&["a", "b"]), &other, 6).await, refused(&["a"]));
+    assert_eq!(journal.replacing().await.expect("read").count, 1);
+    // The round that made a file asks again, late: it was committed, wherever its rows are now.
+    let again = journal.commit_file(&[owner], &committed[..1], &[]).await;
+    assert_eq!(again, CommitOutcome::Committed { position: 1, heads: vec![] });
+    // Files that nothing replaces: retention. Positions are never given twice.
+    let gone = ReplaceOutcome::Committed { position: 5 };
+    assert_eq!(journal.replace_files(epoch, &names(&["h1", "h2"]), &[], 7).await, gone);
+    assert_eq!(journal.replace_files(epoch, &names(&["h1", "h2"]), &[], 7).await, gone, "a repetition");
+    let next = journal.replace_files(epoch, &names(&["b"]), &other, 8).await;
+    assert_eq!(next, ReplaceOutcome::Committed { position: 6 });
+    journal.forget_replaced(&names(&["a", "h1", "z"])).await.expect("written");
+    assert_eq!(replaced_paths(&journal).await, names(&["b", "c", "h2"]));
+    assert_eq!(paths(&journal).await, names(&["h3"]));
+    journal.forget_replaced(&names(&["h3"])).await.expect("written");
+    let still = journal.replace_files(epoch, &names(&["h3"]), &[], 9).await;
+    assert_eq!(still, ReplaceOutcome::Committed { position: 6 }, "only replaced files are forgotten");
 }
 
 async fn state(journal: Arc<dyn Journal>) {

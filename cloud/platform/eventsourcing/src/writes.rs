@@ -6,8 +6,8 @@ use remuda_model::{Epoch, ShardId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::journal::{
-    Appended, Checkpoint, CommitOutcome, FeedPosition, JournalError, ManifestEntry, NewEvent, Owner,
-    Snapshot, StreamId,
+    Appended, Checkpoint, CommitOutcome, FeedPosition, JournalError, ManifestEntry, ManifestPosition,
+    NewEvent, Owner, ReplaceOutcome, ReplacedFile, Replacing, Snapshot, StreamId,
 };
 use crate::store::Store;
 use crate::{keys, limits};
@@ -123,7 +123,7 @@ impl<'a> View<'a> {
         entries: &[ManifestEntry],
         decisions: &[(ShardId, NewEvent)],
     ) -> Refusable<CommitOutcome> {
-        let mut position: u64 = self.get(keys::MANIFEST_HEAD)?.unwrap_or(0);
+        let mut position: ManifestPosition = self.get(keys::MANIFEST_HEAD)?.unwrap_or(0);
         let mut shards: Vec<ShardId> = decisions.iter().map(|(shard, _)| *shard).collect();
         shards.sort_unstable();
         shards.dedup();
@@ -146,13 +146,7 @@ impl<'a> View<'a> {
         if !fenced.is_empty() || !follow || !shards.iter().all(listed) {
             return Ok(CommitOutcome::Refused { fenced });
         }
-        for entry in entries {
-            within("a manifest entry", encode(entry)?.len(), limits::ENTRY_BYTES_MAX)?;
-            position += 1;
-            self.put(keys::manifest(position), "a manifest entry", entry)?;
-            self.put(keys::path(&entry.path), "a path", &position)?;
-        }
-        self.put(keys::MANIFEST_HEAD.to_vec(), "the manifest's head", &position)?;
+        position = self.write_entries(position, entries)?;
         let mut heads = Vec::with_capacity(shards.len());
         for shard in shards {
             let own = self.ownership(shard)?;
@@ -160,6 +154,99 @@ impl<'a> View<'a> {
             heads.push((shard, self.write_events(shard, own, events)?));
         }
         Ok(CommitOutcome::Committed { position, heads })
+    }
+
+    fn write_entries(
+        &mut self,
+        head: ManifestPosition,
+        entries: &[ManifestEntry],
+    ) -> Refusable<ManifestPosition> {
+        let mut position = head;
+        for entry in entries {
+            within("a manifest entry", encode(entry)?.len(), limits::ENTRY_BYTES_MAX)?;
+            position += 1;
+            self.put(keys::manifest(position), "a manifest entry", entry)?;
+            self.put(keys::path(&entry.path), "a path", &position)?;
+        }
+        self.put(keys::MANIFEST_HEAD.to_vec(), "the manifest's head", &position)?;
+        Ok(position)
+    }
+
+    /// Raises the epoch under which files are replaced.
+    pub fn acquire_replacing(&mut self) -> Refusable<Epoch> {
+        let Replacing { epoch, count } = self.get(keys::REPLACING)?.unwrap_or_default();
+        let epoch = Epoch(epoch.0 + 1);
+        self.put(keys::REPLACING.to_vec(), "an epoch", &Replacing { epoch, count })?;
+        Ok(epoch)
+    }
+
+    /// Replaces files in the manifest.
+    pub fn replace_files(
+        &mut self,
+        epoch: Epoch,
+        inputs: &[String],
+        outputs: &[ManifestEntry],
+        now_ms: i64,
+    ) -> Refusable<ReplaceOutcome> {
+        let head: ManifestPosition = self.get(keys::MANIFEST_HEAD)?.unwrap_or(0);
+        let done = match outputs.first() {
+            Some(first) => self
+                .get::<ManifestPosition>(&keys::path(&first.path))?
+                .map(|at| at + outputs.len() as ManifestPosition - 1),
+            None => self.all_replaced(inputs)?.then_some(head),
+        };
+        if let Some(position) = done {
+            return Ok(ReplaceOutcome::Committed { position });
+        }
+        let Replacing { epoch: current, count } = self.get(keys::REPLACING)?.unwrap_or_default();
+        if current != epoch {
+            return Ok(ReplaceOutcome::Refused { missing: Vec::new() });
+        }
+        let mut places = Vec::with_capacity(inputs.len());
+        let mut missing = Vec::new();
+        for path in inputs {
+            match self.place_in_manifest(path)? {
+                Some(position) => places.push(position),
+                None => missing.push(path.clone()),
+            }
+        }
+        if !missing.is_empty() {
+            return Ok(ReplaceOutcome::Refused { missing });
+        }
+        for (path, position) in inputs.iter().zip(places) {
+            self.scratch.insert(keys::manifest(position), None);
+            let replaced = ReplacedFile { path: path.clone(), since_ms: now_ms };
+            self.put(keys::replaced(path), "a replaced file", &replaced)?;
+        }
+        self.put(keys::REPLACING.to_vec(), "an epoch", &Replacing { epoch, count: count + 1 })?;
+        Ok(ReplaceOutcome::Committed { position: self.write_entries(head, outputs)? })
+    }
+
+    fn all_replaced(&self, paths: &[String]) -> Refusable<bool> {
+        for path in paths {
+            if self.get::<ReplacedFile>(&keys::replaced(path))?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Where a file stands in the manifest; `None` when it never did, or was replaced.
+    fn place_in_manifest(&self, path: &str) -> Refusable<Option<ManifestPosition>> {
+        let Some(position) = self.get::<ManifestPosition>(&keys::path(path))? else { return Ok(None) };
+        let entry: Option<ManifestEntry> = self.get(&keys::manifest(position))?;
+        Ok(entry.map(|_| position))
+    }
+
+    /// Forgets files that were replaced.
+    pub fn forget_replaced(&mut self, paths: &[String]) -> Refusable<()> {
+        for path in paths {
+            if self.get::<ReplacedFile>(&keys::replaced(path))?.is_some() {
+                self.scratch.insert(keys::replaced(path), None);
+                self.scratch.insert(keys::path(path), None);
+            }
+        }
+        Ok(())
     }
 
     /// Whether each event's version is the one after its stream's last.

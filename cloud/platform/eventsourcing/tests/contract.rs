@@ -11,6 +11,11 @@ async fn memory() {
     testing::contract(async || Arc::new(MemoryJournal::new()) as Arc<dyn Journal>).await;
 }
 
+#[tokio::test]
+async fn memory_without_a_thread() {
+    testing::contract(async || Arc::new(MemoryJournal::in_place()) as Arc<dyn Journal>).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sled() {
     let folder = tempfile::tempdir().expect("a folder");

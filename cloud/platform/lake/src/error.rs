@@ -39,6 +39,27 @@ pub enum LakeError {
         /// Which shard.
         shard: u16,
     },
+    /// Another compaction of this lake has begun, or taken files that this one was to replace.
+    #[error(
+        "another compaction works on this lake ({missing} files were taken); this one has stopped, nothing is lost"
+    )]
+    Superseded {
+        /// Inputs that the other had replaced.
+        missing: usize,
+    },
+    /// Rows that were read are not as many as were committed.
+    #[error(
+        "a compaction read {read} rows of files that were committed with {committed}; nothing was replaced: run remuda lake verify --deep"
+    )]
+    Miscounted {
+        /// Rows by the manifest.
+        committed: u64,
+        /// Rows read.
+        read: u64,
+    },
+    /// The journal says that what was to be committed does not follow, or that its shards have other owners.
+    #[error("the commit was refused: the journal changed meanwhile; run it again while no node runs")]
+    Refused,
     /// The last round was not written in time.
     #[error("the last round could not be written; vehicles keep its frames and send them again")]
     Stuck,

@@ -1,17 +1,21 @@
 //! The lake of one node: opening, recovery, the start of its rounds, reading back.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use object_store::ObjectStore;
 use remuda_eventsourcing::{Journal, ManifestEntry, ManifestPosition, ManifestRecord, Owner};
 use remuda_model::{Incarnation, Seq, ShardId, VehicleId};
 use tokio::sync::mpsc;
 
+use crate::aside::aside;
 use crate::error::LakeError;
 use crate::files::Files;
+use crate::history::HISTORY;
 use crate::metrics::LakeMetrics;
+use crate::once::is_reprocessed;
 use crate::rounds::{Rounds, RoundsHandle, SharedListener};
 use crate::row::Row;
 use crate::watermarks::{self, Marks, ShardMarks};
@@ -44,18 +48,18 @@ pub struct Recovery {
     /// The manifest's position.
     pub position: ManifestPosition,
     /// What is durable of each vehicle's incarnations; the one that moved last is at the end.
-    pub watermarks: HashMap<VehicleId, Marks>,
+    pub watermarks: BTreeMap<VehicleId, Marks>,
     /// Rows above the snapshots, in order of commit, incarnation, seq and row.
-    pub replay: HashMap<VehicleId, Vec<Row>>,
+    pub replay: BTreeMap<VehicleId, Vec<Row>>,
 }
 
 /// A lake.
 #[derive(Clone)]
 pub struct Lake {
     settings: LakeSettings,
-    journal: Arc<dyn Journal>,
-    files: Files,
-    metrics: LakeMetrics,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) files: Files,
+    pub(crate) metrics: LakeMetrics,
 }
 
 impl Lake {
@@ -69,6 +73,12 @@ impl Lake {
         Ok(Self { settings, journal, files, metrics: LakeMetrics::default() })
     }
 
+    /// The same on another store than a folder; what it answers must be durable.
+    pub fn on_store(settings: LakeSettings, journal: Arc<dyn Journal>, store: Arc<dyn ObjectStore>) -> Self {
+        let files = Files::on_store(&settings.root, store);
+        Self { settings, journal, files, metrics: LakeMetrics::default() }
+    }
+
     /// Its figures, for a registry.
     pub fn metrics(&self) -> &LakeMetrics {
         &self.metrics
@@ -80,8 +90,28 @@ impl Lake {
     /// # Errors
     /// When a committed file is missing or damaged, or the journal fails.
     pub async fn recover(&self, owners: &[Owner]) -> Result<Recovery, LakeError> {
+        let (mut recovery, from, files) = loop {
+            let count = self.journal.replacing().await?.count;
+            let listed = self.list_recovery(owners).await?;
+            // Checkpoints and manifest of one moment: a file that was replaced in between is in neither.
+            if self.journal.replacing().await?.count == count {
+                break listed;
+            }
+        };
+        for ManifestRecord { position, entry } in files {
+            take(&mut recovery, &from, position, self.rows(&entry).await?);
+        }
+        Ok(recovery)
+    }
+
+    /// Watermarks of the checkpoints, from where on each shard's files are to be read, and these files.
+    async fn list_recovery(
+        &self,
+        owners: &[Owner],
+    ) -> Result<(Recovery, ReadFrom, Vec<ManifestRecord>), LakeError> {
         let mut recovery = Recovery::default();
-        let mut from: HashMap<ShardId, (ManifestPosition, ManifestPosition)> = HashMap::new();
+        let mut from = ReadFrom::new();
+        let mut files = Vec::new();
         let mut lowest = ManifestPosition::MAX;
         for owner in owners {
             let checkpoint = self.journal.checkpoint(owner.shard).await?;
@@ -91,22 +121,49 @@ impl Lake {
             lowest = lowest.min(position).min(state.replay_from);
             from.insert(owner.shard, (position, state.replay_from));
         }
-        let mut after = if owners.is_empty() { return Ok(recovery) } else { lowest };
+        let mut after = if owners.is_empty() { return Ok((recovery, from, files)) } else { lowest };
         loop {
             let page = self.journal.manifest(after, limits::MANIFEST_PAGE).await?;
-            let Some(last) = page.last() else { break };
+            let Some(last) = page.last() else { return Ok((recovery, from, files)) };
             after = last.position;
             recovery.position = recovery.position.max(after);
             for ManifestRecord { position, entry } in page {
                 let wanted = |(shard, _): &(ShardId, u32)| {
                     from.get(shard).is_some_and(|(marks, replay)| position > *marks || position > *replay)
                 };
-                if entry.rows.iter().any(wanted) {
-                    take(&mut recovery, &from, position, self.rows(&entry).await?);
+                // What is in history was covered by the checkpoints before it was moved there.
+                let replayed = !entry.path.starts_with(HISTORY) && !is_reprocessed(&entry.path);
+                if replayed && entry.rows.iter().any(wanted) {
+                    files.push(ManifestRecord {
+                        position,
+                        entry: ManifestEntry { rows: Vec::new(), ..entry },
+                    });
                 }
             }
         }
-        Ok(recovery)
+    }
+
+    /// What `pick` takes of each manifest record, all of one moment.
+    pub(crate) async fn records<T>(
+        &self,
+        after: ManifestPosition,
+        mut pick: impl FnMut(ManifestRecord) -> Option<T> + Send,
+    ) -> Result<Vec<T>, LakeError> {
+        loop {
+            let count = self.journal.replacing().await?.count;
+            let mut picked = Vec::new();
+            let mut after = after;
+            loop {
+                let page = self.journal.manifest(after, limits::MANIFEST_PAGE).await?;
+                let Some(last) = page.last() else { break };
+                after = last.position;
+                picked.extend(page.into_iter().filter_map(&mut pick));
+            }
+            // A file that moved to history while we listed could be in the list twice, or not at all.
+            if self.journal.replacing().await?.count == count {
+                return Ok(picked);
+            }
+        }
     }
 
     /// Starts the rounds for these owners; the recovery's watermarks seed its checkpoints.
@@ -147,41 +204,37 @@ impl Lake {
         Ok(value.and_then(|bytes| bytes.try_into().ok()).map(Seq::from_le_bytes))
     }
 
-    /// Rows of one vehicle in files committed after a position, in order.
+    /// Rows of one vehicle in files committed after a position, in order; `after` is at least what a checkpoint of its
+    /// shard says is covered, so what compaction moved to `history/` is not among them.
     ///
     /// # Errors
     /// When a committed file is missing or damaged, or the journal fails.
     pub async fn rows_of(&self, vehicle: &VehicleId, after: ManifestPosition) -> Result<Vec<Row>, LakeError> {
         let shard = ShardId::of(vehicle);
+        let wanted = |entry: &ManifestEntry| {
+            let replayed = !entry.path.starts_with(HISTORY) && !is_reprocessed(&entry.path);
+            replayed && entry.rows.iter().any(|(s, _)| *s == shard)
+        };
+        let files = self.records(after, |record| wanted(&record.entry).then_some(record.entry)).await?;
         let mut found = Vec::new();
-        let mut after = after;
-        loop {
-            let page = self.journal.manifest(after, limits::MANIFEST_PAGE).await?;
-            let Some(last) = page.last() else { return Ok(found) };
-            after = last.position;
-            for record in page {
-                if record.entry.rows.iter().any(|(s, _)| *s == shard) {
-                    let rows = self.rows(&record.entry).await?;
-                    found.extend(rows.into_iter().filter(|row| row.vehicle == *vehicle));
-                }
-            }
+        for entry in files {
+            let rows = self.rows(&entry).await?;
+            found.extend(rows.into_iter().filter(|row| row.vehicle == *vehicle));
         }
+        Ok(found)
     }
 
-    /// Every row of every committed file, in order of commit.
+    /// Every row of every committed file, each once; file after file, in the order in which they were committed.
     ///
     /// # Errors
     /// When a committed file is missing or damaged, or the journal fails.
     pub async fn for_each_row(&self, mut each: impl FnMut(&Row) + Send) -> Result<(), LakeError> {
-        let mut after = 0;
-        loop {
-            let page = self.journal.manifest(after, limits::MANIFEST_PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = last.position;
-            for record in page {
-                self.rows(&record.entry).await?.iter().for_each(&mut each);
-            }
+        // Without its rows an entry is small enough to keep all of them.
+        let slim = |record: ManifestRecord| Some(ManifestEntry { rows: Vec::new(), ..record.entry });
+        for entry in self.records(0, slim).await? {
+            self.rows(&entry).await?.iter().for_each(&mut each);
         }
+        Ok(())
     }
 
     /// Moves files that were never committed to the trash; answers how many.
@@ -197,20 +250,26 @@ impl Lake {
         &self.settings.root
     }
 
+    /// The rows of one file of the manifest, in its order; also of one that has been replaced since, within its grace.
+    ///
+    /// # Errors
+    /// When it is missing or damaged.
+    pub async fn rows_in(&self, entry: &ManifestEntry) -> Result<Vec<Row>, LakeError> {
+        self.rows(entry).await
+    }
+
     async fn rows(&self, entry: &ManifestEntry) -> Result<Vec<Row>, LakeError> {
         let bytes = self.files.read(entry).await?;
-        let rows = tokio::task::spawn_blocking(move || file::decode(bytes)).await;
-        rows.map_err(|_| LakeError::Damaged { path: entry.path.clone(), what: "unreadable".into() })?
+        let rows = aside(move || file::decode(bytes)).await;
+        rows.ok_or_else(|| LakeError::Damaged { path: entry.path.clone(), what: "unreadable".into() })?
     }
 }
 
+/// Above which positions a shard's files hold what its checkpoint's watermarks, and its snapshots, do not.
+type ReadFrom = HashMap<ShardId, (ManifestPosition, ManifestPosition)>;
+
 /// Takes a file's rows into a recovery.
-fn take(
-    recovery: &mut Recovery,
-    from: &HashMap<ShardId, (ManifestPosition, ManifestPosition)>,
-    position: ManifestPosition,
-    rows: Vec<Row>,
-) {
+fn take(recovery: &mut Recovery, from: &ReadFrom, position: ManifestPosition, rows: Vec<Row>) {
     for row in rows {
         let Some((marks, replay)) = from.get(&ShardId::of(&row.vehicle)) else { continue };
         if position > *marks {

@@ -1,21 +1,33 @@
 //! The lake: measurements, as Parquet files whose books are kept in the journal (docs/uplink.md sections 4 and 5).
 //!
 //! Owns: rows, the writer's rounds (files, one transaction with the decisions, answers), watermarks per vehicle and
-//! incarnation, checkpoints, recovery, sweeping. Deliberately absent: what a row means (rules live in
+//! incarnation, checkpoints, recovery, sweeping, compaction into `history/`. Deliberately absent: what a row means (rules live in
 //! `remuda-vehicles`), and MQTT.
 
+mod arrow_schema;
+mod aside;
+mod catalogue;
+pub mod compaction;
+mod describe;
+mod encode;
 pub mod error;
 pub mod file;
 mod files;
+mod history;
 mod lake;
 pub mod limits;
 mod metrics;
+mod once;
 pub mod rounds;
 pub mod row;
+mod scan;
 mod schema;
+mod verify;
 mod watermarks;
 mod writer;
 
+pub use catalogue::{LakeFile, LakeStats, Part};
+pub use compaction::{Compacted, CompactionSettings};
 pub use error::LakeError;
 pub use lake::{Lake, LakeSettings, Recovery};
 pub use metrics::LakeMetrics;
@@ -23,4 +35,5 @@ pub use rounds::{
     Answer, Contribution, RoundListener, Rounds, RoundsClosed, RoundsHandle, SharedListener, Verdict,
 };
 pub use row::{Row, RowBody};
+pub use verify::{FaultKind, LakeFault, LakeVerification};
 pub use watermarks::Marks;

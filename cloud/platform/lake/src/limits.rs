@@ -18,3 +18,29 @@ pub const MANIFEST_PAGE: usize = 256;
 pub const TRASH_DAYS: i64 = 7;
 /// A file without a readable footer is garbage after this long, s: until then somebody may be writing it.
 pub const UNREADABLE_AGE_S: i64 = 3_600;
+/// Rows decoded at a time while a file is read through.
+pub const SCAN_ROWS: usize = 4 * 1024;
+/// Rows in a page of a history file, so that one vehicle's hour (3,600 rows at 1 Hz) is found in one or two pages.
+pub const HISTORY_PAGE_ROWS: usize = 8 * 1024;
+/// A sample time that is further ahead of the receipt than this is a broken clock, ms.
+pub const SAMPLE_AHEAD_MS_MAX: i64 = 86_400_000;
+/// A sample time that is further behind the receipt than this is a broken clock, ms: vehicles shed what is older than 180
+/// days, and nothing but the clock could be wrong beyond.
+pub const SAMPLE_BEHIND_MS_MAX: i64 = 200 * 86_400_000;
+/// Bytes of rows in memory that a compaction holds, unless the settings say otherwise.
+pub const COMPACTION_ROWS_BYTES: usize = 256 << 20;
+/// Fresh files that one replacement takes at most: bounds its transaction (about 200 bytes each).
+pub const REPLACED_FILES_MAX: usize = 1_024;
+/// A history file of this size is left as it is, bytes.
+pub const HISTORY_FILE_FULL_BYTES: u64 = 16 << 20;
+/// Files up to this many bytes together are merged into one: they and the result are in memory.
+pub const MERGE_BYTES_MAX: u64 = 64 << 20;
+/// Files that are merged at a time: each holds decoded pages in memory, 1 to 4 MB.
+pub const MERGE_FILES_MAX: usize = 32;
+/// A history file below this size is in the lowest tier, bytes; the next tier goes up to [`HISTORY_FILE_FULL_BYTES`].
+/// Files are merged with those of their tier, so that a row is rewritten at most twice.
+pub const LOWEST_TIER_BYTES: u64 = 2 << 20;
+/// Small files that an hour may have in each tier before they are merged, unless the settings say otherwise.
+pub const SMALL_FILES_MAX: usize = 8;
+/// How long a replaced file can still be read, ms: longer than any reader needs from its list to its last file.
+pub const REPLACED_GRACE_MS: i64 = 600_000;

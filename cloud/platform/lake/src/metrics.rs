@@ -1,8 +1,12 @@
 //! What the lake counts.
 
+use std::time::Duration;
+
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+use crate::compaction::Compacted;
 
 /// Figures of the rounds. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
@@ -18,6 +22,13 @@ pub struct LakeMetrics {
     /// Rounds that a newer owner or a conflict refused.
     pub(crate) refused: Counter,
     pub(crate) checkpoints: Counter,
+    /// From the start of a compaction to its end.
+    compaction_seconds: Histogram,
+    compacted_rows: Counter,
+    compacted_files: Counter,
+    merged_files: Counter,
+    expired_rows: Counter,
+    deleted_files: Counter,
 }
 
 impl Default for LakeMetrics {
@@ -31,14 +42,30 @@ impl Default for LakeMetrics {
             retries: Counter::default(),
             refused: Counter::default(),
             checkpoints: Counter::default(),
+            compaction_seconds: Histogram::new(exponential_buckets(0.01, 4.0, 9)),
+            compacted_rows: Counter::default(),
+            compacted_files: Counter::default(),
+            merged_files: Counter::default(),
+            expired_rows: Counter::default(),
+            deleted_files: Counter::default(),
         }
     }
 }
 
 impl LakeMetrics {
+    /// A compaction has ended.
+    pub(crate) fn compacted(&self, done: &Compacted, took: Duration) {
+        self.compaction_seconds.observe(took.as_secs_f64());
+        self.compacted_rows.inc_by(done.rows);
+        self.compacted_files.inc_by(done.fresh_files);
+        self.merged_files.inc_by(done.merged_files);
+        self.expired_rows.inc_by(done.expired_rows);
+        self.deleted_files.inc_by(done.deleted_files);
+    }
+
     /// Adds them to a registry.
     pub fn register(&self, registry: &mut Registry) {
-        let Self { round_seconds, rows, bytes, files, decisions, retries, refused, checkpoints } =
+        let Self { round_seconds, rows, bytes, files, decisions, retries, refused, checkpoints, .. } =
             self.clone();
         registry.register(
             "remuda_lake_round_seconds",
@@ -56,5 +83,19 @@ impl LakeMetrics {
             refused,
         );
         registry.register("remuda_lake_checkpoints_written", "Checkpoints written", checkpoints);
+        registry.register(
+            "remuda_lake_compaction_seconds",
+            "From the start of a compaction to its end",
+            self.compaction_seconds.clone(),
+        );
+        for (name, help, counter) in [
+            ("remuda_lake_rows_compacted", "Rows moved to history", &self.compacted_rows),
+            ("remuda_lake_files_compacted", "Fresh files whose rows moved to history", &self.compacted_files),
+            ("remuda_lake_files_merged", "Small history files that were merged", &self.merged_files),
+            ("remuda_lake_rows_expired", "Rows beyond the retention", &self.expired_rows),
+            ("remuda_lake_files_deleted", "Replaced files deleted after their grace", &self.deleted_files),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
     }
 }

@@ -1,13 +1,14 @@
 //! Columns of a lake file.
 //!
-//! Eleven fixed columns, then one nullable INT64 a signal that occurs, named by its VSS path and holding raw scaled
-//! integers. Units, scales and ids are in the file's key-value metadata under `remuda.signals` (JSON).
+//! Thirteen fixed columns, then one nullable INT64 a signal that occurs, named by its VSS path and holding raw scaled
+//! integers. Units, scales and ids are in the file's key-value metadata under `remuda.signals` (JSON); a history file
+//! has them as metadata of the single column too, where Arrow-based readers look.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::{ColumnPath, TypePtr};
@@ -15,6 +16,7 @@ use remuda_model::{SignalId, signal};
 use serde::{Deserialize, Serialize};
 
 use crate::error::LakeError;
+use crate::{arrow_schema, limits};
 
 /// Text columns; nullable ones last.
 pub const ORGANIZATION: &str = "organization";
@@ -31,22 +33,65 @@ pub const GAP_TO: &str = "gap_to";
 pub const REASON: &str = "reason";
 pub const RAW: &str = "raw";
 
-/// The fixed columns as the Parquet schema language writes them.
-const FIXED: &[(&str, &str)] = &[
-    (ORGANIZATION, "required binary organization (STRING);"),
-    (VEHICLE, "required binary vehicle (STRING);"),
-    (INCARNATION, "required int64 incarnation (INTEGER(64,false));"),
-    (SEQ, "required int64 seq;"),
-    (ROW_IN_FRAME, "required int64 row_in_frame;"),
-    (KIND, "required int64 kind;"),
-    (BOOT, "required int64 boot;"),
-    (MONO_NS, "required int64 mono_ns;"),
-    (SAMPLE_TIME, "optional int64 sample_time (TIMESTAMP(NANOS,true));"),
-    (RECEIVE_TIME, "required int64 receive_time (TIMESTAMP(MILLIS,true));"),
-    (GAP_TO, "optional int64 gap_to;"),
-    (REASON, "optional binary reason (STRING);"),
-    (RAW, "optional binary raw;"),
+/// What a fixed column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FixedKind {
+    Text,
+    Bytes,
+    Integer,
+    Unsigned,
+    /// UTC.
+    Nanoseconds,
+    /// UTC.
+    Milliseconds,
+}
+
+/// The fixed columns: name, what it holds, whether a row may have none.
+const FIXED: &[(&str, FixedKind, bool)] = &[
+    (ORGANIZATION, FixedKind::Text, false),
+    (VEHICLE, FixedKind::Text, false),
+    (INCARNATION, FixedKind::Unsigned, false),
+    (SEQ, FixedKind::Integer, false),
+    (ROW_IN_FRAME, FixedKind::Integer, false),
+    (KIND, FixedKind::Integer, false),
+    (BOOT, FixedKind::Integer, false),
+    (MONO_NS, FixedKind::Integer, false),
+    (SAMPLE_TIME, FixedKind::Nanoseconds, true),
+    (RECEIVE_TIME, FixedKind::Milliseconds, false),
+    (GAP_TO, FixedKind::Integer, true),
+    (REASON, FixedKind::Text, true),
+    (RAW, FixedKind::Bytes, true),
 ];
+/// Place of the column `vehicle`, by which a file is sorted.
+const VEHICLE_PLACE: i32 = 1;
+
+/// The fixed columns: name, what it holds, whether a row may have none.
+pub fn fixed() -> impl Iterator<Item = (&'static str, FixedKind, bool)> {
+    FIXED.iter().copied()
+}
+
+/// A fixed column as the Parquet schema language writes it.
+fn line(name: &str, kind: FixedKind, nullable: bool) -> String {
+    let repetition = if nullable { "optional" } else { "required" };
+    let (physical, logical) = match kind {
+        FixedKind::Text => ("binary", " (STRING)"),
+        FixedKind::Bytes => ("binary", ""),
+        FixedKind::Integer => ("int64", ""),
+        FixedKind::Unsigned => ("int64", " (INTEGER(64,false))"),
+        FixedKind::Nanoseconds => ("int64", " (TIMESTAMP(NANOS,true))"),
+        FixedKind::Milliseconds => ("int64", " (TIMESTAMP(MILLIS,true))"),
+    };
+    format!("{repetition} {physical} {name}{logical};")
+}
+
+/// Who a file is written for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// A round: made at once, read by us, soon replaced.
+    Fresh,
+    /// For years and for everybody's tools.
+    History,
+}
 
 /// Key of the signals' description in the file's metadata.
 pub const SIGNALS_KEY: &str = "remuda.signals";
@@ -80,8 +125,8 @@ pub fn column_of(id: SignalId) -> SignalColumn {
 /// The schema of a file with these signals.
 pub fn schema(signals: &[SignalColumn]) -> Result<TypePtr, LakeError> {
     let mut text = String::from("message remuda {\n");
-    for (_, line) in FIXED {
-        let _ = writeln!(text, "  {line}");
+    for (name, kind, nullable) in fixed() {
+        let _ = writeln!(text, "  {}", line(name, kind, nullable));
     }
     for column in signals {
         let _ = writeln!(text, "  optional int64 {};", column.path);
@@ -90,25 +135,36 @@ pub fn schema(signals: &[SignalColumn]) -> Result<TypePtr, LakeError> {
     Ok(Arc::new(parse_message_type(&text)?))
 }
 
-/// How the columns are written: integers delta-packed, repeated texts as dictionaries, zstd 1 over it.
-pub fn properties(signals: &[SignalColumn], entry_json: String) -> Result<WriterProperties, LakeError> {
+/// How the columns are written: integers delta-packed, repeated texts as dictionaries, zstd over it, statistics of row
+/// groups and pages. The caller appends the manifest entry's content.
+pub fn properties(signals: &[SignalColumn], style: Style) -> Result<WriterProperties, LakeError> {
     let described = serde_json::to_string(signals).map_err(|e| LakeError::Encode(e.to_string()))?;
+    let mut metadata = vec![KeyValue::new(SIGNALS_KEY.to_owned(), described)];
     let mut builder = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_2_0)
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_dictionary_enabled(false)
-        .set_created_by(concat!("remuda ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_key_value_metadata(Some(vec![
-            KeyValue::new(SIGNALS_KEY.to_owned(), described),
-            KeyValue::new(ENTRY_KEY.to_owned(), entry_json),
-        ]));
-    let texts = [ORGANIZATION, VEHICLE, REASON, RAW];
+        .set_created_by(concat!("remuda ", env!("CARGO_PKG_VERSION")).to_owned());
+    let level = match style {
+        Style::Fresh => 1,
+        Style::History => {
+            metadata.push(KeyValue::new(arrow_schema::KEY.to_owned(), arrow_schema::value(signals)));
+            let by_vehicle =
+                SortingColumn { column_idx: VEHICLE_PLACE, descending: false, nulls_first: false };
+            builder = builder
+                .set_sorting_columns(Some(vec![by_vehicle]))
+                .set_data_page_row_count_limit(limits::HISTORY_PAGE_ROWS);
+            3
+        }
+    };
+    builder = builder
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(level)?))
+        .set_key_value_metadata(Some(metadata));
     for text in [ORGANIZATION, VEHICLE, REASON] {
         builder = builder.set_column_dictionary_enabled(path(text), true);
     }
-    let integers = FIXED.iter().map(|(name, _)| *name).filter(|name| !texts.contains(name));
-    for name in integers.chain(signals.iter().map(|column| column.path.as_str())) {
+    let integers = fixed().filter(|(_, kind, _)| !matches!(kind, FixedKind::Text | FixedKind::Bytes));
+    for name in integers.map(|(name, ..)| name).chain(signals.iter().map(|column| column.path.as_str())) {
         builder = builder.set_column_encoding(path(name), Encoding::DELTA_BINARY_PACKED);
     }
     Ok(builder.build())

@@ -93,6 +93,19 @@ pub(crate) fn read(
     Ok((checkpoint.position, state))
 }
 
+/// The manifest position up to which a shard's checkpoint covers everything: watermarks and snapshots. Its own first
+/// number only: who asks is not the shard's owner and may find a checkpoint that is just being replaced, whose later
+/// pieces are of another moment. Each of the two numbers was true when it was written, and what was covered stays so.
+pub(crate) fn covered_to(
+    shard: ShardId,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<ManifestPosition, LakeError> {
+    let Some(checkpoint) = checkpoint else { return Ok(0) };
+    let (replay_from, _) = postcard::take_from_bytes::<ManifestPosition>(&checkpoint.state)
+        .map_err(|_| LakeError::Checkpoint { shard: shard.number() })?;
+    Ok(checkpoint.position.min(replay_from))
+}
+
 /// The name of a closed incarnation beside its shard's checkpoint.
 pub(crate) fn closed_key(vehicle: &VehicleId, incarnation: Incarnation) -> Vec<u8> {
     let mut key = vehicle.as_str().as_bytes().to_vec();
@@ -123,6 +136,7 @@ mod tests {
         let checkpoint = shard.checkpoint(7, 3).expect("encodes");
         let (position, state) = read(ShardId::of(&vehicle), Some(&checkpoint)).expect("decodes");
         assert_eq!((position, state.replay_from), (7, 3));
+        assert_eq!(covered_to(ShardId::of(&vehicle), Some(&checkpoint)).expect("decodes"), 3);
         assert_eq!(state.marks, [(vehicle, all[2..].to_vec())]);
         let closed: Vec<_> = checkpoint.closed.iter().map(|(key, _)| key.clone()).collect();
         assert_eq!(closed, [closed_key(&vehicle, Incarnation(1)), closed_key(&vehicle, Incarnation(2))]);

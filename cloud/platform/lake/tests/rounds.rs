@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use rand::prelude::*;
 use remuda_eventsourcing::*;
 use remuda_lake::{Answer, Contribution, Lake, LakeSettings, RoundListener, Row, RowBody, Verdict};
-use remuda_model::{Incarnation, OrganizationId, Seq, ShardId, VehicleId, signal};
+use remuda_model::{Epoch, Incarnation, OrganizationId, Seq, ShardId, VehicleId, signal};
 
 /// A journal whose commits now and then are made and answer that nobody knows, or are not made and answer so.
 struct Faulty {
@@ -76,6 +76,27 @@ impl Journal for Faulty {
     }
     async fn manifest(&self, a: ManifestPosition, l: usize) -> Result<Vec<ManifestRecord>, JournalError> {
         self.inner.manifest(a, l).await
+    }
+    async fn acquire_replacing(&self) -> Result<Epoch, JournalError> {
+        self.inner.acquire_replacing().await
+    }
+    async fn replacing(&self) -> Result<Replacing, JournalError> {
+        self.inner.replacing().await
+    }
+    async fn replace_files(
+        &self,
+        e: Epoch,
+        i: &[String],
+        o: &[ManifestEntry],
+        now_ms: i64,
+    ) -> ReplaceOutcome {
+        self.inner.replace_files(e, i, o, now_ms).await
+    }
+    async fn replaced(&self, a: Option<&str>, l: usize) -> Result<Vec<ReplacedFile>, JournalError> {
+        self.inner.replaced(a, l).await
+    }
+    async fn forget_replaced(&self, p: &[String]) -> Result<(), JournalError> {
+        self.inner.forget_replaced(p).await
     }
     async fn epochs(&self) -> Result<Vec<Owner>, JournalError> {
         self.inner.epochs().await

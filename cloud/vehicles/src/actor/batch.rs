@@ -102,5 +102,5 @@ pub(crate) struct Ticket {
     pub samples: u64,
     pub received_ms: i64,
     /// What it holds of the node's budget, until it is answered.
-    pub _permit: Option<OwnedSemaphorePermit>,
+    pub permit: Option<OwnedSemaphorePermit>,
 }

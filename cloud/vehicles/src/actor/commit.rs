@@ -9,7 +9,6 @@ use remuda_model::{Lane, VehicleId};
 
 use super::batch::{AckDue, Batch, Ticket, add_ack};
 use super::fault::Fault;
-use super::now_ms;
 use super::slot::Slot;
 use super::warm::{Active, Warm};
 use crate::command::Command;
@@ -54,11 +53,16 @@ impl Warm {
                 }
             }
         }
-        let now = now_ms();
+        let now = self.node.now_ms();
         if !events.is_empty() {
             self.append(&events, now).await?;
+            // A memory encoded before would lack their notes, though its snapshot says that they are in it.
+            self.candidate = None;
+            events.iter().for_each(|event| self.vehicle.note(event, now));
         }
         self.vehicle.state = state;
+        // An effect of the reports, made after they are durable (I3).
+        Box::pin(self.answer_orders(&events)).await?;
         for deferred in std::mem::take(&mut self.deferred) {
             self.reception.durable(Lane::Events, deferred.incarnation, deferred.last());
             let due = AckDue {
@@ -148,7 +152,7 @@ impl Warm {
             frames: batch.frames,
             samples: batch.samples,
             received_ms,
-            _permit: batch.permit,
+            permit: batch.permit,
         });
         let Some(rounds) = node.rounds.get() else { return Err(Fault::Stopping) };
         rounds.contribute(contribution).await.map_err(|_| Fault::Stopping)?;
@@ -165,11 +169,14 @@ impl Warm {
         position: ManifestPosition,
         answers: &[(u64, Verdict)],
     ) -> Result<(), Fault> {
-        let now = now_ms();
+        let now = self.node.now_ms();
         let mut acks = Vec::new();
         for (number, verdict) in answers {
             let Some(ticket) = self.next_answered(*number) else { continue };
             if *verdict == Verdict::Dropped {
+                if forgets_set_back() {
+                    continue;
+                }
                 return Err(Fault::Dropped);
             }
             for event in &ticket.decisions {
@@ -184,7 +191,10 @@ impl Warm {
             self.slot().books.lock().raise(self.id, ticket.marks.as_slice());
             self.durable(Lane::Samples, ticket.frames, ticket.samples, ticket.received_ms, now);
             if let Some((_, memory)) = self.candidate.take_if(|(at, _)| at == number) {
-                let job = self.snapshot_job(memory, position, None);
+                // Of the round's file it covers what was contributed up to then: all of it only when nothing came later.
+                let is_last = answers.last().is_some_and(|(last, _)| last == number);
+                let covered_to = if is_last { position } else { self.position };
+                let job = self.snapshot_job(memory, covered_to, None);
                 // Closed only when the node stops, which snapshots by itself.
                 let _ = self.node.snapshots.send(job).await;
             }
@@ -194,6 +204,7 @@ impl Warm {
             self.active = None;
         }
         self.append_deferred(&mut acks).await?;
+        Box::pin(self.work_orders()).await?;
         self.publish();
         effects_crash_point();
         self.send_acks(&acks);
@@ -257,6 +268,12 @@ impl Drop for Booked<'_> {
 
 fn acks_before_commit() -> bool {
     fail::fail_point!("ack-before-commit", |_| true);
+    false
+}
+
+/// The deliberate fault that shows that the proving ground bites: what was dropped stays in our hands.
+fn forgets_set_back() -> bool {
+    fail::fail_point!("forget-set-back", |_| true);
     false
 }
 

@@ -6,6 +6,8 @@ mod commit;
 mod fault;
 mod listener;
 mod node;
+mod orders;
+mod policies;
 mod recovery;
 mod shard;
 mod show;
@@ -18,7 +20,8 @@ mod warm;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub use node::VehicleSettings;
+pub use node::{Signer, VehicleSettings, WallClock};
+pub use orders::CommandSigner;
 pub use system::{StartError, VehicleHandle, VehicleSystem};
 
 /// Server time, ms since 1970 UTC.

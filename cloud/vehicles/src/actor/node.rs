@@ -1,6 +1,7 @@
 //! What all shards of a node share, and the actor above them.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -9,10 +10,12 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use remuda_eventsourcing::{Journal, ManifestPosition};
 use remuda_lake::{Lake, RoundsHandle};
 use remuda_model::{OrganizationId, ShardId, VehicleId};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use super::orders::{Asked, CommandSigner, Desks};
+use super::policies::Shelf;
 use super::shard::{ShardMessage, ShardSupervisor};
-use super::slot::Slot;
+use super::slot::{Pushed, Slot};
 use super::snapshots::SnapshotJob;
 use crate::error::Refusal;
 use crate::figures::Figures;
@@ -40,6 +43,52 @@ pub struct VehicleSettings {
     pub intake_bytes_max: usize,
     /// Decoded rows that may wait for their round, node-wide, bytes.
     pub rows_bytes_max: usize,
+    /// The server's wall clock.
+    pub clock: WallClock,
+    /// Signs commands to vehicles; without it none can be given.
+    pub signer: Signer,
+}
+
+/// The key that commands to vehicles are signed with, or none.
+#[derive(Clone, Default)]
+pub struct Signer(pub Option<Arc<dyn CommandSigner>>);
+
+impl PartialEq for Signer {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(one), Some(two)) => Arc::ptr_eq(one, two),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Signer" } else { "no signer" })
+    }
+}
+
+/// Where the server's time comes from: ms since 1970 UTC.
+#[derive(Clone, Copy)]
+pub struct WallClock(pub fn() -> i64);
+
+impl Default for WallClock {
+    fn default() -> Self {
+        Self(super::now_ms)
+    }
+}
+
+impl PartialEq for WallClock {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::fn_addr_eq(self.0, other.0)
+    }
+}
+
+impl fmt::Debug for WallClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WallClock")
+    }
 }
 
 impl Default for VehicleSettings {
@@ -53,6 +102,8 @@ impl Default for VehicleSettings {
             quiet: limits::QUIET,
             intake_bytes_max: limits::INTAKE_BYTES_MAX,
             rows_bytes_max: limits::ROWS_BYTES_MAX,
+            clock: WallClock::default(),
+            signer: Signer::default(),
         }
     }
 }
@@ -65,6 +116,8 @@ pub(crate) struct Node {
     /// Set once the rounds run, before the first arrival.
     pub rounds: OnceLock<RoundsHandle>,
     pub index: Index,
+    pub shelf: Shelf,
+    pub desks: Desks,
     pub metrics: VehicleMetrics,
     pub figures: Figures,
     pub intake: Arc<Semaphore>,
@@ -91,6 +144,22 @@ impl Node {
         }
     }
 
+    /// Hands an ask to its shard, and starts the shard if nobody is there.
+    pub fn push_ask(&self, asked: Asked) -> Result<(), &'static str> {
+        let shard = ShardId::of(&asked.vehicle);
+        match self.slot(shard).push_ask(asked) {
+            Some(Pushed::Activate) => self.tell_root(NodeMessage::Activate(shard)),
+            Some(_) => {}
+            None => return Err("the vehicle's shard is not served here at the moment"),
+        }
+        Ok(())
+    }
+
+    /// Server time, ms since 1970 UTC.
+    pub fn now_ms(&self) -> i64 {
+        (self.settings.clock.0)()
+    }
+
     /// The manifest's position by the last answers.
     pub fn position(&self) -> ManifestPosition {
         self.position.load(Relaxed)
@@ -112,6 +181,19 @@ impl Node {
         share.min(remuda_wire::limits::CREDIT_BYTES_DEFAULT as usize) as u32
     }
 
+    /// Room in the rows' budget for a vehicle that holds so much of it already. A part is kept for those with little in
+    /// flight, so that however many drain a backlog, nobody else waits for them.
+    pub fn admit_rows(&self, held: usize, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let reserve = self.settings.rows_bytes_max / limits::ROWS_RESERVE_SHARE;
+        // All who are there may come at once: their little together must fit the reserve.
+        let there = usize::try_from(self.index.online()).unwrap_or(usize::MAX).max(1);
+        let little = limits::ROWS_LITTLE.min(reserve / there);
+        if held > 0 && held + bytes > little && self.rows.available_permits() < reserve + bytes {
+            return None;
+        }
+        Arc::clone(&self.rows).try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
+    }
+
     /// Bytes in flight.
     pub fn in_flight(&self) -> usize {
         let used = |max: usize, semaphore: &Semaphore| max.saturating_sub(semaphore.available_permits());
@@ -127,6 +209,8 @@ impl Node {
                 return;
             }
             queue.waiting.clear();
+            // Whoever waits for an answer hears that there is none.
+            queue.asks.clear();
             queue.supervisor.take()
         };
         tracing::error!(%shard, epoch = slot.owner().epoch.0, "the shard is stopped here");

@@ -1,6 +1,6 @@
 //! How state comes back: of a whole node, of one vehicle, of one shard.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -60,7 +60,7 @@ pub(crate) async fn load(node: &Node, shard: ShardId, id: VehicleId) -> Result<L
     Ok(Loaded { vehicle, position: books.position(), replayed: replay_from.is_some() })
 }
 
-fn restore(id: &VehicleId, snapshot: Option<&Snapshot>) -> Vehicle {
+pub(crate) fn restore(id: &VehicleId, snapshot: Option<&Snapshot>) -> Vehicle {
     let Some(snapshot) = snapshot else { return Vehicle::default() };
     match Vehicle::restore(&snapshot.state) {
         Some((vehicle, _)) => vehicle,
@@ -71,12 +71,19 @@ fn restore(id: &VehicleId, snapshot: Option<&Snapshot>) -> Vehicle {
     }
 }
 
-async fn read_events(node: &Node, stream: &StreamId, vehicle: &mut Vehicle) -> Result<(), JournalError> {
+pub(crate) async fn read_events(
+    node: &Node,
+    stream: &StreamId,
+    vehicle: &mut Vehicle,
+) -> Result<(), JournalError> {
     loop {
         let events = node.journal.read_stream(stream, vehicle.state.version + 1, PAGE).await?;
         for event in &events {
             match VehicleEvent::open(&event.event) {
-                Some(fact) => evolve(&mut vehicle.state, &fact),
+                Some(fact) => {
+                    evolve(&mut vehicle.state, &fact);
+                    vehicle.note(&fact, event.event.time_ms);
+                }
                 None => {
                     let kind = &event.event.event_type;
                     tracing::error!(vehicle_id = %stream.aggregate_id, kind, "an event of an unknown kind was passed over");
@@ -106,7 +113,7 @@ pub(crate) async fn recover(node: &Node, recovery: &Recovery) -> Result<usize, J
     for (vehicle, marks) in &recovery.watermarks {
         node.slot(ShardId::of(vehicle)).books.lock().raise(*vehicle, marks);
     }
-    let mut replayed: HashMap<VehicleId, oneshot::Receiver<bool>> = HashMap::new();
+    let mut replayed: BTreeMap<VehicleId, oneshot::Receiver<bool>> = BTreeMap::new();
     for (id, rows) in &recovery.replay {
         let stream = stream_of(node.settings.organization, id);
         let snapshot = node.journal.snapshot(&stream).await?;

@@ -1,8 +1,8 @@
 //! A shard's supervisor: groups what arrives by vehicle, keeps one actor per active vehicle, starts failed ones again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use remuda_contracts::fleet::{Presence, TwinView};
@@ -11,9 +11,11 @@ use remuda_eventsourcing::ManifestPosition;
 use remuda_lake::Answer;
 use remuda_model::{ConnectionId, ShardId, VehicleId};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::fault::Fault;
 use super::node::Node;
+use super::orders::Asked;
 use super::slot::Admitted;
 use super::vehicle::{Connection, VehicleActor, VehicleMessage, by_vehicle};
 use crate::error::Refusal;
@@ -39,6 +41,8 @@ pub(crate) enum ShardMessage {
     Settled { vehicle: VehicleId, sent: u32, greeted: Option<ConnectionId> },
     /// Show a twin; dropped when the vehicle has no actor.
     Query { vehicle: VehicleId, reply: oneshot::Sender<TwinView> },
+    /// These vehicles may be behind with their policies.
+    OfferPolicy(Vec<VehicleId>),
     /// Time to look for idle vehicles.
     Tick,
     /// A failed vehicle may be started again.
@@ -68,7 +72,7 @@ struct Trouble {
 /// The vehicles of a shard; own map, since the names and groups of ractor are shared by the whole process.
 pub(crate) struct ShardState {
     node: Arc<Node>,
-    entries: HashMap<VehicleId, Entry>,
+    entries: BTreeMap<VehicleId, Entry>,
 }
 
 impl Drop for ShardState {
@@ -89,7 +93,7 @@ impl Actor for ShardSupervisor {
     type Arguments = ();
 
     async fn pre_start(&self, _: ActorRef<Self::Msg>, (): ()) -> Result<ShardState, ActorProcessingErr> {
-        Ok(ShardState { node: Arc::clone(&self.node), entries: HashMap::new() })
+        Ok(ShardState { node: Arc::clone(&self.node), entries: BTreeMap::new() })
     }
 
     async fn handle(
@@ -114,6 +118,11 @@ impl Actor for ShardSupervisor {
                 let actor = state.entries.get(&vehicle).and_then(|entry| entry.actor.as_ref());
                 if let Some(actor) = actor {
                     let _ = actor.cast(VehicleMessage::Query(reply));
+                }
+            }
+            ShardMessage::OfferPolicy(vehicles) => {
+                for vehicle in vehicles {
+                    Box::pin(self.offer_policy(&myself, vehicle, state)).await;
                 }
             }
             ShardMessage::Tick => self.tick(&myself, state),
@@ -154,7 +163,10 @@ fn find(state: &mut ShardState, id: ActorId) -> Option<(&VehicleId, &mut Entry)>
 impl ShardSupervisor {
     /// Takes the whole queue; one message a vehicle.
     async fn dispatch(&self, myself: &ActorRef<ShardMessage>, state: &mut ShardState) {
-        let waiting = std::mem::take(&mut self.node.slot(self.shard).queue.lock().waiting);
+        let (waiting, asks) = {
+            let mut queue = self.node.slot(self.shard).queue.lock();
+            (std::mem::take(&mut queue.waiting), std::mem::take(&mut queue.asks))
+        };
         let mut order: Vec<(VehicleId, Vec<Admitted>)> = Vec::new();
         let mut places: HashMap<VehicleId, usize> = HashMap::new();
         for admitted in waiting {
@@ -168,6 +180,26 @@ impl ShardSupervisor {
         for (vehicle, arrivals) in order {
             self.deliver(myself, vehicle, arrivals, state).await;
         }
+        for asked in asks {
+            self.ask(myself, asked, state).await;
+        }
+    }
+
+    /// Hands an ask to the vehicle's actor; who asks a vehicle in trouble gets no answer, and asks again.
+    async fn ask(&self, myself: &ActorRef<ShardMessage>, asked: Asked, state: &mut ShardState) {
+        let entry = state.entries.entry(asked.vehicle).or_insert_with(Entry::new);
+        if entry.trouble.as_deref().is_some_and(|trouble| trouble.waiting) {
+            return;
+        }
+        entry.heard = Instant::now();
+        entry.sent = entry.sent.wrapping_add(1);
+        if entry.actor.is_none() {
+            let connection = entry.connection.clone();
+            self.start(myself, asked.vehicle, connection, entry).await;
+        }
+        if let Some(actor) = &entry.actor {
+            let _ = actor.cast(VehicleMessage::Order(asked));
+        }
     }
 
     async fn deliver(
@@ -177,13 +209,7 @@ impl ShardSupervisor {
         arrivals: Vec<Admitted>,
         state: &mut ShardState,
     ) {
-        let entry = state.entries.entry(vehicle).or_insert_with(|| Entry {
-            actor: None,
-            connection: None,
-            sent: 0,
-            heard: Instant::now(),
-            trouble: None,
-        });
+        let entry = state.entries.entry(vehicle).or_insert_with(Entry::new);
         entry.heard = Instant::now();
         let before = entry.connection.clone();
         for Admitted { arrival, .. } in &arrivals {
@@ -229,6 +255,28 @@ impl ShardSupervisor {
         }
     }
 
+    /// Has a connected vehicle's actor compare its policy; one that is not healthy hears of it when it greets.
+    async fn offer_policy(
+        &self,
+        myself: &ActorRef<ShardMessage>,
+        vehicle: VehicleId,
+        state: &mut ShardState,
+    ) {
+        let Some(entry) = state.entries.get_mut(&vehicle) else { return };
+        if entry.connection.is_none() || entry.trouble.as_deref().is_some_and(|trouble| trouble.waiting) {
+            return;
+        }
+        entry.sent = entry.sent.wrapping_add(1);
+        entry.heard = Instant::now();
+        if entry.actor.is_none() {
+            let connection = entry.connection.clone();
+            self.start(myself, vehicle, connection, entry).await;
+        }
+        if let Some(actor) = &entry.actor {
+            let _ = actor.cast(VehicleMessage::OfferPolicy);
+        }
+    }
+
     fn tick(&self, myself: &ActorRef<ShardMessage>, state: &mut ShardState) {
         let idle = self.node.settings.idle;
         let quiet = self.node.settings.quiet;
@@ -246,7 +294,7 @@ impl ShardSupervisor {
         }
         if state.entries.is_empty() {
             let mut queue = self.node.slot(self.shard).queue.lock();
-            if queue.waiting.is_empty() {
+            if queue.waiting.is_empty() && queue.asks.is_empty() {
                 queue.supervisor = None;
                 let _ = myself.drain();
             }
@@ -339,6 +387,10 @@ impl ShardSupervisor {
 }
 
 impl Entry {
+    fn new() -> Self {
+        Self { actor: None, connection: None, sent: 0, heard: Instant::now(), trouble: None }
+    }
+
     /// Keeps the newest connection, so that an actor that starts anew can answer.
     fn note(&mut self, arrival: &Arrival) {
         match arrival {
@@ -353,7 +405,7 @@ impl Entry {
                     self.connection = None;
                 }
             }
-            Arrival::Payload { .. } => {}
+            Arrival::Payload { .. } | Arrival::Refused { .. } => {}
         }
     }
 }

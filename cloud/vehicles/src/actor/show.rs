@@ -1,25 +1,24 @@
 //! What a loaded vehicle shows: acks to the vehicle, a line to the index, its twin to whoever asks, snapshots to the
 //! journal.
 
-use std::time::Instant;
-
 use bytes::Bytes;
-use remuda_contracts::fleet::{AlertView, Presence, TwinView, VehicleSummary};
+use remuda_contracts::fleet::{AlertView, Presence, ReportView, TwinView, VehicleDetail, VehicleSummary};
 use remuda_contracts::uplink::DownlinkError;
 use remuda_eventsourcing::{ManifestPosition, NewEvent, Snapshot};
 use remuda_model::{ConnectionId, Incarnation, Lane, VehicleId};
 use remuda_wire::{Ack, Down, LaneAck};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::batch::AckDue;
 use super::node::Node;
-use super::now_ms;
 use super::snapshots::SnapshotJob;
 use super::warm::Warm;
 use crate::event::stream_of;
-use crate::index::LineUpdate;
+use crate::index::{LineUpdate, PolicyLine};
 use crate::limits;
 use crate::metrics::ReasonLabel;
+use crate::policies::Desired;
 use crate::vehicle::Vehicle;
 
 impl Warm {
@@ -42,7 +41,7 @@ impl Warm {
         for AckDue { lane, incarnation, missing, greet } in due {
             let ack = self.lane_ack(*lane, *incarnation, credit);
             let (missing, greet) = (*missing, *greet);
-            self.send(&Down::Ack(Ack { ack, epoch, server_time_ms: now_ms(), missing, greet }));
+            self.send(&Down::Ack(Ack { ack, epoch, server_time_ms: self.node.now_ms(), missing, greet }));
         }
     }
 
@@ -68,7 +67,13 @@ impl Warm {
         let incarnation = self.vehicle.memory.greetings.newest().unwrap_or(Incarnation(0));
         let ack = self.lane_ack(Lane::Samples, incarnation, self.node.credit());
         let epoch = self.slot().owner().epoch;
-        self.send(&Down::Ack(Ack { ack, epoch, server_time_ms: now_ms(), missing: false, greet: true }));
+        self.send(&Down::Ack(Ack {
+            ack,
+            epoch,
+            server_time_ms: self.node.now_ms(),
+            missing: false,
+            greet: true,
+        }));
     }
 
     /// The connection greeted.
@@ -140,7 +145,8 @@ impl Warm {
     pub fn view(&self) -> TwinView {
         let organization = self.node.settings.organization;
         let summary = self.node.index.get(&organization, &self.id);
-        view_of(&self.vehicle, summary.unwrap_or_else(|| blank_summary(&self.node, self.id)))
+        let summary = summary.unwrap_or_else(|| blank_summary(&self.node, self.id));
+        view_of(&self.vehicle, summary, self.node.shelf.desired(&self.id))
     }
 
     /// Packs events for the journal behind `version`.
@@ -165,12 +171,15 @@ pub(crate) fn line_of(vehicle: &Vehicle, presence: Presence) -> LineUpdate {
         position: memory.twin.position(),
         charge_percent: memory.twin.charge_percent(),
         open_alerts: u16::try_from(vehicle.state.alerts.len()).unwrap_or(u16::MAX),
+        policy: policy_line(memory.notes.report.as_deref()),
     }
 }
 
 /// What is shown of a vehicle.
-pub(crate) fn view_of(vehicle: &Vehicle, summary: VehicleSummary) -> TwinView {
+pub(crate) fn view_of(vehicle: &Vehicle, summary: VehicleSummary, desired: Desired) -> TwinView {
     let memory = &vehicle.memory;
+    let notes = &memory.notes;
+    let reprocessed = vehicle.state.reprocessed;
     let alerts = vehicle.state.alerts.iter().map(|fact| AlertView {
         rule: fact.cause.rule.as_str().to_owned(),
         raised_ms: fact.sampled_ms,
@@ -180,11 +189,30 @@ pub(crate) fn view_of(vehicle: &Vehicle, summary: VehicleSummary) -> TwinView {
         summary,
         values: memory.twin.values(),
         alerts: alerts.collect(),
-        frames_durable: memory.frames,
+        frames_durable: memory.frames + reprocessed.samples,
         frames_in_gaps: memory.gaps + vehicle.state.events_in_gaps,
-        frames_quarantined: memory.quarantined + vehicle.state.events_quarantined,
+        frames_quarantined: (memory.quarantined + vehicle.state.events_quarantined)
+            .saturating_sub(reprocessed.samples + reprocessed.events),
         refusals: memory.refusals.iter().map(|(refusal, n)| (refusal.code().to_owned(), *n)).collect(),
+        detail: VehicleDetail {
+            gaps: notes.gaps.iter().cloned().collect(),
+            quarantined: notes.quarantined.iter().cloned().collect(),
+            frames_reprocessed: reprocessed.samples + reprocessed.events,
+            cloned_ms: notes.cloned_ms,
+            policy: desired.name,
+            policy_revision: desired.sent.revision,
+            report: notes.report.as_deref().cloned(),
+        },
     }
+}
+
+/// Which policy a vehicle says it follows.
+pub(crate) fn policy_line(report: Option<&ReportView>) -> PolicyLine {
+    report.map_or_else(PolicyLine::default, |report| PolicyLine {
+        revision: Some(report.policy_revision),
+        fingerprint: report.policy_fingerprint,
+        refused: report.policy_refused.clone().map(Box::new),
+    })
 }
 
 fn blank_summary(node: &Node, vehicle: VehicleId) -> VehicleSummary {

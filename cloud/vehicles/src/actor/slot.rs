@@ -11,6 +11,7 @@ use remuda_model::{Epoch, ShardId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::books::Books;
+use super::orders::Asked;
 use super::shard::ShardMessage;
 use crate::limits;
 
@@ -34,6 +35,8 @@ pub(crate) struct Permit {
 pub(crate) struct Queue {
     /// Bounded by the shard's bytes.
     pub waiting: Vec<Admitted>,
+    /// Bounded by the node's count of asks.
+    pub asks: Vec<Asked>,
     pub supervisor: Option<ActorRef<ShardMessage>>,
     pub starting: bool,
     /// Not owned here, or failing: arrivals are refused.
@@ -97,6 +100,20 @@ impl Slot {
     /// Wakes whoever waits in [`Self::admit`], with `None`.
     pub fn close(&self) {
         self.space.close();
+    }
+
+    /// Queues an ask about a vehicle's orders; like [`Self::push`]. `None` when the shard is closed here.
+    pub fn push_ask(&self, asked: Asked) -> Option<Pushed> {
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return None;
+        }
+        queue.asks.push(asked);
+        if let Some(supervisor) = &queue.supervisor {
+            let _ = supervisor.cast(ShardMessage::Wake);
+            return Some(Pushed::Waiting);
+        }
+        Some(if std::mem::replace(&mut queue.starting, true) { Pushed::Waiting } else { Pushed::Activate })
     }
 
     /// Queues an arrival and wakes the supervisor if it has nothing queued.

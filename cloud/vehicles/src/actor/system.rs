@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ractor::{Actor, ActorRef};
+use remuda_contracts::commands::CommandDesk;
 use remuda_contracts::fleet::FleetView;
+use remuda_contracts::policies::PolicyBook;
 use remuda_contracts::uplink::{Arrival, Intake, IntakeClosed};
 use remuda_eventsourcing::{Journal, JournalError, Owner};
 use remuda_lake::{Lake, LakeError, Rounds};
@@ -16,7 +18,8 @@ use tokio::task::JoinHandle;
 
 use super::listener::Listener;
 use super::node::{Node, NodeMessage, NodeSupervisor, VehicleSettings};
-use super::now_ms;
+use super::orders::{self, Desks, Orderly};
+use super::policies::{self, Book, Shelf};
 use super::recovery;
 use super::shard::ShardMessage;
 use super::slot::{Admitted, Pushed, Slot};
@@ -53,6 +56,10 @@ pub struct VehicleSystem {
     pub intake: Arc<dyn Intake>,
     /// What the console shows.
     pub view: Arc<dyn FleetView>,
+    /// What vehicles are to collect.
+    pub policies: Arc<dyn PolicyBook>,
+    /// Commands to vehicles.
+    pub commands: Arc<dyn CommandDesk>,
     /// Figures, and the stop.
     pub handle: VehicleHandle,
 }
@@ -83,7 +90,9 @@ impl VehicleSystem {
             journal,
             lake,
             rounds: OnceLock::new(),
-            index: Index::new(now_ms(), metrics.online.clone()),
+            index: Index::new((settings.clock.0)(), metrics.online.clone()),
+            shelf: Shelf::default(),
+            desks: Desks::new(settings.signer.0.clone()),
             metrics,
             figures: Figures::default(),
             intake: Arc::new(Semaphore::new(settings.intake_bytes_max)),
@@ -97,6 +106,8 @@ impl VehicleSystem {
         });
         let mut tasks = vec![tokio::spawn(snapshots::run(Arc::clone(&node), queue))];
         let replayed = recovery::recover(&node, &recovered).await?;
+        policies::load(&node).await?;
+        orders::recover(&node).await?;
         let known = node.index.count(&node.settings.organization);
         tracing::info!(vehicles = known, replayed, position = recovered.position, "vehicles recovered");
         let spawned = NodeSupervisor::spawn(None, NodeSupervisor(Arc::clone(&node)), ()).await;
@@ -106,9 +117,13 @@ impl VehicleSystem {
         let _ = node.rounds.set(rounds.handle());
         tasks.push(tokio::spawn(tick(Arc::clone(&node))));
         tasks.push(tokio::spawn(broadcast(Arc::clone(&node))));
+        tasks.push(tokio::spawn(policies::push(Arc::clone(&node))));
+        tasks.push(tokio::spawn(orders::sweep(Arc::clone(&node))));
         Ok(Self {
             intake: Arc::new(ShardIntake(Arc::clone(&node))),
             view: Arc::new(View(Arc::clone(&node))),
+            policies: Arc::new(Book(Arc::clone(&node))),
+            commands: Arc::new(Orderly(Arc::clone(&node))),
             handle: VehicleHandle { node, rounds, root, tasks },
         })
     }

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::fault::Fault;
 use super::node::Node;
+use super::orders::Asked;
 use super::recovery;
 use super::shard::ShardMessage;
 use super::slot::Admitted;
@@ -41,6 +42,10 @@ pub(crate) enum VehicleMessage {
     Answered { position: ManifestPosition, answers: Vec<(u64, Verdict)> },
     /// Show the twin.
     Query(oneshot::Sender<TwinView>),
+    /// Send the policy it should follow, if it follows another one.
+    OfferPolicy,
+    /// Something about the vehicle's orders.
+    Order(Asked),
     /// Be loaded, and ask the vehicle to greet if it has not.
     Wake,
     /// Prepare to end: snapshot, then say so with this number.
@@ -100,6 +105,8 @@ impl VehicleActor {
                 // The asker may have given up.
                 let _ = reply.send(warm.view());
             }
+            VehicleMessage::OfferPolicy => warm.offer_policy(),
+            VehicleMessage::Order(asked) => warm.order_ask(asked).await?,
             VehicleMessage::Wake => warm.greet_again(),
             VehicleMessage::Passivate(sent) => {
                 if warm.is_settled() && warm.snapshot_and_wait().await {

@@ -9,6 +9,7 @@ use remuda_model::{OrganizationId, ShardId, VehicleId};
 use tokio::sync::{broadcast, oneshot};
 
 use super::node::Node;
+use super::recovery::{read_events, restore};
 use super::shard::ShardMessage;
 use super::show::view_of;
 use crate::event::stream_of;
@@ -37,15 +38,20 @@ impl FleetView for View {
         if let Some(view) = self.ask(vehicle).await {
             return Some(view);
         }
-        let stored = match self.0.journal.snapshot(&stream_of(*organization, vehicle)).await {
-            Ok(snapshot) => snapshot.and_then(|snapshot| Vehicle::restore(&snapshot.state)),
+        let (node, stream) = (&self.0, stream_of(*organization, vehicle));
+        let mut stored = match node.journal.snapshot(&stream).await {
+            Ok(snapshot) => restore(vehicle, snapshot.as_ref()),
             Err(error) => {
                 tracing::warn!(vehicle_id = %vehicle, %error, "a snapshot could not be read for a view");
-                None
+                Vehicle::default()
             }
         };
-        let vehicle = stored.map(|(vehicle, _)| vehicle).unwrap_or_default();
-        Some(view_of(&vehicle, summary))
+        // What was decided since, such as by an operator while no node ran.
+        if let Err(error) = read_events(node, &stream, &mut stored).await {
+            tracing::warn!(vehicle_id = %vehicle, %error, "a stream could not be read for a view");
+        }
+        let desired = self.0.shelf.desired(&summary.vehicle);
+        Some(view_of(&stored, summary, desired))
     }
 
     fn list(

@@ -3,19 +3,22 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
 use remuda_contracts::uplink::{Arrival, ConnectionGeneration, Downlink};
 use remuda_eventsourcing::ManifestPosition;
-use remuda_model::{Incarnation, Lane, ShardId, VehicleId};
-use remuda_wire::{Channel, DecodeError, Down, Frames, Hello, Up, WIRE_VERSION, Welcome};
+use remuda_model::{Incarnation, Lane, Seq, ShardId, VehicleId};
+use remuda_wire::{
+    Ask, Channel, DecodeError, Down, Frames, Hello, Policy, PolicyRefused, Status, Up, WIRE_VERSION, Welcome,
+};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use super::batch::{AckDue, Batch, Deferred, Ticket};
 use super::fault::Fault;
 use super::node::Node;
-use super::now_ms;
+use super::orders::Desk;
 use super::recovery::Loaded;
+use super::show::policy_line;
 use super::slot::{Admitted, Slot};
 use super::vehicle::Connection;
 use crate::error::Refusal;
@@ -43,6 +46,16 @@ pub(crate) struct Warm {
     pub(super) changed: bool,
     pub(super) snapshot_at: Instant,
     pub(super) snapshot_version: u64,
+    /// Its orders, while there are open ones.
+    pub(super) desk: Option<Box<Desk>>,
+    /// Last reports of earlier starts that the vehicle still held when it greeted.
+    pub(super) lanes_behind: Vec<(Incarnation, Seq)>,
+    /// It greeted: orders may go out.
+    pub(super) orders_due: bool,
+    /// The policy sent last on this connection, by revision and fingerprint, and when.
+    offered: Option<(u32, u32, Instant)>,
+    /// When a gap last made us ask for every current value.
+    resync_at: Option<Instant>,
 }
 
 /// One vehicle with contributions in flight.
@@ -104,6 +117,11 @@ impl Warm {
             changed: loaded.replayed,
             snapshot_at: now.checked_sub(spread).unwrap_or(now),
             snapshot_version,
+            desk: None,
+            lanes_behind: Vec::new(),
+            orders_due: false,
+            offered: None,
+            resync_at: None,
         };
         warm.publish();
         warm
@@ -128,6 +146,7 @@ impl Warm {
                         self.downlink = None;
                     }
                 }
+                Arrival::Refused { reason, count, .. } => self.refuse(Refusal::Door(reason), count),
                 Arrival::Payload { generation, channel, payload, received_ms, .. } => {
                     assert!(!is_poisoned(&self.id), "a test made this vehicle's messages deadly");
                     match Up::decode(&payload) {
@@ -148,6 +167,7 @@ impl Warm {
         let acks = std::mem::take(&mut batch.acks);
         self.contribute(batch).await?;
         self.send_acks(&acks);
+        Box::pin(self.work_orders()).await?;
         self.publish();
         Ok(())
     }
@@ -189,6 +209,7 @@ impl Warm {
             (Channel::Session, Up::Farewell(farewell)) => {
                 self.reception.farewell(generation, &farewell);
             }
+            (Channel::Session, Up::Status(status)) => self.status(generation, status, received_ms),
             (Channel::Live, Up::Live(_)) if !self.reception.is_current(generation) => {
                 self.refuse(Refusal::StaleConnection, 1);
             }
@@ -196,7 +217,10 @@ impl Warm {
             (Channel::Live, Up::Live(_)) if self.reception.greeted().is_none() => {
                 self.refuse(Refusal::NoHello, 1);
             }
-            (Channel::Live, Up::Live(live)) => self.vehicle.live(&live, received_ms),
+            (Channel::Live, Up::Live(live)) => {
+                self.vehicle.memory.notes.values_lost = false;
+                self.vehicle.live(&live, received_ms);
+            }
             (Channel::Lane(lane), Up::Frames(frames)) if frames.lane == lane => {
                 self.frames(generation, &frames, received_ms, batch);
             }
@@ -237,6 +261,7 @@ impl Warm {
             }
         }
         if outcome.cloned {
+            self.vehicle.memory.notes.cloned_ms = self.node.now_ms();
             tracing::error!(vehicle_id = %self.id, "two agents answer for this vehicle: is its disk cloned?");
             self.node.metrics.cloned.inc();
         }
@@ -253,10 +278,54 @@ impl Warm {
             connection: hello.connection,
             wire: WIRE_VERSION.min(hello.wire_max),
             epoch,
-            server_time_ms: now_ms(),
+            server_time_ms: self.node.now_ms(),
             acks,
-            resync: self.vehicle.memory.twin.is_empty(),
+            resync: self.vehicle.memory.twin.is_empty() || self.vehicle.memory.notes.values_lost,
         }));
+        if !outcome.stale {
+            self.vehicle.memory.notes.greeted(hello, self.node.now_ms());
+            self.greeted_for_orders(&hello.lanes);
+            self.offered = None;
+            self.send(&Down::Ask(Ask { interval_s: limits::STATUS_INTERVAL_S }));
+            self.offer_policy();
+        }
+    }
+
+    fn status(&mut self, generation: ConnectionGeneration, status: Status, received_ms: i64) {
+        if !self.reception.is_current(generation) || self.reception.greeted() != Some(status.connection) {
+            return self.refuse(Refusal::StaleConnection, 1);
+        }
+        let refused = status.policy_refused.clone();
+        if self.vehicle.memory.notes.reported(status, received_ms)
+            && let Some(refused) = refused
+        {
+            let PolicyRefused { revision, reason } = refused;
+            tracing::warn!(vehicle_id = %self.id, revision, reason, "the vehicle does not take over a policy");
+            self.node.metrics.policies_refused.inc();
+        }
+        self.offer_policy();
+    }
+
+    /// Sends the policy that this vehicle should follow, unless it follows it, or said no to it on this connection.
+    pub(super) fn offer_policy(&mut self) {
+        let Some(report) = self.vehicle.memory.notes.report.as_deref().filter(|_| self.reception.is_online())
+        else {
+            return;
+        };
+        let desired = self.node.shelf.desired(&self.id);
+        let line = policy_line(Some(report));
+        let said_no = line.fingerprint.is_some()
+            && report.policy_refused.as_ref().is_some_and(|(revision, _)| *revision == desired.sent.revision);
+        let (revision, fingerprint) = (desired.sent.revision, desired.fingerprint);
+        // What was said before the policy came down asks for nothing.
+        let under_way = self.offered.is_some_and(|(r, f, at)| {
+            (r, f) == (revision, fingerprint) && at.elapsed() < limits::POLICY_ANSWER
+        });
+        if !said_no && !under_way && !line.follows(revision, fingerprint) {
+            self.offered = Some((revision, fingerprint, Instant::now()));
+            self.send(&Down::Policy(Policy::clone(&desired.sent)));
+            self.node.metrics.policies_sent.inc();
+        }
     }
 
     fn frames(
@@ -270,7 +339,10 @@ impl Warm {
         if !self.open(lane, incarnation) {
             return self.refuse(Refusal::UnknownLane, frames.frames.len() as u64);
         }
-        let rows = Arc::clone(&self.node.rows);
+        let node = Arc::clone(&self.node);
+        let in_flight = self.tickets.iter().filter_map(|ticket| ticket.permit.as_ref());
+        let of_batch = batch.permit.iter();
+        let mut held: usize = in_flight.chain(of_batch).map(OwnedSemaphorePermit::num_permits).sum();
         let mut permits: Option<OwnedSemaphorePermit> = None;
         let mut room = limits::DEFERRED_MAX.saturating_sub(self.deferred.len());
         let outcome = self.reception.frames(generation, frames, &mut |taken| {
@@ -280,9 +352,9 @@ impl Warm {
                 }
                 room -= 1;
             }
-            let Ok(permit) = Arc::clone(&rows).try_acquire_many_owned(cost(taken) as u32) else {
-                return false;
-            };
+            let bytes = cost(taken);
+            let Some(permit) = node.admit_rows(held, bytes) else { return false };
+            held += bytes;
             match &mut permits {
                 Some(all) => all.merge(permit),
                 None => permits = Some(permit),
@@ -325,6 +397,10 @@ impl Warm {
         let rules = self.node.settings.rules;
         let organization = self.node.settings.organization;
         let context = Context { organization, vehicle: self.id, rules: &rules };
+        if taken.iter().any(|taken| matches!(taken, Taken::Gap { .. })) && self.may_resync() {
+            // Values that are told on change alone may have been in there: a greeting asks for all of them.
+            batch.ack(AckDue { lane: Lane::Samples, incarnation, missing: false, greet: true });
+        }
         for taken in taken {
             self.vehicle.take(&context, incarnation, received_ms, taken, &mut batch.rows, &mut batch.wishes);
         }
@@ -335,6 +411,14 @@ impl Warm {
             (none @ None, more) => *none = more,
             _ => {}
         }
+    }
+
+    fn may_resync(&mut self) -> bool {
+        let lately = self.resync_at.is_some_and(|at| at.elapsed() < limits::RESYNC_INTERVAL);
+        if !lately {
+            self.resync_at = Some(Instant::now());
+        }
+        !lately
     }
 
     fn count(&self, lane: Lane, taken: &[Taken], batch: &mut Batch) {

@@ -126,7 +126,8 @@ impl Scripted {
     pub async fn payload(&self, generation: ConnectionGeneration, channel: Channel, payload: Vec<u8>) {
         let received_ms = now_ms();
         let payload = Bytes::from(payload);
-        self.offer(Arrival::Payload { generation, vehicle: self.vehicle, channel, payload, received_ms })
+        let vehicle = self.vehicle;
+        self.offer(Arrival::Payload { generation, vehicle, channel, payload, received_ms, trace: None })
             .await;
     }
 

@@ -4,7 +4,7 @@ use remuda_model::Epoch;
 use remuda_wire::frame::CommandOutcome;
 use remuda_wire::{Command, Event};
 
-use super::Agent;
+use super::{Agent, Saving};
 use crate::output::Output;
 
 impl Agent {
@@ -20,8 +20,7 @@ impl Agent {
         self.note_epoch(command.epoch);
         self.state.highest_epoch = self.highest_epoch;
         self.state.remember(command.id);
-        self.saving.push_back(command);
-        self.save();
+        self.save_then(Saving::Command(command));
     }
 
     /// Why a command is not considered; such an answer is not remembered as the id's outcome.
@@ -38,19 +37,30 @@ impl Agent {
         (command.epoch < self.highest_epoch).then_some("stale")
     }
 
-    /// The state of the last [`Output::Save`] is durable.
+    /// The state of the next [`Output::Save`] is durable: one call for each of them, in order.
     pub fn handle_saved(&mut self, now: u64) {
-        while let Some(command) = self.saving.pop_front() {
-            // Judged by the latest possible time, and after the wait for the disk.
-            let expired = self.clock.latest_ms(now).is_none_or(|latest| latest >= command.expires_ms);
-            if expired {
-                self.finish(command.id);
-                self.tell(command.id, CommandOutcome::Expired, now);
-                self.save();
-            } else {
-                self.tell(command.id, CommandOutcome::Accepted, now);
-                self.outputs.push_back(Output::Perform { id: command.id, kind: command.kind });
+        self.saves_done += 1;
+        while self.saving.front().is_some_and(|(save, _)| *save <= self.saves_done) {
+            match self.saving.pop_front() {
+                Some((_, Saving::Command(command))) => self.begin_command(command, now),
+                Some((_, Saving::Policy(in_force, policy))) => self.apply_policy(in_force, policy, now),
+                None => {}
             }
+        }
+        self.pump(now);
+        self.status_timeout(now);
+    }
+
+    fn begin_command(&mut self, command: Command, now: u64) {
+        // Judged by the latest possible time, and after the wait for the disk.
+        let expired = self.clock.latest_ms(now).is_none_or(|latest| latest >= command.expires_ms);
+        if expired {
+            self.finish(command.id);
+            self.tell(command.id, CommandOutcome::Expired, now);
+            self.save();
+        } else {
+            self.tell(command.id, CommandOutcome::Accepted, now);
+            self.outputs.push_back(Output::Perform { id: command.id, kind: command.kind });
         }
     }
 
@@ -83,7 +93,15 @@ impl Agent {
         self.make_event(&Event::CommandResult { command, outcome }, now);
     }
 
+    /// Saves, and does this once that is durable.
+    pub(super) fn save_then(&mut self, then: Saving) {
+        self.save();
+        self.saving.push_back((self.saves_begun, then));
+    }
+
     pub(super) fn save(&mut self) {
+        self.saves_begun += 1;
+        self.spent_saved = self.state.spent.bytes;
         self.state.highest_epoch = self.highest_epoch.max(self.state.highest_epoch).max(Epoch(0));
         self.outputs.push_back(Output::Save(self.state.encode()));
     }

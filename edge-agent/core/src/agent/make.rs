@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use remuda_model::signal::REGISTRY_REVISION;
 use remuda_model::{Incarnation, Lane, Seq};
+use remuda_policy::Collection;
 use remuda_wire::frame::{self, FrameHeader};
 use remuda_wire::{Body, Event, FloorReason, SampleBlock};
 
@@ -14,6 +15,10 @@ use crate::output::{Output, ShedUntil};
 impl Agent {
     /// What was sensed, in the order of time. Readings of one time that belong together come in one call.
     pub fn handle_readings(&mut self, readings: &[Reading], now: u64) {
+        if self.intake.level() != Collection::Full {
+            // Nothing else may happen for days, and a month begins.
+            self.weigh(now);
+        }
         for reading in readings {
             if let Some(batch) = self.intake.take(*reading, now) {
                 self.make_samples(batch);
@@ -148,12 +153,25 @@ impl Agent {
         self.outputs.push_back(Output::Shed { lane, incarnation, until, reason: FloorReason::Full });
     }
 
+    /// Looks for old frames now and then, also while nobody is connected: a vehicle may be away for half a year.
+    pub(super) fn age_timeout(&mut self, now: u64) {
+        if now >= self.age_ns {
+            self.age_ns = now + limits::AGE_CHECK_MS * 1_000_000;
+            // Only time that came from the cloud says how old something is.
+            if let Some(trusted) = self.clock.wall_ms(now / 1_000_000) {
+                self.shed_old(trusted);
+            }
+        }
+    }
+
+    pub(super) fn age_deadline(&self) -> Option<u64> {
+        self.books.iter().any(|book| !book.is_empty()).then_some(self.age_ns)
+    }
+
     /// What is older than the cloud remembers cannot be stored safely any more.
     pub(super) fn shed_old(&mut self, server_ms: i64) {
         let until = ShedUntil::Before { wall_ms: server_ms.saturating_sub(limits::AGE_MS_MAX) };
-        let present = self.settings.incarnation;
-        for book in self.books.iter_mut().filter(|b| b.incarnation != present && !b.is_empty() && !b.shedding)
-        {
+        for book in self.books.iter_mut().filter(|b| !b.is_empty() && !b.shedding) {
             book.shedding = true;
             let (lane, incarnation) = (book.lane, book.incarnation);
             self.outputs.push_back(Output::Shed { lane, incarnation, until, reason: FloorReason::Age });

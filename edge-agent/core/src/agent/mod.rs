@@ -1,8 +1,11 @@
 //! The machine.
 
+mod budget;
 mod commands;
 mod make;
+mod policy;
 mod session;
+mod status;
 mod uplink;
 
 use std::collections::VecDeque;
@@ -10,17 +13,19 @@ use std::fmt;
 use std::sync::Arc;
 
 use remuda_model::{Epoch, Incarnation, Lane, VehicleId};
-use remuda_wire::{Command, Down, FloorReason};
+use remuda_wire::{Command, Down, FloorReason, LinkKind, PolicyRefused};
 
 use crate::clock::WallClock;
 use crate::intake::Intake;
 use crate::lane::Book;
 use crate::limits;
 use crate::output::{Held, Output};
-use crate::policy::Policy;
 use crate::random::Jitter;
 use crate::state::SavedState;
+use policy::InForce;
+use remuda_policy::Policy;
 use session::Session;
+use status::Reporting;
 
 /// Checks the signature of commands.
 pub trait Verifier: fmt::Debug + Send + Sync {
@@ -105,8 +110,21 @@ pub struct Figures {
     pub frames_damaged: u64,
     /// Messages from the cloud that could not be read.
     pub messages_malformed: u64,
+    /// Bytes of the data budget spent this month.
+    pub bytes_spent: u64,
+    /// Policies taken over since the start.
+    pub policies_applied: u64,
     /// Greeted on the present connection?
     pub online: bool,
+}
+
+/// What waits for the state to be durable; a crash in between costs it, never half of it.
+#[derive(Debug)]
+enum Saving {
+    /// A command, for its id.
+    Command(Command),
+    /// A policy.
+    Policy(InForce, Arc<Policy>),
 }
 
 /// One vehicle's agent.
@@ -122,8 +140,18 @@ pub struct Agent {
     session: Session,
     clock: WallClock,
     highest_epoch: Epoch,
-    // Waiting for their id to be durable.
-    saving: VecDeque<Command>,
+    // Each with the number of the save it waits for.
+    saving: VecDeque<(u64, Saving)>,
+    saves_begun: u64,
+    saves_done: u64,
+    in_force: InForce,
+    policy_refused: Option<PolicyRefused>,
+    link: LinkKind,
+    reporting: Reporting,
+    // When frames are looked at for their age.
+    age_ns: u64,
+    // Bytes spent when the state was last saved.
+    spent_saved: u64,
     outputs: VecDeque<Output>,
     figures: Figures,
     stopping: bool,
@@ -139,8 +167,7 @@ impl Agent {
         held: &[Held],
         now: u64,
     ) -> Self {
-        let remembered = state.policy.as_ref().filter(|_| settings.follow_policy);
-        let policy = remembered.and_then(|p| Policy::parse(&p.document).ok()).map(Arc::new);
+        let (in_force, policy, policy_refused) = policy::remembered(&settings, &state);
         let mut books: Vec<Book> =
             held.iter().filter(|h| h.incarnation != settings.incarnation).map(|h| Book::new(*h)).collect();
         books.retain(|book| !book.is_empty());
@@ -151,14 +178,22 @@ impl Agent {
         }
         let mut agent = Self {
             jitter: Jitter::new(settings.seed),
-            intake: Intake::new(policy.unwrap_or_else(|| Arc::clone(&settings.policy))),
+            intake: Intake::new(policy),
             verifier,
             books,
             session: Session::new(now),
             clock: WallClock::default(),
             highest_epoch: state.highest_epoch,
+            spent_saved: state.spent.bytes,
+            age_ns: now + limits::AGE_CHECK_MS * 1_000_000,
             state,
             saving: VecDeque::new(),
+            saves_begun: 0,
+            saves_done: 0,
+            in_force,
+            policy_refused,
+            link: LinkKind::Unknown,
+            reporting: Reporting::default(),
             outputs: VecDeque::new(),
             figures: Figures::default(),
             stopping: false,
@@ -170,11 +205,14 @@ impl Agent {
 
     /// Bytes from the `down` topic.
     pub fn handle_payload(&mut self, payload: &[u8], now: u64) {
+        self.spend(payload.len());
         match Down::decode(payload) {
             Ok(Down::Welcome(welcome)) => self.handle_welcome(&welcome, now),
             Ok(Down::Ack(ack)) => self.handle_ack(&ack, now),
             Ok(Down::Command(command)) => self.handle_command(command, now),
-            Ok(Down::Policy(policy)) => self.handle_policy(policy),
+            Ok(Down::Policy(policy)) => self.handle_policy(policy, now),
+            Ok(Down::Ask(ask)) => self.handle_ask(ask, now),
+            Ok(Down::HandOver(farewell)) => self.handle_hand_over(farewell, now),
             Err(_) => self.figures.messages_malformed += 1,
         }
         self.pump(now);
@@ -186,11 +224,19 @@ impl Agent {
         self.session_timeout(now);
         self.uplink_timeout(now);
         self.pump(now);
+        self.status_timeout(now);
+        self.age_timeout(now);
     }
 
     /// When [`Agent::handle_timeout`] is due, ns.
     pub fn poll_timeout(&self) -> Option<u64> {
-        let times = [self.intake.deadline(), self.session_deadline(), self.uplink_deadline()];
+        let times = [
+            self.intake.deadline(),
+            self.session_deadline(),
+            self.uplink_deadline(),
+            self.status_deadline(),
+            self.age_deadline(),
+        ];
         times.into_iter().flatten().min()
     }
 
@@ -205,7 +251,12 @@ impl Agent {
 
     /// Numbers so far.
     pub fn figures(&self) -> Figures {
-        Figures { readings_dropped: self.intake.dropped, online: self.session.is_welcome(), ..self.figures }
+        Figures {
+            readings_dropped: self.intake.dropped,
+            bytes_spent: self.state.spent.bytes,
+            online: self.session.is_welcome(),
+            ..self.figures
+        }
     }
 
     /// This start.

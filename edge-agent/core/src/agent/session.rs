@@ -3,13 +3,13 @@
 use remuda_model::{ConnectionId, Epoch, Lane};
 use remuda_wire::topic::Channel;
 use remuda_wire::{
-    Farewell, FarewellReason, Hello, Up, WIRE_VERSION, WIRE_VERSION_MIN, Welcome, limits as wire_limits,
+    Farewell, FarewellReason, HandOver, Hello, Up, WIRE_VERSION, WIRE_VERSION_MIN, Welcome,
+    limits as wire_limits,
 };
 
 use super::Agent;
 use crate::limits;
 use crate::output::Output;
-use crate::policy::Policy;
 
 const NS_PER_MS: u64 = 1_000_000;
 
@@ -40,12 +40,15 @@ pub(super) struct Session {
     pub(super) round_trip_ns: u64,
     greeted_ns: u64,
     pub(super) live_ns: u64,
+    /// The cloud said farewell: until when that holds, and the spread it asked for, both ns.
+    hand_over: Option<(u64, u64)>,
 }
 
 impl Session {
     pub(super) fn new(now: u64) -> Self {
         let round_trip_ns = 200 * NS_PER_MS;
-        Self { phase: Phase::Waiting(now), counter: 0, attempts: 0, round_trip_ns, greeted_ns: 0, live_ns: 0 }
+        let phase = Phase::Waiting(now);
+        Self { phase, counter: 0, attempts: 0, round_trip_ns, greeted_ns: 0, live_ns: 0, hand_over: None }
     }
 
     pub(super) fn is_welcome(&self) -> bool {
@@ -54,7 +57,7 @@ impl Session {
 }
 
 impl Agent {
-    fn connection(&self) -> ConnectionId {
+    pub(super) fn connection(&self) -> ConnectionId {
         ConnectionId { incarnation: self.settings.incarnation, counter: self.session.counter }
     }
 
@@ -63,6 +66,8 @@ impl Agent {
         for book in &mut self.books {
             book.restart();
         }
+        self.reporting.restart();
+        self.session.hand_over = None;
         self.say_hello(0, now);
     }
 
@@ -76,6 +81,12 @@ impl Agent {
             return;
         }
         let Self { session, settings, .. } = self;
+        if let Some((_, spread_ns)) = session.hand_over.take().filter(|(until, _)| now < *until) {
+            // Not an outage: whoever comes too early goes through the pauses of one from their beginning.
+            session.attempts = 0;
+            session.phase = Phase::Waiting(now + self.jitter.below(spread_ns));
+            return;
+        }
         let doubled = settings.reconnect_ms.saturating_mul(1 << session.attempts.min(20));
         session.attempts = session.attempts.saturating_add(1);
         let pause = self.jitter.half_to_full(doubled.min(settings.reconnect_ms_max).max(1));
@@ -134,7 +145,7 @@ impl Agent {
                 .map(|c| c.id)
                 .take(64)
                 .collect(),
-            policy_revision: self.state.policy.as_ref().map_or(0, |p| p.revision),
+            policy_revision: self.in_force.revision,
             clock: self.clock.quality(),
         };
         self.send(Channel::Session, &Up::Hello(hello));
@@ -179,6 +190,13 @@ impl Agent {
         }
     }
 
+    /// The door is about to close. It is the door that does so, once its other words are out.
+    pub(super) fn handle_hand_over(&mut self, farewell: HandOver, now: u64) {
+        let spread_ms = u64::from(farewell.spread_ms).min(limits::HAND_OVER_MS_MAX);
+        let until = now + limits::HAND_OVER_HOLDS_MS * NS_PER_MS;
+        self.session.hand_over = Some((until, spread_ms * NS_PER_MS));
+    }
+
     /// The cloud has heard no Hello on this connection, or does not answer for what was sent.
     pub(super) fn greet_again(&mut self, now: u64) {
         let lately = now.saturating_sub(self.session.greeted_ns) < limits::HELLO_INTERVAL_MS * NS_PER_MS;
@@ -190,6 +208,9 @@ impl Agent {
     /// Says farewell, once everything that waits for the disk is made.
     pub fn handle_farewell(&mut self, _now: u64) {
         self.stopping = true;
+        if self.state.spent.bytes > self.spent_saved {
+            self.save();
+        }
         match self.session.phase {
             Phase::Greeting { .. } | Phase::Welcome => {
                 let connection = self.connection();
@@ -218,22 +239,8 @@ impl Agent {
     pub(super) fn send(&mut self, channel: Channel, message: &Up) {
         let payload = message.encode();
         self.figures.bytes_sent += payload.len() as u64;
+        self.spend(payload.len());
         self.outputs.push_back(Output::Send { channel, payload });
-    }
-
-    pub(super) fn handle_policy(&mut self, policy: remuda_wire::Policy) {
-        let known = self.state.policy.as_ref().map_or(0, |p| p.revision);
-        if policy.revision <= known || !self.settings.follow_policy {
-            return;
-        }
-        // One that cannot be read is not taken over; the next Hello tells the cloud which revision is in force.
-        let Ok(compiled) = Policy::parse(&policy.document) else {
-            self.figures.messages_malformed += 1;
-            return;
-        };
-        self.intake.set_policy(std::sync::Arc::new(compiled));
-        self.state.policy = Some(policy);
-        self.save();
     }
 
     pub(super) fn begin(&mut self, now: u64) {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use remuda_model::{Incarnation, Lane, Seq};
+use remuda_policy::Collection;
 use remuda_wire::topic::Channel;
 use remuda_wire::{Ack, Body, Frames, LaneAck, Live, Up, frame, limits as wire_limits, message};
 
@@ -20,13 +21,19 @@ impl Agent {
     }
 
     /// A lane's older incarnations are drained first, each until all of it is durable.
-    fn active(&self, lane: Lane) -> Option<usize> {
+    fn first(&self, lane: Lane) -> Option<usize> {
         let first = self.books.iter().position(|b| b.lane == lane && !b.is_empty());
         first.filter(|_| self.session.is_welcome())
     }
 
+    /// The one that may send now: bulk may have to wait for a link that costs nothing.
+    fn active(&self, lane: Lane) -> Option<usize> {
+        self.first(lane).filter(|_| lane == Lane::Events || !self.holds_bulk())
+    }
+
     /// Asks the outbox for what may be sent now.
     pub(super) fn pump(&mut self, now: u64) {
+        self.weigh(now);
         for lane in Lane::ALL {
             let Some(at) = self.active(lane) else { continue };
             let book = &mut self.books[at];
@@ -58,6 +65,9 @@ impl Agent {
             return;
         }
         self.books[at].reading = None;
+        if lane == Lane::Samples && self.holds_bulk() {
+            return;
+        }
         let mut frames = Vec::with_capacity(records.len());
         let mut bytes = 0;
         for record in records {
@@ -157,7 +167,7 @@ impl Agent {
                 book.blocked = false;
             }
         }
-        if self.has_backlog() && now >= self.session.live_ns {
+        if self.owes_live() && now >= self.session.live_ns {
             self.say_live(now);
         }
     }
@@ -169,20 +179,24 @@ impl Agent {
         let stalls = self.books.iter().filter_map(Book::stalls_at);
         let missed = self.books.iter().filter(|b| b.missed_at.is_some()).map(|b| b.back_until_ns);
         let probes = Lane::ALL.into_iter().filter_map(|lane| self.books[self.active(lane)?].probe_at());
-        let live = self.has_backlog().then_some(self.session.live_ns);
+        let live = self.owes_live().then_some(self.session.live_ns);
         stalls.chain(missed).chain(probes).chain(live).min()
     }
 
     /// Samples wait behind the credit or behind an older incarnation: the newest would come late.
-    fn has_backlog(&self) -> bool {
-        let Some(at) = self.active(Lane::Samples) else { return false };
+    fn owes_live(&self) -> bool {
+        if self.intake.level() == Collection::EventsOnly {
+            return false;
+        }
+        let Some(at) = self.first(Lane::Samples) else { return false };
         let book = &self.books[at];
         book.incarnation != self.settings.incarnation
             || (book.next_send <= book.made && book.reading.is_none())
     }
 
     pub(super) fn say_live(&mut self, now: u64) {
-        self.session.live_ns = now + limits::LIVE_INTERVAL_MS * NS_PER_MS;
+        let pause = if self.holds_bulk() { limits::LIVE_HELD_INTERVAL_MS } else { limits::LIVE_INTERVAL_MS };
+        self.session.live_ns = now + pause * NS_PER_MS;
         let values = self.intake.live();
         if !values.is_empty() {
             let (incarnation, boot) = (self.settings.incarnation, self.state.boot);

@@ -1,9 +1,12 @@
 //! What the session says to whole, cut and broken streams.
 
+use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
-use rumqttc::mqttbytes::v4::{Connect, Unsubscribe};
+use rumqttc::mqttbytes::QoS;
+use rumqttc::mqttbytes::v4::{Connect, LastWill, Packet, Publish, Subscribe, Unsubscribe};
 
-use super::*;
+use super::{Duration, Session};
+use crate::event::{CloseReason, Event, Limits, NotSent, Policy};
 
 struct Own;
 
@@ -13,6 +16,9 @@ impl Policy for Own {
     }
     fn subscribe(&self, filter: &str) -> bool {
         filter == "own/down"
+    }
+    fn client_id(&self) -> String {
+        "vehicle".to_owned()
     }
 }
 
@@ -47,7 +53,7 @@ fn run(reads: &[&[u8]]) -> (Vec<Event>, Option<CloseReason>, Bytes) {
             match session.poll(T0) {
                 Ok(Some(event)) => {
                     match &event {
-                        Event::Login(_) => session.accept(Own, T0),
+                        Event::Login(_) => session.accept(Own, T0).expect("room"),
                         Event::Publish { packet_id: Some(id), .. } => session.acknowledge(*id),
                         Event::Publish { .. } => {}
                     }
@@ -66,7 +72,7 @@ fn open() -> Session<Own> {
     let mut session = Session::<Own>::new(Limits::default(), T0);
     session.input().extend_from_slice(&bytes_of(&[connect()]));
     assert!(matches!(session.poll(T0), Ok(Some(Event::Login(_)))));
-    session.accept(Own, T0);
+    session.accept(Own, T0).expect("room");
     session.take_output();
     session
 }
@@ -127,14 +133,25 @@ fn limits_hold() {
 
 #[test]
 fn another_version_is_told_so() {
-    let five: (&[u8], &[u8]) =
-        (b"\x10\x10\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x03abc", &[0x20, 3, 0, 0x84, 0]);
+    let six: (&[u8], &[u8]) =
+        (b"\x10\x10\x00\x04MQTT\x06\x02\x00\x3c\x00\x00\x03abc", &[0x20, 3, 0, 0x84, 0]);
     let three: (&[u8], &[u8]) = (b"\x10\x11\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x03abc", &[0x20, 2, 0, 1]);
-    for (bytes, answer) in [five, three] {
+    for (bytes, answer) in [six, three] {
         let (events, closed, output) = run(&[bytes]);
         assert_eq!((events.len(), closed), (0, Some(CloseReason::Version)));
         assert_eq!(output, answer);
     }
+}
+
+#[test]
+fn who_has_no_name_has_no_session() {
+    let mut nameless = Connect::new("");
+    assert_eq!(run(&[&bytes_of(&[Packet::Connect(nameless.clone())])]).0.len(), 1);
+    nameless.clean_session = false;
+    let (events, closed, output) = run(&[&bytes_of(&[Packet::Connect(nameless)])]);
+    assert_eq!((events.len(), closed), (0, Some(CloseReason::ClientId)));
+    // [MQTT-3.1.3-8]: identifier rejected.
+    assert_eq!(output[..], [0x20, 2, 0, 2]);
 }
 
 #[test]
@@ -160,7 +177,7 @@ fn no_keep_alive_is_bounded_all_the_same() {
         let mut session = Session::<Own>::new(Limits::default(), T0);
         session.input().extend_from_slice(&bytes_of(&[Packet::Connect(connect)]));
         assert!(matches!(session.poll(T0), Ok(Some(Event::Login(_)))));
-        session.accept(Own, T0);
+        session.accept(Own, T0).expect("room");
         assert_eq!(session.poll_timeout(), T0 + Duration::from_secs(silence_max));
     }
 }
@@ -175,10 +192,13 @@ fn only_who_subscribed_is_sent_to() {
         (session.send("own/down", Bytes::from_static(b"hi")), session.take_output())
     };
     let refused = Packet::Subscribe(Subscribe::new("other/down", QoS::AtMostOnce));
-    assert_eq!(hear(refused), (false, Bytes::new()));
+    assert_eq!(hear(refused), (Err(NotSent::NotSubscribed), Bytes::new()));
     let (sent, output) = hear(Packet::Subscribe(Subscribe::new("own/down", QoS::AtMostOnce)));
-    assert_eq!((sent, &output[..]), (true, &b"\x30\x0c\x00\x08own/downhi"[..]));
-    assert_eq!(hear(Packet::Unsubscribe(Unsubscribe::new("own/down"))), (false, Bytes::new()));
+    assert_eq!((sent, &output[..]), (Ok(()), &b"\x30\x0c\x00\x08own/downhi"[..]));
+    assert_eq!(
+        hear(Packet::Unsubscribe(Unsubscribe::new("own/down"))),
+        (Err(NotSent::NotSubscribed), Bytes::new())
+    );
 }
 
 #[test]
@@ -188,7 +208,7 @@ fn silence_ends_it() {
     assert_eq!(session.handle_timeout(T0 + Duration::from_secs(4)), Ok(()));
     session.input().extend_from_slice(&bytes_of(&[connect()]));
     assert!(matches!(session.poll(T0), Ok(Some(Event::Login(_)))));
-    session.accept(Own, T0);
+    session.accept(Own, T0).expect("room");
     // The default keep-alive of the codec's CONNECT is 10 s.
     assert_eq!(session.poll_timeout(), T0 + Duration::from_secs(15));
     let late = T0 + Duration::from_secs(15);
@@ -203,7 +223,7 @@ fn a_will_elsewhere_is_void() {
     connect.last_will = Some(LastWill::new("other/will", "gone", QoS::AtMostOnce, false));
     session.input().extend_from_slice(&bytes_of(&[Packet::Connect(connect)]));
     assert!(matches!(session.poll(T0), Ok(Some(Event::Login(_)))));
-    session.accept(Own, T0);
+    session.accept(Own, T0).expect("room");
     assert_eq!(session.take_will(), None);
 }
 

@@ -8,9 +8,9 @@ use remuda_model::signal::REGISTRY;
 use remuda_model::{ConnectionId, Epoch, Incarnation, Lane, SignalId};
 use remuda_wire::frame::{CommandOutcome, Event};
 use remuda_wire::{
-    Ack, Body, ClockQuality, Column, Command, CommandKind, Down, Farewell, FarewellReason, FloorReason,
-    FrameHeader, Frames, Hello, LaneAck, LaneState, Live, Policy, SampleBlock, TimeUnit, TraceContext, Up,
-    Welcome, limits,
+    Ack, Ask, Body, BudgetStatus, ClockQuality, CollectionLevel, Column, Command, CommandKind, Down,
+    Farewell, FarewellReason, FloorReason, FrameHeader, Frames, Hello, LaneAck, LaneState, LinkKind, Live,
+    Policy, PolicyRefused, SampleBlock, Status, TimeUnit, TraceContext, Up, Welcome, limits,
 };
 
 fn clock() -> impl Strategy<Value = ClockQuality> {
@@ -187,6 +187,35 @@ fn frames() -> impl Strategy<Value = Frames> {
     )
 }
 
+fn status() -> impl Strategy<Value = Status> {
+    let link = prop_oneof![Just(LinkKind::Unknown), Just(LinkKind::Metered), Just(LinkKind::Wifi)];
+    let collection = prop_oneof![
+        Just(CollectionLevel::Full),
+        Just(CollectionLevel::Stretched),
+        Just(CollectionLevel::EventsOnly)
+    ];
+    let budget = option::of(any::<(u32, u64, u64)>());
+    let refused = option::of((any::<u32>(), "\\PC{0,60}"));
+    let rest = (any::<(u32, u32, bool)>(), any::<(u64, u64, u64, u64)>());
+    (connection(), clock(), link, collection, budget, refused, rest).prop_map(
+        |(connection, clock, link, collection, budget, refused, (policy, counts))| Status {
+            connection,
+            policy_revision: policy.0,
+            policy_fingerprint: policy.1,
+            policy_refused: refused.map(|(revision, reason)| PolicyRefused { revision, reason }),
+            clock,
+            link,
+            collection,
+            bulk_held: policy.2,
+            budget: budget.map(|(month, spent_bytes, bytes)| BudgetStatus { month, spent_bytes, bytes }),
+            frames_held: counts.0,
+            frames_shed: counts.1,
+            frames_damaged: counts.2,
+            readings_dropped: counts.3,
+        },
+    )
+}
+
 /// Messages of the vehicle.
 pub fn up() -> impl Strategy<Value = Up> {
     let value = any::<(u16, i64, u64)>().prop_map(|(id, raw, at)| (SignalId(id), raw, at));
@@ -202,6 +231,7 @@ pub fn up() -> impl Strategy<Value = Up> {
         frames().prop_map(Up::Frames),
         live.prop_map(Up::Live),
         (connection(), reason).prop_map(|(connection, reason)| Up::Farewell(Farewell { connection, reason })),
+        status().prop_map(Up::Status),
     ]
 }
 
@@ -261,6 +291,7 @@ pub fn down() -> impl Strategy<Value = Down> {
         ack.prop_map(Down::Ack),
         command.prop_map(Down::Command),
         policy.prop_map(Down::Policy),
+        any::<u16>().prop_map(|interval_s| Down::Ask(Ask { interval_s })),
     ]
 }
 

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use remuda_model::{ConnectionId, Epoch, Incarnation, Lane, SignalId, signal};
 use remuda_wire::frame::{self, CommandOutcome, Event};
 use remuda_wire::{
-    Ack, Body, ClockQuality, Column, Command, CommandKind, Down, Farewell, FarewellReason, FloorReason,
-    Frame, FrameHeader, Frames, Hello, LaneAck, LaneState, Live, Policy, SampleBlock, TimeUnit, TraceContext,
-    Up, Welcome, limits,
+    Ack, Ask, Body, BudgetStatus, ClockQuality, CollectionLevel, Column, Command, CommandKind, Down,
+    Farewell, FarewellReason, FloorReason, Frame, FrameHeader, Frames, HandOver, Hello, LaneAck, LaneState,
+    LinkKind, Live, Policy, PolicyRefused, SampleBlock, Status, TimeUnit, TraceContext, Up, Welcome, limits,
 };
 
 /// What a file's bytes are.
@@ -32,7 +32,7 @@ pub type Named = (&'static str, &'static str, Case);
 
 /// All cases.
 pub fn cases() -> Vec<Named> {
-    [messages(), commands(), events(), blocks(), longer_codings(), bad_messages(), bad_frames()]
+    [messages(), statuses(), commands(), events(), blocks(), longer_codings(), bad_messages(), bad_frames()]
         .into_iter()
         .flatten()
         .collect()
@@ -175,6 +175,65 @@ fn messages() -> Vec<Named> {
             "down-policy",
             "A policy document.",
             Case::Down(Down::Policy(Policy { revision: 13, document: "{\"signals\":[]}".to_owned() })),
+        ),
+    ]
+}
+
+fn statuses() -> Vec<Named> {
+    let full = Status {
+        connection: CONNECTION,
+        policy_revision: 12,
+        policy_fingerprint: 0x89ab_cdef,
+        policy_refused: None,
+        clock: ClockQuality::Server,
+        link: LinkKind::Wifi,
+        collection: CollectionLevel::Full,
+        bulk_held: false,
+        budget: None,
+        frames_held: 3,
+        frames_shed: 0,
+        frames_damaged: 0,
+        readings_dropped: 0,
+    };
+    let spent = Status {
+        link: LinkKind::Metered,
+        collection: CollectionLevel::EventsOnly,
+        bulk_held: true,
+        budget: Some(BudgetStatus { month: 202_611, spent_bytes: 200_000_123, bytes: 200_000_000 }),
+        frames_held: 86_400,
+        frames_shed: 12,
+        frames_damaged: 1,
+        readings_dropped: 7,
+        ..full.clone()
+    };
+    let refused = Status {
+        policy_revision: 0,
+        policy_fingerprint: 0,
+        policy_refused: Some(PolicyRefused { revision: 13, reason: "the policy is not valid".to_owned() }),
+        clock: ClockQuality::Unknown,
+        link: LinkKind::Unknown,
+        collection: CollectionLevel::Stretched,
+        ..full.clone()
+    };
+    let up = |status| Case::Up(Up::Status(status));
+    vec![
+        ("up-status", "All is well, over Wi-Fi.", up(full)),
+        ("up-status-spent", "The data budget is spent; samples wait.", up(spent)),
+        ("up-status-refused", "A policy was not taken over.", up(refused)),
+        (
+            "down-ask",
+            "Asks for the status, at most once in 30 s.",
+            Case::Down(Down::Ask(Ask { interval_s: 30 })),
+        ),
+        (
+            "down-hand-over",
+            "The door closes as planned; come back within 20 s.",
+            Case::Down(Down::HandOver(HandOver { spread_ms: 20_000 })),
+        ),
+        (
+            "down-policy-none",
+            "Back to the built-in policy.",
+            Case::Down(Down::Policy(Policy { revision: 0, document: String::new() })),
         ),
     ]
 }

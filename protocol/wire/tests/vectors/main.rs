@@ -11,8 +11,8 @@ use cases::{Case, cases, header};
 use remuda_model::signal::{REGISTRY, SignalKind};
 use remuda_wire::frame::{CommandOutcome, Event};
 use remuda_wire::{
-    Body, ClockQuality, CommandKind, DecodeError, Down, FarewellReason, FloorReason, FrameError, Up,
-    WIRE_VERSION, frame,
+    Body, ClockQuality, CollectionLevel, CommandKind, DecodeError, Down, FarewellReason, FloorReason,
+    FrameError, LinkKind, Up, WIRE_VERSION, frame,
 };
 
 fn folder() -> PathBuf {
@@ -219,6 +219,7 @@ fn every_variant_has_a_vector() {
         match case {
             Case::Up(Up::Hello(m)) => note("clock", variant(&m.clock)),
             Case::Up(Up::Frames(m)) => note("floor", variant(&m.floor_reason)),
+            Case::Up(Up::Status(m)) => note("link", variant(&m.link)) | note("level", variant(&m.collection)),
             Case::Up(Up::Farewell(m)) => note("farewell", variant(&m.reason)),
             Case::Down(Down::Command(m)) => note("command", variant(&m.kind)),
             Case::Frame(f) => {
@@ -233,6 +234,8 @@ fn every_variant_has_a_vector() {
     }
     assert_eq!(used["clock"], known::<ClockQuality>());
     assert_eq!(used["floor"], known::<FloorReason>());
+    assert_eq!(used["link"], known::<LinkKind>());
+    assert_eq!(used["level"], known::<CollectionLevel>());
     assert_eq!(used["farewell"], known::<FarewellReason>());
     assert_eq!(used["command"], known::<CommandKind>());
     assert_eq!(used["outcome"], known::<CommandOutcome>());

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file remuda/vehicles/v1/vehicles.proto.
  */
 export const file_remuda_vehicles_v1_vehicles: GenFile = /*@__PURE__*/
-  fileDesc("CiFyZW11ZGEvdmVoaWNsZXMvdjEvdmVoaWNsZXMucHJvdG8SEnJlbXVkYS52ZWhpY2xlcy52MSIhChFHZXRWZWhpY2xlUmVxdWVzdBIMCgRuYW1lGAEgASgJIlwKE0xpc3RWZWhpY2xlc1JlcXVlc3QSDgoGcGFyZW50GAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJEg4KBmZpbHRlchgEIAEoCSJyChRMaXN0VmVoaWNsZXNSZXNwb25zZRItCgh2ZWhpY2xlcxgBIAMoCzIbLnJlbXVkYS52ZWhpY2xlcy52MS5WZWhpY2xlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRISCgp0b3RhbF9zaXplGAMgASgFIpgBChRXYXRjaFZlaGljbGVzUmVxdWVzdBIOCgZwYXJlbnQYASABKAkSDgoGZmlsdGVyGAIgASgJEhQKDHJlc3VtZV90b2tlbhgDIAEoCRI1CghlbmNvZGluZxgEIAEoDjIjLnJlbXVkYS52ZWhpY2xlcy52MS5WZWhpY2xlRW5jb2RpbmcSEwoLaW50ZXJ2YWxfbXMYBSABKAUiiwIKFVdhdGNoVmVoaWNsZXNSZXNwb25zZRItCgh2ZWhpY2xlcxgBIAMoCzIbLnJlbXVkYS52ZWhpY2xlcy52MS5WZWhpY2xlEjMKB2NvbHVtbnMYAiABKAsyIi5yZW11ZGEudmVoaWNsZXMudjEuVmVoaWNsZUNvbHVtbnMSDwoHcmVtb3ZlZBgDIAMoCRIUCgxyZXN1bWVfdG9rZW4YBCABKAkSEgoKZnVsbF9zdGF0ZRgFIAEoCBIOCgZsYWdnZWQYBiABKAgSEgoKdG90YWxfc2l6ZRgHIAEoBRIvCgtzZXJ2ZXJfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi7AEKDlZlaGljbGVDb2x1bW5zEhIKCmludHJvZHVjZWQYASADKAkSEQoJcm93X2RlbHRhGAIgAygNEhMKC2xhdGl0dWRlX2U3GAMgAygPEhQKDGxvbmdpdHVkZV9lNxgEIAMoDxITCgtoZWFkaW5nX2RlZxgFIAMoDRISCgpzcGVlZF9ka21oGAYgAygNEh8KF2NoYXJnZV9wZXJjZW50X3BsdXNfb25lGAcgAygNEhAKCHByZXNlbmNlGAggAygNEhMKC29wZW5fYWxlcnRzGAkgAygNEhcKD2xhc3Rfc2Vlbl9hZ2VfcxgKIAMoDSI4ChNXYXRjaFZlaGljbGVSZXF1ZXN0EgwKBG5hbWUYASABKAkSEwoLaW50ZXJ2YWxfbXMYAiABKAUiVwoIUG9zaXRpb24SEAoIbGF0aXR1ZGUYASABKAESEQoJbG9uZ2l0dWRlGAIgASgBEhMKC2hlYWRpbmdfZGVnGAMgASgCEhEKCXNwZWVkX2ttaBgEIAEoAiKmAgoHVmVoaWNsZRIMCgRuYW1lGAEgASgJEgwKBGV0YWcYAiABKAkSLgoIcHJlc2VuY2UYAyABKA4yHC5yZW11ZGEudmVoaWNsZXMudjEuUHJlc2VuY2USMgoObGFzdF9zZWVuX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCHBvc2l0aW9uGAUgASgLMhwucmVtdWRhLnZlaGljbGVzLnYxLlBvc2l0aW9uEhsKDmNoYXJnZV9wZXJjZW50GAYgASgCSACIAQESEwoLb3Blbl9hbGVydHMYByABKAUSJgoEdHdpbhgIIAEoCzIYLnJlbXVkYS52ZWhpY2xlcy52MS5Ud2luQhEKD19jaGFyZ2VfcGVyY2VudCLCAQoEVHdpbhIwCgdzaWduYWxzGAEgAygLMh8ucmVtdWRhLnZlaGljbGVzLnYxLlNpZ25hbFZhbHVlEikKBmFsZXJ0cxgCIAMoCzIZLnJlbXVkYS52ZWhpY2xlcy52MS5BbGVydBIuCghkZWxpdmVyeRgDIAEoCzIcLnJlbXVkYS52ZWhpY2xlcy52MS5EZWxpdmVyeRItCglyZWFkX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIswBCgtTaWduYWxWYWx1ZRIRCglzaWduYWxfaWQYASABKA0SDAoEcGF0aBgCIAEoCRIQCgZudW1iZXIYAyABKAFIABIRCgdib29sZWFuGAQgASgISAASDgoEdGV4dBgFIAEoCUgAEg0KA3JhdxgGIAEoA0gAEgwKBHVuaXQYByABKAkSEAoIZGVjaW1hbHMYCCABKA0SLwoLc2FtcGxlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgcKBXZhbHVlIlQKBUFsZXJ0EgwKBHJ1bGUYASABKAkSLgoKcmFpc2VfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFdmFsdWUYAyABKAEihQEKCERlbGl2ZXJ5EhYKDmZyYW1lc19kdXJhYmxlGAEgASgDEhYKDmZyYW1lc19pbl9nYXBzGAIgASgDEhoKEmZyYW1lc19xdWFyYW50aW5lZBgDIAEoAxItCghyZWZ1c2FscxgEIAMoCzIbLnJlbXVkYS52ZWhpY2xlcy52MS5SZWZ1c2FsIigKB1JlZnVzYWwSDgoGcmVhc29uGAEgASgJEg0KBWNvdW50GAIgASgDKnAKD1ZlaGljbGVFbmNvZGluZxIgChxWRUhJQ0xFX0VOQ09ESU5HX1VOU1BFQ0lGSUVEEAASHQoZVkVISUNMRV9FTkNPRElOR19NRVNTQUdFUxABEhwKGFZFSElDTEVfRU5DT0RJTkdfQ09MVU1OUxACKmUKCFByZXNlbmNlEhgKFFBSRVNFTkNFX1VOU1BFQ0lGSUVEEAASFAoQUFJFU0VOQ0VfVU5LTk9XThABEhMKD1BSRVNFTkNFX09OTElORRACEhQKEFBSRVNFTkNFX09GRkxJTkUQAzKFAwoOVmVoaWNsZVNlcnZpY2USUAoKR2V0VmVoaWNsZRIlLnJlbXVkYS52ZWhpY2xlcy52MS5HZXRWZWhpY2xlUmVxdWVzdBobLnJlbXVkYS52ZWhpY2xlcy52MS5WZWhpY2xlEmEKDExpc3RWZWhpY2xlcxInLnJlbXVkYS52ZWhpY2xlcy52MS5MaXN0VmVoaWNsZXNSZXF1ZXN0GigucmVtdWRhLnZlaGljbGVzLnYxLkxpc3RWZWhpY2xlc1Jlc3BvbnNlEmYKDVdhdGNoVmVoaWNsZXMSKC5yZW11ZGEudmVoaWNsZXMudjEuV2F0Y2hWZWhpY2xlc1JlcXVlc3QaKS5yZW11ZGEudmVoaWNsZXMudjEuV2F0Y2hWZWhpY2xlc1Jlc3BvbnNlMAESVgoMV2F0Y2hWZWhpY2xlEicucmVtdWRhLnZlaGljbGVzLnYxLldhdGNoVmVoaWNsZVJlcXVlc3QaGy5yZW11ZGEudmVoaWNsZXMudjEuVmVoaWNsZTABYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("CiFyZW11ZGEvdmVoaWNsZXMvdjEvdmVoaWNsZXMucHJvdG8SEnJlbXVkYS52ZWhpY2xlcy52MSIhChFHZXRWZWhpY2xlUmVxdWVzdBIMCgRuYW1lGAEgASgJIlwKE0xpc3RWZWhpY2xlc1JlcXVlc3QSDgoGcGFyZW50GAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJEg4KBmZpbHRlchgEIAEoCSJyChRMaXN0VmVoaWNsZXNSZXNwb25zZRItCgh2ZWhpY2xlcxgBIAMoCzIbLnJlbXVkYS52ZWhpY2xlcy52MS5WZWhpY2xlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRISCgp0b3RhbF9zaXplGAMgASgFIpgBChRXYXRjaFZlaGljbGVzUmVxdWVzdBIOCgZwYXJlbnQYASABKAkSDgoGZmlsdGVyGAIgASgJEhQKDHJlc3VtZV90b2tlbhgDIAEoCRI1CghlbmNvZGluZxgEIAEoDjIjLnJlbXVkYS52ZWhpY2xlcy52MS5WZWhpY2xlRW5jb2RpbmcSEwoLaW50ZXJ2YWxfbXMYBSABKAUiiwIKFVdhdGNoVmVoaWNsZXNSZXNwb25zZRItCgh2ZWhpY2xlcxgBIAMoCzIbLnJlbXVkYS52ZWhpY2xlcy52MS5WZWhpY2xlEjMKB2NvbHVtbnMYAiABKAsyIi5yZW11ZGEudmVoaWNsZXMudjEuVmVoaWNsZUNvbHVtbnMSDwoHcmVtb3ZlZBgDIAMoCRIUCgxyZXN1bWVfdG9rZW4YBCABKAkSEgoKZnVsbF9zdGF0ZRgFIAEoCBIOCgZsYWdnZWQYBiABKAgSEgoKdG90YWxfc2l6ZRgHIAEoBRIvCgtzZXJ2ZXJfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi7AEKDlZlaGljbGVDb2x1bW5zEhIKCmludHJvZHVjZWQYASADKAkSEQoJcm93X2RlbHRhGAIgAygNEhMKC2xhdGl0dWRlX2U3GAMgAygPEhQKDGxvbmdpdHVkZV9lNxgEIAMoDxITCgtoZWFkaW5nX2RlZxgFIAMoDRISCgpzcGVlZF9ka21oGAYgAygNEh8KF2NoYXJnZV9wZXJjZW50X3BsdXNfb25lGAcgAygNEhAKCHByZXNlbmNlGAggAygNEhMKC29wZW5fYWxlcnRzGAkgAygNEhcKD2xhc3Rfc2Vlbl9hZ2VfcxgKIAMoDSI4ChNXYXRjaFZlaGljbGVSZXF1ZXN0EgwKBG5hbWUYASABKAkSEwoLaW50ZXJ2YWxfbXMYAiABKAUiVwoIUG9zaXRpb24SEAoIbGF0aXR1ZGUYASABKAESEQoJbG9uZ2l0dWRlGAIgASgBEhMKC2hlYWRpbmdfZGVnGAMgASgCEhEKCXNwZWVkX2ttaBgEIAEoAiKmAgoHVmVoaWNsZRIMCgRuYW1lGAEgASgJEgwKBGV0YWcYAiABKAkSLgoIcHJlc2VuY2UYAyABKA4yHC5yZW11ZGEudmVoaWNsZXMudjEuUHJlc2VuY2USMgoObGFzdF9zZWVuX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCHBvc2l0aW9uGAUgASgLMhwucmVtdWRhLnZlaGljbGVzLnYxLlBvc2l0aW9uEhsKDmNoYXJnZV9wZXJjZW50GAYgASgCSACIAQESEwoLb3Blbl9hbGVydHMYByABKAUSJgoEdHdpbhgIIAEoCzIYLnJlbXVkYS52ZWhpY2xlcy52MS5Ud2luQhEKD19jaGFyZ2VfcGVyY2VudCLuAQoEVHdpbhIwCgdzaWduYWxzGAEgAygLMh8ucmVtdWRhLnZlaGljbGVzLnYxLlNpZ25hbFZhbHVlEikKBmFsZXJ0cxgCIAMoCzIZLnJlbXVkYS52ZWhpY2xlcy52MS5BbGVydBIuCghkZWxpdmVyeRgDIAEoCzIcLnJlbXVkYS52ZWhpY2xlcy52MS5EZWxpdmVyeRItCglyZWFkX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEioKBnJlcG9ydBgFIAEoCzIaLnJlbXVkYS52ZWhpY2xlcy52MS5SZXBvcnQizAEKC1NpZ25hbFZhbHVlEhEKCXNpZ25hbF9pZBgBIAEoDRIMCgRwYXRoGAIgASgJEhAKBm51bWJlchgDIAEoAUgAEhEKB2Jvb2xlYW4YBCABKAhIABIOCgR0ZXh0GAUgASgJSAASDQoDcmF3GAYgASgDSAASDAoEdW5pdBgHIAEoCRIQCghkZWNpbWFscxgIIAEoDRIvCgtzYW1wbGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBwoFdmFsdWUiVAoFQWxlcnQSDAoEcnVsZRgBIAEoCRIuCgpyYWlzZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgV2YWx1ZRgDIAEoASKzAgoIRGVsaXZlcnkSFgoOZnJhbWVzX2R1cmFibGUYASABKAMSFgoOZnJhbWVzX2luX2dhcHMYAiABKAMSGgoSZnJhbWVzX3F1YXJhbnRpbmVkGAMgASgDEi0KCHJlZnVzYWxzGAQgAygLMhsucmVtdWRhLnZlaGljbGVzLnYxLlJlZnVzYWwSJQoEZ2FwcxgFIAMoCzIXLnJlbXVkYS52ZWhpY2xlcy52MS5HYXASOQoLcXVhcmFudGluZWQYBiADKAsyJC5yZW11ZGEudmVoaWNsZXMudjEuUXVhcmFudGluZWRGcmFtZRIaChJmcmFtZXNfcmVwcm9jZXNzZWQYByABKAMSLgoKY2xvbmVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiiwEKA0dhcBIMCgRsYW5lGAEgASgJEhMKC2luY2FybmF0aW9uGAIgASgJEhAKCGZyb21fc2VxGAMgASgEEg4KBnRvX3NlcRgEIAEoBBIOCgZyZWFzb24YBSABKAkSLwoLcmVjb3JkX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpIBChBRdWFyYW50aW5lZEZyYW1lEgwKBGxhbmUYASABKAkSEwoLaW5jYXJuYXRpb24YAiABKAkSCwoDc2VxGAMgASgEEg4KBnJlYXNvbhgEIAEoCRINCgVieXRlcxgFIAEoAxIvCgtyZWNvcmRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAirQMKBlJlcG9ydBIvCgtyZXBvcnRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNYWdlbnRfdmVyc2lvbhgCIAEoCRIMCgRib290GAMgASgNEhYKDmRlc2lyZWRfcG9saWN5GAQgASgJEhgKEGRlc2lyZWRfcmV2aXNpb24YBSABKA0SGQoRcmVwb3J0ZWRfcmV2aXNpb24YBiABKA0SGAoQcmVmdXNlZF9yZXZpc2lvbhgHIAEoDRIWCg5yZWZ1c2VkX3JlYXNvbhgIIAEoCRINCgVjbG9jaxgJIAEoCRIMCgRsaW5rGAogASgJEhIKCmNvbGxlY3Rpb24YCyABKAkSEQoJYnVsa19oZWxkGAwgASgIEi4KBmJ1ZGdldBgNIAEoCzIeLnJlbXVkYS52ZWhpY2xlcy52MS5EYXRhQnVkZ2V0EhMKC2ZyYW1lc19oZWxkGA4gASgDEhMKC2ZyYW1lc19zaGVkGA8gASgDEhYKDmZyYW1lc19kYW1hZ2VkGBAgASgDEhgKEHJlYWRpbmdzX2Ryb3BwZWQYESABKAMiPwoKRGF0YUJ1ZGdldBINCgVtb250aBgBIAEoCRITCgtzcGVudF9ieXRlcxgCIAEoAxINCgVieXRlcxgDIAEoAyIoCgdSZWZ1c2FsEg4KBnJlYXNvbhgBIAEoCRINCgVjb3VudBgCIAEoAypwCg9WZWhpY2xlRW5jb2RpbmcSIAocVkVISUNMRV9FTkNPRElOR19VTlNQRUNJRklFRBAAEh0KGVZFSElDTEVfRU5DT0RJTkdfTUVTU0FHRVMQARIcChhWRUhJQ0xFX0VOQ09ESU5HX0NPTFVNTlMQAiplCghQcmVzZW5jZRIYChRQUkVTRU5DRV9VTlNQRUNJRklFRBAAEhQKEFBSRVNFTkNFX1VOS05PV04QARITCg9QUkVTRU5DRV9PTkxJTkUQAhIUChBQUkVTRU5DRV9PRkZMSU5FEAMyhQMKDlZlaGljbGVTZXJ2aWNlElAKCkdldFZlaGljbGUSJS5yZW11ZGEudmVoaWNsZXMudjEuR2V0VmVoaWNsZVJlcXVlc3QaGy5yZW11ZGEudmVoaWNsZXMudjEuVmVoaWNsZRJhCgxMaXN0VmVoaWNsZXMSJy5yZW11ZGEudmVoaWNsZXMudjEuTGlzdFZlaGljbGVzUmVxdWVzdBooLnJlbXVkYS52ZWhpY2xlcy52MS5MaXN0VmVoaWNsZXNSZXNwb25zZRJmCg1XYXRjaFZlaGljbGVzEigucmVtdWRhLnZlaGljbGVzLnYxLldhdGNoVmVoaWNsZXNSZXF1ZXN0GikucmVtdWRhLnZlaGljbGVzLnYxLldhdGNoVmVoaWNsZXNSZXNwb25zZTABElYKDFdhdGNoVmVoaWNsZRInLnJlbXVkYS52ZWhpY2xlcy52MS5XYXRjaFZlaGljbGVSZXF1ZXN0GhsucmVtdWRhLnZlaGljbGVzLnYxLlZlaGljbGUwAWIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * Asks for one vehicle.
@@ -501,6 +501,13 @@ export type Twin = Message<"remuda.vehicles.v1.Twin"> & {
    * @generated from field: google.protobuf.Timestamp read_time = 4;
    */
   readTime?: Timestamp | undefined;
+
+  /**
+   * What it should collect, and what it last said of itself.
+   *
+   * @generated from field: remuda.vehicles.v1.Report report = 5;
+   */
+  report?: Report | undefined;
 };
 
 /**
@@ -666,6 +673,34 @@ export type Delivery = Message<"remuda.vehicles.v1.Delivery"> & {
    * @generated from field: repeated remuda.vehicles.v1.Refusal refusals = 4;
    */
   refusals: Refusal[];
+
+  /**
+   * The newest gaps, oldest first; at most 32.
+   *
+   * @generated from field: repeated remuda.vehicles.v1.Gap gaps = 5;
+   */
+  gaps: Gap[];
+
+  /**
+   * The newest frames in quarantine, oldest first; at most 32. Those that could be read since stay listed.
+   *
+   * @generated from field: repeated remuda.vehicles.v1.QuarantinedFrame quarantined = 6;
+   */
+  quarantined: QuarantinedFrame[];
+
+  /**
+   * Frames that were in quarantine and could be read since; not counted in frames_quarantined any more.
+   *
+   * @generated from field: int64 frames_reprocessed = 7;
+   */
+  framesReprocessed: bigint;
+
+  /**
+   * When two agents last answered for this vehicle: its disk may be cloned. Absent when never.
+   *
+   * @generated from field: google.protobuf.Timestamp clone_time = 8;
+   */
+  cloneTime?: Timestamp | undefined;
 };
 
 /**
@@ -674,6 +709,286 @@ export type Delivery = Message<"remuda.vehicles.v1.Delivery"> & {
  */
 export const DeliverySchema: GenMessage<Delivery> = /*@__PURE__*/
   messageDesc(file_remuda_vehicles_v1_vehicles, 12);
+
+/**
+ * Frames that will never come.
+ *
+ * @generated from message remuda.vehicles.v1.Gap
+ */
+export type Gap = Message<"remuda.vehicles.v1.Gap"> & {
+  /**
+   * `events` or `samples`.
+   *
+   * @generated from field: string lane = 1;
+   */
+  lane: string;
+
+  /**
+   * The start of the agent that made them, 16 hexadecimal digits.
+   *
+   * @generated from field: string incarnation = 2;
+   */
+  incarnation: string;
+
+  /**
+   * The first.
+   *
+   * @generated from field: uint64 from_seq = 3;
+   */
+  fromSeq: bigint;
+
+  /**
+   * The last.
+   *
+   * @generated from field: uint64 to_seq = 4;
+   */
+  toSeq: bigint;
+
+  /**
+   * `shed` (the outbox was full), `age`, `damaged` (the vehicle's disk), `cloud-lost`.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * When the cloud recorded it.
+   *
+   * @generated from field: google.protobuf.Timestamp record_time = 6;
+   */
+  recordTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message remuda.vehicles.v1.Gap.
+ * Use `create(GapSchema)` to create a new message.
+ */
+export const GapSchema: GenMessage<Gap> = /*@__PURE__*/
+  messageDesc(file_remuda_vehicles_v1_vehicles, 13);
+
+/**
+ * A frame that could not be read and is kept as it came.
+ *
+ * @generated from message remuda.vehicles.v1.QuarantinedFrame
+ */
+export type QuarantinedFrame = Message<"remuda.vehicles.v1.QuarantinedFrame"> & {
+  /**
+   * `events` or `samples`.
+   *
+   * @generated from field: string lane = 1;
+   */
+  lane: string;
+
+  /**
+   * The start of the agent that made it, 16 hexadecimal digits.
+   *
+   * @generated from field: string incarnation = 2;
+   */
+  incarnation: string;
+
+  /**
+   * Which.
+   *
+   * @generated from field: uint64 seq = 3;
+   */
+  seq: bigint;
+
+  /**
+   * Why, a stable reason.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * Its size.
+   *
+   * @generated from field: int64 bytes = 5;
+   */
+  bytes: bigint;
+
+  /**
+   * When the cloud received it.
+   *
+   * @generated from field: google.protobuf.Timestamp record_time = 6;
+   */
+  recordTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message remuda.vehicles.v1.QuarantinedFrame.
+ * Use `create(QuarantinedFrameSchema)` to create a new message.
+ */
+export const QuarantinedFrameSchema: GenMessage<QuarantinedFrame> = /*@__PURE__*/
+  messageDesc(file_remuda_vehicles_v1_vehicles, 14);
+
+/**
+ * What a vehicle should collect, what it says it collects, and how it is doing.
+ *
+ * @generated from message remuda.vehicles.v1.Report
+ */
+export type Report = Message<"remuda.vehicles.v1.Report"> & {
+  /**
+   * When it last said so; absent when never.
+   *
+   * @generated from field: google.protobuf.Timestamp report_time = 1;
+   */
+  reportTime?: Timestamp | undefined;
+
+  /**
+   * Its agent's version.
+   *
+   * @generated from field: string agent_version = 2;
+   */
+  agentVersion: string;
+
+  /**
+   * Starts of its agent.
+   *
+   * @generated from field: uint32 boot = 3;
+   */
+  boot: number;
+
+  /**
+   * The policy it should follow, by its name in the organization; empty for its built-in one.
+   *
+   * @generated from field: string desired_policy = 4;
+   */
+  desiredPolicy: string;
+
+  /**
+   * That policy's revision; 0 for its built-in one.
+   *
+   * @generated from field: uint32 desired_revision = 5;
+   */
+  desiredRevision: number;
+
+  /**
+   * The revision it follows; 0 for its built-in one.
+   *
+   * @generated from field: uint32 reported_revision = 6;
+   */
+  reportedRevision: number;
+
+  /**
+   * The revision it last refused; 0 when none.
+   *
+   * @generated from field: uint32 refused_revision = 7;
+   */
+  refusedRevision: number;
+
+  /**
+   * Why it refused it.
+   *
+   * @generated from field: string refused_reason = 8;
+   */
+  refusedReason: string;
+
+  /**
+   * Its wall clock: `unknown`, `server` (from the cloud) or `gnss`.
+   *
+   * @generated from field: string clock = 9;
+   */
+  clock: string;
+
+  /**
+   * Its link: `unknown`, `metered` or `wifi`.
+   *
+   * @generated from field: string link = 10;
+   */
+  link: string;
+
+  /**
+   * How much of its policy it collects: `full`, `stretched` (its data budget is nearly spent) or `events-only` (spent).
+   *
+   * @generated from field: string collection = 11;
+   */
+  collection: string;
+
+  /**
+   * Samples wait on it for a link that costs nothing, or for the next month.
+   *
+   * @generated from field: bool bulk_held = 12;
+   */
+  bulkHeld: boolean;
+
+  /**
+   * Its data budget; absent when it has none.
+   *
+   * @generated from field: remuda.vehicles.v1.DataBudget budget = 13;
+   */
+  budget?: DataBudget | undefined;
+
+  /**
+   * Frames in its outbox: its backlog.
+   *
+   * @generated from field: int64 frames_held = 14;
+   */
+  framesHeld: bigint;
+
+  /**
+   * Frames it shed since its agent started.
+   *
+   * @generated from field: int64 frames_shed = 15;
+   */
+  framesShed: bigint;
+
+  /**
+   * Records that its disk damaged, since its agent started.
+   *
+   * @generated from field: int64 frames_damaged = 16;
+   */
+  framesDamaged: bigint;
+
+  /**
+   * Readings dropped since its agent started, because there were too many signals.
+   *
+   * @generated from field: int64 readings_dropped = 17;
+   */
+  readingsDropped: bigint;
+};
+
+/**
+ * Describes the message remuda.vehicles.v1.Report.
+ * Use `create(ReportSchema)` to create a new message.
+ */
+export const ReportSchema: GenMessage<Report> = /*@__PURE__*/
+  messageDesc(file_remuda_vehicles_v1_vehicles, 15);
+
+/**
+ * A vehicle's data budget for metered links.
+ *
+ * @generated from message remuda.vehicles.v1.DataBudget
+ */
+export type DataBudget = Message<"remuda.vehicles.v1.DataBudget"> & {
+  /**
+   * The month it is counted for, such as `2026-11`; empty when the vehicle knows no trusted time yet.
+   *
+   * @generated from field: string month = 1;
+   */
+  month: string;
+
+  /**
+   * Bytes spent.
+   *
+   * @generated from field: int64 spent_bytes = 2;
+   */
+  spentBytes: bigint;
+
+  /**
+   * Bytes there are.
+   *
+   * @generated from field: int64 bytes = 3;
+   */
+  bytes: bigint;
+};
+
+/**
+ * Describes the message remuda.vehicles.v1.DataBudget.
+ * Use `create(DataBudgetSchema)` to create a new message.
+ */
+export const DataBudgetSchema: GenMessage<DataBudget> = /*@__PURE__*/
+  messageDesc(file_remuda_vehicles_v1_vehicles, 16);
 
 /**
  * Messages refused for one reason.
@@ -701,7 +1016,7 @@ export type Refusal = Message<"remuda.vehicles.v1.Refusal"> & {
  * Use `create(RefusalSchema)` to create a new message.
  */
 export const RefusalSchema: GenMessage<Refusal> = /*@__PURE__*/
-  messageDesc(file_remuda_vehicles_v1_vehicles, 13);
+  messageDesc(file_remuda_vehicles_v1_vehicles, 17);
 
 /**
  * How WatchVehicles writes vehicles.

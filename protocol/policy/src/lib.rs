@@ -1,11 +1,20 @@
-//! The collection policy (docs/uplink.md section 8): what is sampled, how often, on what change.
+//! The collection policy (docs/uplink.md section 8): what is sampled, how often, on what change, under which data
+//! budget. One parser for the vehicle that obeys it and the cloud that stores it.
 //!
 //! ```json
 //! { "others": { "min_interval_ms": 1000, "heartbeat_ms": 60000 },
-//!   "signals": { "Vehicle.Speed": { "dead_band": { "physical": 0.5 }, "min_interval_ms": 100 } } }
+//!   "signals": { "Vehicle.Speed": { "dead_band": { "physical": 0.5 }, "min_interval_ms": 100 } },
+//!   "budget": { "megabytes_per_month": 200, "stretch_from_percent": 80, "stretch_factor": 10, "bulk": "wifi" } }
 //! ```
+//!
+//! Owns: the document's form and its checks, rules by signal, the budget's figures. Deliberately absent: who gets which
+//! policy (`remuda-vehicles`), and counting bytes (`remuda-edge-agent-core`).
+
+mod budget;
 
 use std::collections::BTreeMap;
+
+pub use budget::{Budget, BudgetError, Bulk, Collection};
 
 use remuda_model::{SignalId, signal};
 use serde::{Deserialize, Serialize};
@@ -50,7 +59,13 @@ struct Document {
     /// Listed signals.
     #[serde(default)]
     signals: BTreeMap<String, Rule>,
+    /// What sending may cost; without it there is no bound.
+    #[serde(default)]
+    budget: Budget,
 }
+
+/// Longest document, bytes: it goes down in one message and into one event of the journal.
+pub const DOCUMENT_BYTES_MAX: usize = 48 * 1024;
 
 /// Why a policy cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +82,12 @@ pub enum PolicyError {
     /// An interval longer than a day.
     #[error("an interval of {0} is over a day (86400000 ms); shorten it")]
     Interval(String),
+    /// A budget that makes no sense.
+    #[error(transparent)]
+    Budget(#[from] BudgetError),
+    /// A document that is too long.
+    #[error("the policy has {0} bytes, more than the {DOCUMENT_BYTES_MAX} that fit a message; shorten it")]
+    TooLong(usize),
 }
 
 /// A policy ready for use; share it between agents.
@@ -74,19 +95,27 @@ pub enum PolicyError {
 pub struct Policy {
     others: Option<Rule>,
     rules: Vec<(SignalId, Rule)>,
+    budget: Budget,
 }
 
 const DAY_MS: u32 = 86_400_000;
+/// What a shorter interval counts as before it is stretched, ms: ten times nothing would save nothing.
+const STRETCHED_MS_MIN: u32 = 1_000;
 
 impl Policy {
     /// Every reading is a sample: for replays.
     pub fn everything() -> Self {
-        Self { others: Some(Rule { on_change: false, ..Rule::default() }), rules: Vec::new() }
+        let others = Some(Rule { on_change: false, ..Rule::default() });
+        Self { others, rules: Vec::new(), budget: Budget::default() }
     }
 
     /// Parses and checks a document.
     pub fn parse(json: &str) -> Result<Self, PolicyError> {
+        if json.len() > DOCUMENT_BYTES_MAX {
+            return Err(PolicyError::TooLong(json.len()));
+        }
         let document: Document = serde_json::from_str(json)?;
+        document.budget.check()?;
         let mut rules = Vec::with_capacity(document.signals.len());
         for (path, rule) in &document.signals {
             let own = || u16::from_str_radix(path.strip_prefix("0x")?, 16).ok().filter(|id| *id >= 0x8000);
@@ -97,7 +126,12 @@ impl Policy {
         }
         rules.sort_unstable_by_key(|(id, _)| *id);
         let others = document.others.map(|rule| checked("others", &rule, None)).transpose()?;
-        Ok(Self { others, rules })
+        Ok(Self { others, rules, budget: document.budget })
+    }
+
+    /// What sending may cost.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// The rule of a signal; `None` when it is not collected.
@@ -144,13 +178,21 @@ impl Default for Policy {
             (signal::BRAKE_PEDAL, fast),
         ];
         rules.sort_unstable_by_key(|(id, _)| *id);
-        Self { others: Some(slow), rules }
+        Self { others: Some(slow), rules, budget: Budget::default() }
     }
 }
 
 impl Rule {
+    /// The rule while the budget is nearly spent: `factor` times rarer, of at least a second.
+    #[must_use]
+    pub fn stretched(&self, factor: u8) -> Self {
+        let times = |ms: u32| ms.saturating_mul(u32::from(factor)).min(DAY_MS);
+        let min_interval_ms = times(self.min_interval_ms.max(STRETCHED_MS_MIN));
+        Self { min_interval_ms, heartbeat_ms: self.heartbeat_ms.map(times), ..*self }
+    }
+
     /// Is the difference between two raw values worth telling?
-    pub(crate) fn changed(&self, before: i64, now: i64) -> bool {
+    pub fn changed(&self, before: i64, now: i64) -> bool {
         let band = match self.dead_band {
             Some(DeadBand::Raw(band)) => band,
             // Made raw when the document was read.
@@ -184,10 +226,28 @@ mod tests {
             (r#"{"signals":{"Vehicle.Spede":{}}}"#, "Vehicle.Spede"),
             (r#"{"signals":{"Vehicle.Speed":{"dead_band":{"physical":-1.0}}}}"#, "dead band"),
             (r#"{"others":{"heartbeat_ms":86400001}}"#, "day"),
+            (r#"{"budget":{"megabytes_per_month":0}}"#, "megabytes_per_month"),
+            (r#"{"budget":{"stretch_factor":1}}"#, "stretch_factor"),
+            (r#"{"budget":{"stretch_from_percent":101}}"#, "stretch_from_percent"),
+            (r#"{"budget":{"bulk":"fax"}}"#, "fax"),
             ("[", "valid"),
         ] {
             let sentence = Policy::parse(bad).expect_err("wrong").to_string();
             assert!(sentence.contains(word), "{sentence}");
         }
+    }
+
+    #[test]
+    fn a_stretched_rule_is_rarer_but_never_over_a_day() {
+        let rule = Rule { min_interval_ms: 100, heartbeat_ms: Some(60_000_000), ..Rule::default() };
+        let stretched = rule.stretched(10);
+        assert_eq!((stretched.min_interval_ms, stretched.heartbeat_ms), (10_000, Some(DAY_MS)));
+        assert_eq!(Rule { min_interval_ms: 5_000, ..rule }.stretched(2).min_interval_ms, 10_000);
+    }
+
+    #[test]
+    fn a_document_that_fits_no_message_is_refused() {
+        let long = format!("{{{}}}", " ".repeat(DOCUMENT_BYTES_MAX));
+        assert!(matches!(Policy::parse(&long), Err(PolicyError::TooLong(_))));
     }
 }

@@ -1,0 +1,242 @@
+//! `remuda.commands.v1.CommandService`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::Stream;
+use remuda_api::CommandName;
+use remuda_api::commands::v1::command_service_server::CommandService;
+use remuda_api::commands::v1::{
+    Action, CancelCommandRequest, Command, CreateCommandRequest, GetCommandRequest, ListCommandsRequest,
+    ListCommandsResponse, State, WatchCommandRequest, action,
+};
+use remuda_contracts::commands::{CommandDesk, CommandRequest, CommandState, CommandView};
+use remuda_model::VehicleId;
+use remuda_wire::CommandKind;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use crate::convert::timestamp_of;
+use crate::limits;
+use crate::refusal::Refusal;
+use crate::scope::{Scope, WHO, field};
+use crate::watch::stopped;
+
+/// How long a command waits for its vehicle when nobody says, ms.
+const TTL_MS: i64 = 60_000;
+
+/// The service, over the vehicle domain's desk.
+pub(crate) struct Commands {
+    pub desk: Arc<dyn CommandDesk>,
+    pub scope: Scope,
+    pub watchers: Arc<Semaphore>,
+    pub stopping: watch::Receiver<bool>,
+}
+
+type Changes = Pin<Box<dyn Stream<Item = Result<Command, Status>> + Send>>;
+
+impl Commands {
+    fn named(&self, name: &str) -> Result<(VehicleId, String), Refusal> {
+        let name: CommandName = name.parse().map_err(|e| field("name", e))?;
+        self.scope.check(&name.organization)?;
+        let vehicle = VehicleId::new(&name.vehicle).map_err(|e| field("name", e))?;
+        Ok((vehicle, name.command))
+    }
+
+    fn command_of(&self, view: &CommandView) -> Command {
+        let name = CommandName {
+            organization: self.scope.organization.to_string(),
+            vehicle: view.vehicle.to_string(),
+            command: view.id.clone(),
+        };
+        let action = match view.kind {
+            CommandKind::Lock(lock) => action::Action::Lock(lock),
+            CommandKind::Honk => action::Action::Honk(true),
+            CommandKind::SpeedLimit(kmh) => action::Action::SpeedLimitKmh(u32::from(kmh)),
+            CommandKind::Reboot => action::Action::Reboot(true),
+        };
+        Command {
+            name: name.to_string(),
+            action: Some(Action { action: Some(action) }),
+            reason: view.reason.clone(),
+            requested_by: view.requested_by.clone(),
+            request_id: view.request_id.clone(),
+            create_time: timestamp_of(view.queued_ms),
+            expire_time: timestamp_of(view.expires_ms),
+            state: state_of(view.state).into(),
+            detail: view.detail.clone(),
+            update_time: timestamp_of(view.changed_ms),
+            sends: view.sends,
+        }
+    }
+
+    async fn create(&self, request: CreateCommandRequest) -> Result<Command, Refusal> {
+        let vehicle = self.scope.vehicle(&request.parent, "parent")?;
+        let kind = kind_of(request.action)?;
+        let ttl_ms = match request.time_to_live {
+            None => TTL_MS,
+            Some(d) => d.seconds.saturating_mul(1_000).saturating_add(i64::from(d.nanos) / 1_000_000),
+        };
+        let request_id = match request.request_id {
+            id if id.is_empty() => format!("{:032x}", rand::random::<u128>()),
+            id => id,
+        };
+        let asked = CommandRequest {
+            request_id,
+            kind,
+            reason: request.reason,
+            requested_by: WHO.to_owned(),
+            ttl_ms,
+            validate_only: request.validate_only,
+        };
+        let view = self.desk.queue(&self.scope.organization, &vehicle, asked).await;
+        view.map(|view| self.command_of(&view)).map_err(|e| Refusal::command(e, &vehicle))
+    }
+
+    async fn find(&self, vehicle: &VehicleId, id: &str) -> Result<CommandView, Refusal> {
+        let all = self.desk.list(&self.scope.organization, vehicle).await;
+        let all = all.map_err(|e| Refusal::command(e, vehicle))?;
+        all.into_iter().find(|view| view.id == id).ok_or_else(|| Refusal::NoSuchCommand(id.to_owned()))
+    }
+
+    async fn get(&self, name: &str) -> Result<Command, Refusal> {
+        let (vehicle, id) = self.named(name)?;
+        self.find(&vehicle, &id).await.map(|view| self.command_of(&view))
+    }
+
+    async fn list(&self, parent: &str) -> Result<ListCommandsResponse, Refusal> {
+        let vehicle = self.scope.vehicle(parent, "parent")?;
+        let all = self.desk.list(&self.scope.organization, &vehicle).await;
+        let all = all.map_err(|e| Refusal::command(e, &vehicle))?;
+        Ok(ListCommandsResponse { commands: all.iter().map(|view| self.command_of(view)).collect() })
+    }
+
+    async fn cancel(&self, request: CancelCommandRequest) -> Result<Command, Refusal> {
+        let (vehicle, id) = self.named(&request.name)?;
+        let view = self.desk.cancel(&self.scope.organization, &vehicle, &id, WHO, &request.reason).await;
+        view.map(|view| self.command_of(&view)).map_err(|e| Refusal::command(e, &vehicle))
+    }
+
+    async fn watch(&self, name: &str) -> Result<Changes, Refusal> {
+        let (vehicle, id) = self.named(name)?;
+        let slot = Arc::clone(&self.watchers)
+            .try_acquire_owned()
+            .map_err(|_| Refusal::TooManyWatchers(limits::WATCHERS_MAX))?;
+        // Subscribed before the first look: no change falls in between.
+        let mut changes = self.desk.changes();
+        let first = self.find(&vehicle, &id).await?;
+        let this = Self {
+            desk: Arc::clone(&self.desk),
+            scope: self.scope.clone(),
+            watchers: Arc::clone(&self.watchers),
+            stopping: self.stopping.clone(),
+        };
+        let mut stopping = self.stopping.clone();
+        let (to, from) = mpsc::channel(limits::WATCH_AHEAD_MAX);
+        tokio::spawn(async move {
+            let _slot = slot;
+            let mut view = first;
+            loop {
+                let ended = view.state.is_final();
+                if to.send(Ok(this.command_of(&view))).await.is_err() || ended {
+                    return;
+                }
+                view = loop {
+                    let next = tokio::select! {
+                        next = changes.recv() => next,
+                        () = to.closed() => return,
+                        () = stopped(&mut stopping) => {
+                            let _ = to.send(Err(Refusal::Stopping.into())).await;
+                            return;
+                        }
+                    };
+                    match next {
+                        Ok(change) if change.vehicle == vehicle && change.id == id => break change,
+                        Ok(_) => {}
+                        // Too slow for the whole fleet's changes: the newest state is what counts.
+                        Err(RecvError::Lagged(_)) => match this.find(&vehicle, &id).await {
+                            Ok(now) if now != view => break now,
+                            Ok(_) => {}
+                            Err(refusal) => {
+                                let _ = to.send(Err(refusal.into())).await;
+                                return;
+                            }
+                        },
+                        Err(RecvError::Closed) => return,
+                    }
+                };
+            }
+        });
+        Ok(Box::pin(ReceiverStream::new(from)))
+    }
+}
+
+fn kind_of(action: Option<Action>) -> Result<CommandKind, Refusal> {
+    let one_of = "say what to do: lock, honk, speed_limit_kmh or reboot";
+    match action.and_then(|action| action.action).ok_or_else(|| field("action", one_of))? {
+        action::Action::Lock(lock) => Ok(CommandKind::Lock(lock)),
+        action::Action::Honk(true) => Ok(CommandKind::Honk),
+        action::Action::Reboot(true) => Ok(CommandKind::Reboot),
+        action::Action::Honk(false) | action::Action::Reboot(false) => {
+            Err(field("action", "there is nothing that is not to be done; leave it out"))
+        }
+        action::Action::SpeedLimitKmh(kmh) => {
+            let kmh =
+                u16::try_from(kmh).map_err(|_| field("action", "a speed limit is from 5 to 250 km/h"))?;
+            Ok(CommandKind::SpeedLimit(kmh))
+        }
+    }
+}
+
+const fn state_of(state: CommandState) -> State {
+    match state {
+        CommandState::Queued => State::Queued,
+        CommandState::Sent => State::Sent,
+        CommandState::Accepted => State::Accepted,
+        CommandState::Done => State::Done,
+        CommandState::Failed => State::Failed,
+        CommandState::Expired => State::Expired,
+        CommandState::Refused => State::Refused,
+        CommandState::Unknown => State::Unknown,
+        CommandState::Cancelled => State::Cancelled,
+    }
+}
+
+#[tonic::async_trait]
+impl CommandService for Commands {
+    async fn create_command(
+        &self,
+        request: Request<CreateCommandRequest>,
+    ) -> Result<Response<Command>, Status> {
+        self.scope.measured("CreateCommand", self.create(request.into_inner())).await
+    }
+
+    async fn get_command(&self, request: Request<GetCommandRequest>) -> Result<Response<Command>, Status> {
+        self.scope.measured("GetCommand", self.get(&request.get_ref().name)).await
+    }
+
+    async fn list_commands(
+        &self,
+        request: Request<ListCommandsRequest>,
+    ) -> Result<Response<ListCommandsResponse>, Status> {
+        self.scope.measured("ListCommands", self.list(&request.get_ref().parent)).await
+    }
+
+    async fn cancel_command(
+        &self,
+        request: Request<CancelCommandRequest>,
+    ) -> Result<Response<Command>, Status> {
+        self.scope.measured("CancelCommand", self.cancel(request.into_inner())).await
+    }
+
+    type WatchCommandStream = Changes;
+
+    async fn watch_command(
+        &self,
+        request: Request<WatchCommandRequest>,
+    ) -> Result<Response<Self::WatchCommandStream>, Status> {
+        self.scope.measured("WatchCommand", self.watch(&request.get_ref().name)).await
+    }
+}

@@ -1,0 +1,63 @@
+//! What every service of the console does first and last: whose names a call may use, and what is counted of it.
+
+use std::time::Instant;
+
+use remuda_api::{OrganizationName, VehicleName};
+use remuda_model::{OrganizationId, VehicleId};
+use tonic::{Code, Response, Status};
+
+use crate::metrics::ConsoleMetrics;
+use crate::refusal::Refusal;
+
+/// Who changes what, as long as one token opens the console.
+pub(crate) const WHO: &str = "console";
+
+/// The organization that the token reaches, the only one there is.
+#[derive(Clone)]
+pub(crate) struct Scope {
+    pub organization: OrganizationId,
+    pub metrics: ConsoleMetrics,
+}
+
+/// A field that cannot be used, and why.
+pub(crate) fn field(field: &'static str, problem: impl ToString) -> Refusal {
+    Refusal::Field { field, problem: problem.to_string() }
+}
+
+impl Scope {
+    /// Whether a name may be used here.
+    pub fn check(&self, organization: &str) -> Result<(), Refusal> {
+        if organization == self.organization.as_str() {
+            Ok(())
+        } else {
+            Err(Refusal::ForeignOrganization(organization.to_owned()))
+        }
+    }
+
+    /// `organizations/{organization}` in the field `parent`.
+    pub fn parent(&self, parent: &str) -> Result<(), Refusal> {
+        let name: OrganizationName = parent.parse().map_err(|e| field("parent", e))?;
+        self.check(&name.organization)
+    }
+
+    /// `organizations/{organization}/vehicles/{vehicle}` in a field.
+    pub fn vehicle(&self, name: &str, of: &'static str) -> Result<VehicleId, Refusal> {
+        let parsed: VehicleName = name.parse().map_err(|e| field(of, e))?;
+        self.check(&parsed.organization)?;
+        VehicleId::new(&parsed.vehicle).map_err(|e| field(of, e))
+    }
+
+    /// Counts and times a call.
+    pub async fn measured<T>(
+        &self,
+        method: &'static str,
+        call: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<Response<T>, Status> {
+        let begun = Instant::now();
+        let answer = call.await;
+        let code = answer.as_ref().map_or_else(|refusal| refusal.code_and_reason().0, |_| Code::Ok);
+        self.metrics.finished(method, code);
+        self.metrics.took(method, begun.elapsed());
+        Ok(Response::new(answer?))
+    }
+}

@@ -1,0 +1,149 @@
+//! `remuda lake files|stats|verify|compact`: the lake's files, of a stopped node.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use remuda_lake::{Compacted, CompactionSettings, Lake, LakeFile, LakeStats, Part, compaction};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::cli::wait_for_stop;
+use crate::config::Config;
+use crate::wiring::chain;
+
+pub(crate) fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+/// How the configuration wants the lake compacted.
+pub(crate) fn compaction_settings(config: &Config) -> CompactionSettings {
+    CompactionSettings {
+        rows_bytes_max: config.lake.compact_bytes_max,
+        history_days: (config.lake.history_days > 0).then_some(config.lake.history_days),
+        ..CompactionSettings::default()
+    }
+}
+
+fn print(text: &str) {
+    // A closed pipe is the reader's choice.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn print_json(value: &impl Serialize) -> Result<(), String> {
+    print(&format!("{}\n", serde_json::to_string(value).map_err(|e| e.to_string())?));
+    Ok(())
+}
+
+/// Lists every committed file.
+pub(crate) async fn files(lake: &Lake, json: bool) -> Result<(), String> {
+    let files = lake.list().await.map_err(|e| chain(&e))?;
+    if json {
+        return print_json(&json!({ "root": lake.root(), "files": files }));
+    }
+    let mut text = String::new();
+    for LakeFile { path, organization, rows, bytes, sampled, .. } in &files {
+        let times = sampled.as_ref().map_or_else(|| "-".to_owned(), |(from, to)| format!("{from} {to}"));
+        let organization = organization.as_deref().unwrap_or("-");
+        text += &format!("{path}\t{rows}\t{bytes}\t{organization}\t{times}\n");
+    }
+    print(&text);
+    eprintln!(
+        "{} files in {} (path, rows, bytes, organisation, sample times)",
+        files.len(),
+        lake.root().display()
+    );
+    Ok(())
+}
+
+/// Says what the lake holds.
+pub(crate) async fn stats(lake: &Lake, json: bool) -> Result<(), String> {
+    let stats = lake.stats().await.map_err(|e| chain(&e))?;
+    if json {
+        return print_json(&stats);
+    }
+    let LakeStats { fresh, history, hours, organizations, sampled, replaced_files } = stats;
+    let line = |name: &str, part: &Part| {
+        let Part { files, rows, bytes } = part;
+        format!(
+            "{name:8} {files:>8} files {rows:>12} rows {bytes:>14} bytes {:>7.1} bytes a row\n",
+            part.bytes_per_row()
+        )
+    };
+    let mut text = line("fresh", &fresh) + &line("history", &history);
+    text += &format!("{hours} hours of {organizations} organisations in history\n");
+    if let Some((from, to)) = sampled {
+        text += &format!("sampled from {from} to {to}\n");
+    }
+    text += &format!("{replaced_files} replaced files are kept for readers that began before\n");
+    print(&text);
+    Ok(())
+}
+
+/// Compares every file with the manifest; an error when something is wrong.
+pub(crate) async fn verify(lake: &Lake, json: bool, deep: bool) -> Result<(), String> {
+    let mut progress = |done: u64, of: u64| {
+        if done.is_multiple_of(64) || done == of {
+            eprint!("\r{done} of {of} files");
+        }
+    };
+    let found = lake.verify(deep, &mut progress).await.map_err(|e| chain(&e))?;
+    eprintln!();
+    if json {
+        print_json(&found)?;
+    } else {
+        print(&format!("{} files, {} rows, {} bytes\n", found.files, found.rows, found.bytes));
+    }
+    if found.faults.is_empty() {
+        return Ok(());
+    }
+    for fault in &found.faults {
+        eprintln!("{}: {}\n  what to do: {}", fault.path, fault.detail, fault.advice);
+    }
+    Err(format!("{} faults in the lake {}", found.faults.len(), lake.root().display()))
+}
+
+/// Compacts until it is done or told to stop.
+pub(crate) async fn compact(lake: &Lake, config: &Config, json: bool, full: bool) -> Result<(), String> {
+    let mut settings = compaction_settings(config);
+    if full {
+        settings.small_files_max = 1;
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&stop);
+    let waiting = tokio::spawn(async move {
+        wait_for_stop().await;
+        told.store(true, Ordering::Release);
+    });
+    let go_on = compaction::until(&stop);
+    let watch = |done: &Compacted| {
+        eprint!(
+            "\r{} rows of {} files moved, {} files merged",
+            done.rows, done.fresh_files, done.merged_files
+        );
+        go_on(done)
+    };
+    let done = lake.compact(&settings, now_ms(), &watch).await;
+    waiting.abort();
+    eprintln!();
+    let done = done.map_err(|e| chain(&e))?;
+    if json {
+        print_json(&done)?;
+    } else {
+        print(&format!(
+            "{} rows of {} files moved to history ({} files wait for a checkpoint), {} small files merged, {} files beyond \
+             the retention, {} replaced files deleted\n",
+            done.rows,
+            done.fresh_files,
+            done.waiting_files,
+            done.merged_files,
+            done.expired_files,
+            done.deleted_files
+        ));
+    }
+    if done.interrupted {
+        return Err("stopped before it was done; what is moved is moved, and the next run goes on".into());
+    }
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! Compaction: fresh files become history files, small history files become larger ones, old ones go.
+//!
+//! A step is always the same: outputs are written to `staged/` (synced), one transaction of the journal puts them into
+//! the manifest for their inputs, the outputs move to their place in `history/`, the inputs to `replaced/`, where they
+//! stay for readers that began before; after a grace period they are deleted and forgotten. What a crash leaves between
+//! two of these, the next run finishes first, from the journal's list of replaced files and from what lies in `staged/`.
+
+mod fresh;
+mod merge;
+mod settle;
+
+use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
+
+use remuda_eventsourcing::{ManifestEntry, ReplaceOutcome};
+use remuda_model::Epoch;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::error::LakeError;
+use crate::files::Footer;
+use crate::history::{REPLACED, STAGED};
+use crate::lake::Lake;
+use crate::limits;
+
+/// How a compaction works.
+#[derive(Debug, Clone)]
+pub struct CompactionSettings {
+    /// Rows are held in memory up to this many bytes; beyond, the largest hour is written out. Beside them there are
+    /// the file that is read and the one that is written, 64 MiB each at most when files are merged.
+    pub rows_bytes_max: usize,
+    /// Small files that an hour may have in each tier before they are merged; at least 1.
+    pub small_files_max: usize,
+    /// How long a replaced file can still be read, ms.
+    pub grace_ms: i64,
+    /// Hours that ended longer ago than this many days leave the lake; `None`: nothing does.
+    pub history_days: Option<u32>,
+}
+
+impl Default for CompactionSettings {
+    fn default() -> Self {
+        Self {
+            rows_bytes_max: limits::COMPACTION_ROWS_BYTES,
+            small_files_max: limits::SMALL_FILES_MAX,
+            grace_ms: limits::REPLACED_GRACE_MS,
+            history_days: None,
+        }
+    }
+}
+
+/// What a compaction has done so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Compacted {
+    /// Fresh files whose rows are in history now.
+    pub fresh_files: u64,
+    /// Fresh files that wait for a checkpoint to cover them.
+    pub waiting_files: u64,
+    /// Rows moved to history.
+    pub rows: u64,
+    /// Bytes of these fresh files.
+    pub fresh_bytes: u64,
+    /// History files made of them.
+    pub history_files: u64,
+    /// Bytes of these.
+    pub history_bytes: u64,
+    /// Small history files that were merged.
+    pub merged_files: u64,
+    /// Rows in them.
+    pub merged_rows: u64,
+    /// History files beyond the retention.
+    pub expired_files: u64,
+    /// Rows in them.
+    pub expired_rows: u64,
+    /// Replaced files that were deleted after the grace period.
+    pub deleted_files: u64,
+    /// Steps that an earlier run had begun and this one finished.
+    pub finished_steps: u64,
+    /// Whether it was told to stop before it was done.
+    pub interrupted: bool,
+}
+
+/// Is told the progress between any two steps; `Break` ends the compaction there, with nothing half done.
+pub type Watch<'a> = &'a (dyn Fn(&Compacted) -> ControlFlow<()> + Sync);
+
+/// One run.
+struct Run<'a> {
+    lake: &'a Lake,
+    settings: &'a CompactionSettings,
+    watch: Watch<'a>,
+    epoch: Epoch,
+    begun: (i64, Instant),
+    /// Names this run in file names.
+    name: String,
+    counter: u64,
+    done: Compacted,
+}
+
+/// A file written to `staged/`.
+struct Staged {
+    entry: ManifestEntry,
+}
+
+impl Lake {
+    /// Moves rows of fresh files that checkpoints cover to `history/`, merges small files, drops what is older than the
+    /// retention, deletes what was replaced longer ago than the grace period. Only one compaction of a lake is at work: a
+    /// newer one refuses the older. Rounds, recovery and readers go on meanwhile.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged, the store or the journal fails, or a newer compaction has begun. Nothing is
+    /// half done then that the next run would not finish.
+    pub async fn compact(
+        &self,
+        settings: &CompactionSettings,
+        now_ms: i64,
+        watch: Watch<'_>,
+    ) -> Result<Compacted, LakeError> {
+        let mut run = Run {
+            lake: self,
+            settings,
+            watch,
+            epoch: self.journal.acquire_replacing().await?,
+            begun: (now_ms, Instant::now()),
+            name: format!("{:016x}", rand::random::<u64>()),
+            counter: 0,
+            done: Compacted::default(),
+        };
+        let ended = run.all().await;
+        run.lake.metrics.compacted(&run.done, run.begun.1.elapsed());
+        ended?;
+        Ok(run.done)
+    }
+}
+
+impl Run<'_> {
+    async fn all(&mut self) -> Result<(), LakeError> {
+        self.settle().await?;
+        self.fresh().await?;
+        self.merge().await?;
+        self.expire().await
+    }
+
+    fn now_ms(&self) -> i64 {
+        let (at, begun) = self.begun;
+        at.saturating_add(i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// Tells the progress; whether to go on.
+    fn go_on(&mut self) -> bool {
+        if (self.watch)(&self.done).is_break() {
+            self.done.interrupted = true;
+        }
+        !self.done.interrupted
+    }
+
+    /// A new file's path below the root, in an hour's folder.
+    fn new_path(&mut self, folder: &str) -> String {
+        self.counter += 1;
+        format!("{folder}/{}-{}-{}.parquet", self.name, self.epoch.0, self.counter)
+    }
+
+    /// Writes an output where nobody looks for it yet.
+    async fn stage(&self, mut entry: ManifestEntry, bytes: Vec<u8>) -> Result<Staged, LakeError> {
+        entry.bytes = bytes.len() as u64;
+        entry.checksum = crc32c::crc32c(&bytes);
+        self.lake.files.create(&format!("{STAGED}{}", entry.path), bytes).await?;
+        Ok(Staged { entry })
+    }
+
+    /// Takes back what will not be committed.
+    async fn unstage(&self, staged: Vec<Staged>) {
+        for Staged { entry } in staged {
+            if let Err(error) = self.lake.files.delete(&format!("{STAGED}{}", entry.path)).await {
+                tracing::warn!(%error, path = entry.path, "a file that is not needed stays until the next compaction");
+            }
+        }
+    }
+
+    /// The transaction, and then the moves.
+    async fn replace(&mut self, inputs: Vec<String>, outputs: Vec<Staged>) -> Result<(), LakeError> {
+        fail::fail_point!("compact-after-staging", |_| std::process::abort());
+        let entries: Vec<ManifestEntry> = outputs.iter().map(|staged| staged.entry.clone()).collect();
+        let mut pause = limits::RETRY_MS_MIN;
+        loop {
+            match self.lake.journal.replace_files(self.epoch, &inputs, &entries, self.now_ms()).await {
+                ReplaceOutcome::Committed { .. } => break,
+                ReplaceOutcome::Refused { missing } => {
+                    self.unstage(outputs).await;
+                    return Err(LakeError::Superseded { missing: missing.len() });
+                }
+                ReplaceOutcome::Unknown if !self.go_on() => {
+                    // Whether it was committed is not known: what is staged stays, and the next run will find out.
+                    return Ok(());
+                }
+                ReplaceOutcome::Unknown => {
+                    tracing::warn!("the answer of a replacement was lost; asking again");
+                    self.lake.metrics.retries.inc();
+                    tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+                    pause = (pause * 2).min(limits::RETRY_MS_MAX);
+                }
+            }
+        }
+        fail::fail_point!("compact-before-moves", |_| std::process::abort());
+        for entry in &entries {
+            self.lake.files.relocate(&format!("{STAGED}{}", entry.path), &entry.path).await?;
+        }
+        fail::fail_point!("compact-between-moves", |_| std::process::abort());
+        for path in &inputs {
+            self.lake.files.relocate(path, &format!("{REPLACED}{path}")).await?;
+        }
+        fail::fail_point!("compact-after-moves", |_| std::process::abort());
+        Ok(())
+    }
+}
+
+/// What the footer of a file says.
+fn footer(name: &str, entry: &ManifestEntry) -> Result<String, LakeError> {
+    let footer = Footer { writer: name.to_owned(), owners: Vec::new(), entry: entry.clone() };
+    serde_json::to_string(&footer).map_err(|e| LakeError::Encode(e.to_string()))
+}
+
+/// Stops a compaction from outside, such as a node that ends.
+pub fn until(stop: &std::sync::atomic::AtomicBool) -> impl Fn(&Compacted) -> ControlFlow<()> + Sync + '_ {
+    |_| if stop.load(Ordering::Acquire) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}

@@ -1,0 +1,202 @@
+//! Fresh files to history files: rows are distributed over their hours; the largest hour is written out when memory is
+//! full, the rest when the batch is committed.
+
+use std::collections::{BTreeMap, HashMap};
+
+use remuda_eventsourcing::{ManifestEntry, ManifestPosition};
+use remuda_model::ShardId;
+
+use super::{Run, Staged, footer};
+use crate::aside::aside;
+use crate::describe::{Description, rows_of};
+use crate::error::LakeError;
+use crate::file::encode_as;
+use crate::history::{FRESH, Hour, bytes_of, order};
+use crate::row::Row;
+use crate::scan::Scan;
+use crate::schema::Style;
+use crate::{limits, watermarks};
+
+/// A fresh file that can be compacted.
+struct Covered {
+    /// Without its rows.
+    entry: ManifestEntry,
+    rows: u64,
+}
+
+/// Rows by hour.
+#[derive(Default)]
+struct Hours {
+    rows: BTreeMap<Hour, (Vec<Row>, usize)>,
+    bytes: usize,
+}
+
+impl Hours {
+    fn add(&mut self, row: Row) {
+        let bytes = bytes_of(&row);
+        let (rows, held) = self.rows.entry(Hour::of(&row)).or_default();
+        rows.push(row);
+        *held += bytes;
+        self.bytes += bytes;
+    }
+
+    fn take_largest(&mut self) -> Option<(Hour, Vec<Row>)> {
+        let hour = *self.rows.iter().max_by_key(|(_, (_, held))| *held)?.0;
+        let (rows, held) = self.rows.remove(&hour)?;
+        self.bytes -= held;
+        Some((hour, rows))
+    }
+}
+
+/// Reads on until the file ends (true) or memory is full.
+fn fill(scan: &mut Scan, hours: &mut Hours, bytes_max: usize) -> Result<bool, LakeError> {
+    let mut chunk = Vec::new();
+    while hours.bytes < bytes_max {
+        if scan.read(limits::SCAN_ROWS, &mut chunk)? == 0 {
+            return Ok(true);
+        }
+        chunk.drain(..).for_each(|row| hours.add(row));
+    }
+    Ok(false)
+}
+
+/// Fresh files on their way into one replacement.
+#[derive(Default)]
+struct Batch {
+    hours: Hours,
+    inputs: Vec<String>,
+    rows: u64,
+    bytes: u64,
+    outputs: Vec<Staged>,
+}
+
+impl Run<'_> {
+    /// Moves every fresh file that is covered.
+    pub(super) async fn fresh(&mut self) -> Result<(), LakeError> {
+        let files = self.covered().await?;
+        let mut batch = Batch::default();
+        for file in files {
+            if !self.go_on() {
+                self.unstage(batch.outputs).await;
+                return Ok(());
+            }
+            if let Err(error) = self.take(&mut batch, file).await {
+                self.unstage(batch.outputs).await;
+                return Err(error);
+            }
+            let full = batch.hours.bytes * 2 >= self.settings.rows_bytes_max
+                || batch.inputs.len() >= limits::REPLACED_FILES_MAX
+                || !batch.outputs.is_empty();
+            if full {
+                self.finish(std::mem::take(&mut batch)).await?;
+            }
+        }
+        if batch.inputs.is_empty() || self.done.interrupted {
+            return Ok(());
+        }
+        self.finish(batch).await
+    }
+
+    /// Fresh files that the checkpoints of all their shards cover, in order of commit.
+    async fn covered(&mut self) -> Result<Vec<Covered>, LakeError> {
+        let owned = self.lake.journal.epochs().await?;
+        let mut covered: HashMap<ShardId, ManifestPosition> = HashMap::with_capacity(owned.len());
+        for owner in owned {
+            let checkpoint = self.lake.journal.checkpoint(owner.shard).await?;
+            covered.insert(owner.shard, watermarks::covered_to(owner.shard, checkpoint.as_ref())?);
+        }
+        let mut waiting = 0;
+        let files = self
+            .lake
+            .records(0, |record| {
+                let entry = record.entry;
+                if !entry.path.starts_with(FRESH) {
+                    return None;
+                }
+                let to = |(shard, _): &(ShardId, u32)| covered.get(shard).copied().unwrap_or(0);
+                if entry.rows.iter().any(|shard| to(shard) < record.position) {
+                    waiting += 1;
+                    return None;
+                }
+                let rows = rows_of(&entry);
+                Some(Covered { rows, entry: ManifestEntry { rows: Vec::new(), ..entry } })
+            })
+            .await?;
+        self.done.waiting_files = waiting;
+        Ok(files)
+    }
+
+    async fn take(&mut self, batch: &mut Batch, file: Covered) -> Result<(), LakeError> {
+        let bytes = self.lake.files.read(&file.entry).await?;
+        let mut scan = Scan::open(bytes)?;
+        let bytes_max = self.settings.rows_bytes_max;
+        loop {
+            let mut hours = std::mem::take(&mut batch.hours);
+            let filled = aside(move || {
+                let ended = fill(&mut scan, &mut hours, bytes_max);
+                (scan, hours, ended)
+            });
+            let ended;
+            (scan, batch.hours, ended) = filled.await.ok_or_else(|| unreadable(&file.entry))?;
+            if ended? {
+                break;
+            }
+            while batch.hours.bytes * 2 >= bytes_max {
+                let Some((hour, rows)) = batch.hours.take_largest() else { break };
+                let staged = self.write(hour, rows).await?;
+                batch.outputs.push(staged);
+            }
+        }
+        batch.inputs.push(file.entry.path);
+        batch.rows += file.rows;
+        batch.bytes += file.entry.bytes;
+        Ok(())
+    }
+
+    /// Sorts one hour's rows and writes them.
+    async fn write(&mut self, hour: Hour, mut rows: Vec<Row>) -> Result<Staged, LakeError> {
+        let path = self.new_path(&hour.folder());
+        let entry = Description::of(&rows).entry(path);
+        let footer = footer(&self.name, &entry)?;
+        let encoded = aside(move || {
+            rows.sort_unstable_by_key(order);
+            encode_as(&rows, footer, Style::History)
+        });
+        let bytes = encoded.await.ok_or_else(|| unreadable(&entry))??;
+        self.stage(entry, bytes).await
+    }
+
+    /// Writes what is left of a batch and commits it.
+    async fn finish(&mut self, mut batch: Batch) -> Result<(), LakeError> {
+        while let Some((hour, rows)) = batch.hours.take_largest() {
+            match self.write(hour, rows).await {
+                Ok(staged) => batch.outputs.push(staged),
+                Err(error) => {
+                    self.unstage(batch.outputs).await;
+                    return Err(error);
+                }
+            }
+        }
+        let written: u64 = batch.outputs.iter().map(|staged| rows_of(&staged.entry)).sum();
+        if written != batch.rows {
+            self.unstage(batch.outputs).await;
+            return Err(LakeError::Miscounted { committed: batch.rows, read: written });
+        }
+        let (files, bytes) =
+            (batch.outputs.len() as u64, batch.outputs.iter().map(|staged| staged.entry.bytes).sum::<u64>());
+        let inputs = batch.inputs.len() as u64;
+        self.replace(batch.inputs, batch.outputs).await?;
+        if !self.done.interrupted {
+            self.done.fresh_files += inputs;
+            self.done.rows += batch.rows;
+            self.done.fresh_bytes += batch.bytes;
+            self.done.history_files += files;
+            self.done.history_bytes += bytes;
+        }
+        Ok(())
+    }
+}
+
+fn unreadable(entry: &ManifestEntry) -> LakeError {
+    LakeError::Damaged { path: entry.path.clone(), what: "unreadable".into() }
+}

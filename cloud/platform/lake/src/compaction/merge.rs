@@ -1,0 +1,169 @@
+//! Small history files of an hour to larger ones, by merging sorted files.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+
+use bytes::Bytes;
+use remuda_eventsourcing::ManifestEntry;
+
+use super::{Run, footer};
+use crate::aside::aside;
+use crate::describe::{Description, rows_of};
+use crate::encode::Encoder;
+use crate::error::LakeError;
+use crate::history::{Hour, Order, order};
+use crate::limits;
+use crate::row::Row;
+use crate::scan::Scan;
+use crate::schema::Style;
+
+/// How often the hours are looked through: a merge may fill the next tier.
+const PASSES: usize = 3;
+
+/// Files of one hour and tier.
+type Tier = (Hour, bool);
+
+/// Rows of one input, a few at a time.
+struct Input {
+    scan: Scan,
+    rows: std::vec::IntoIter<Row>,
+}
+
+impl Input {
+    fn next(&mut self) -> Result<Option<Row>, LakeError> {
+        if let Some(row) = self.rows.next() {
+            return Ok(Some(row));
+        }
+        let mut rows = Vec::new();
+        self.scan.read(limits::SCAN_ROWS / 4, &mut rows)?;
+        self.rows = rows.into_iter();
+        Ok(self.rows.next())
+    }
+}
+
+/// Merges sorted files into one; the footer is made of what is in it.
+fn merged(
+    files: Vec<Bytes>,
+    finish: impl FnOnce(Description) -> Result<(ManifestEntry, String), LakeError>,
+) -> Result<(ManifestEntry, Vec<u8>), LakeError> {
+    let mut inputs = Vec::with_capacity(files.len());
+    let mut signals = BTreeSet::new();
+    let mut heap: BinaryHeap<Reverse<(Order, usize)>> = BinaryHeap::new();
+    let mut heads: Vec<Option<Row>> = Vec::with_capacity(files.len());
+    for (i, file) in files.into_iter().enumerate() {
+        let mut input = Input { scan: Scan::open(file)?, rows: Vec::new().into_iter() };
+        signals.append(&mut input.scan.signals());
+        let head = input.next()?;
+        heap.extend(head.as_ref().map(|row| Reverse((order(row), i))));
+        heads.push(head);
+        inputs.push(input);
+    }
+    let mut encoder = Encoder::new(&signals, Style::History)?;
+    let mut description = Description::default();
+    let mut group: Vec<Row> = Vec::new();
+    while let Some(Reverse((_, i))) = heap.pop() {
+        let next = inputs[i].next()?;
+        heap.extend(next.as_ref().map(|row| Reverse((order(row), i))));
+        if let Some(row) = std::mem::replace(&mut heads[i], next) {
+            description.add(&row);
+            group.push(row);
+        }
+        if group.len() == limits::ROW_GROUP_ROWS_MAX {
+            encoder.group(&group)?;
+            group.clear();
+        }
+    }
+    if !group.is_empty() {
+        encoder.group(&group)?;
+    }
+    let (entry, footer) = finish(description)?;
+    Ok((entry, encoder.finish(footer)?))
+}
+
+impl Run<'_> {
+    /// Merges where an hour has too many small files.
+    pub(super) async fn merge(&mut self) -> Result<(), LakeError> {
+        for _ in 0..PASSES {
+            let mut any = false;
+            for (hour, files) in self.small_files().await? {
+                if !self.go_on() {
+                    return Ok(());
+                }
+                self.merge_files(hour, files).await?;
+                any = true;
+                if self.done.interrupted {
+                    return Ok(());
+                }
+            }
+            if !any {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets of files to be merged, each within the bounds.
+    async fn small_files(&self) -> Result<Vec<(Hour, Vec<ManifestEntry>)>, LakeError> {
+        let mut tiers: BTreeMap<Tier, Vec<ManifestEntry>> = BTreeMap::new();
+        let small = self
+            .lake
+            .records(0, |record| {
+                let hour = Hour::of_path(&record.entry.path)?;
+                (record.entry.bytes < limits::HISTORY_FILE_FULL_BYTES).then_some((hour, record.entry))
+            })
+            .await?;
+        for (hour, entry) in small {
+            tiers.entry((hour, entry.bytes >= limits::LOWEST_TIER_BYTES)).or_default().push(entry);
+        }
+        let mut sets = Vec::new();
+        for ((hour, _), mut files) in tiers {
+            if files.len() <= self.settings.small_files_max.max(1) {
+                continue;
+            }
+            files.sort_unstable_by_key(|entry| entry.bytes);
+            let mut set: Vec<ManifestEntry> = Vec::new();
+            let mut bytes = 0;
+            for entry in files {
+                if set.len() == limits::MERGE_FILES_MAX || bytes + entry.bytes > limits::MERGE_BYTES_MAX {
+                    sets.push((hour, std::mem::take(&mut set)));
+                    bytes = 0;
+                }
+                bytes += entry.bytes;
+                set.push(entry);
+            }
+            sets.push((hour, set));
+        }
+        sets.retain(|(_, set)| set.len() > 1);
+        Ok(sets)
+    }
+
+    async fn merge_files(&mut self, hour: Hour, files: Vec<ManifestEntry>) -> Result<(), LakeError> {
+        let mut bytes = Vec::with_capacity(files.len());
+        for entry in &files {
+            bytes.push(self.lake.files.read(entry).await?);
+        }
+        let path = self.new_path(&hour.folder());
+        let name = self.name.clone();
+        let made = aside(move || {
+            merged(bytes, |description| {
+                let entry = description.entry(path);
+                let footer = footer(&name, &entry)?;
+                Ok((entry, footer))
+            })
+        });
+        let (entry, bytes) =
+            made.await.ok_or_else(|| LakeError::Encode("the thread that merges panicked".into()))??;
+        let (committed, read) = (files.iter().map(rows_of).sum::<u64>(), rows_of(&entry));
+        if committed != read {
+            return Err(LakeError::Miscounted { committed, read });
+        }
+        let staged = self.stage(entry, bytes).await?;
+        let count = files.len() as u64;
+        self.replace(files.into_iter().map(|entry| entry.path).collect(), vec![staged]).await?;
+        if !self.done.interrupted {
+            self.done.merged_files += count;
+            self.done.merged_rows += read;
+        }
+        Ok(())
+    }
+}

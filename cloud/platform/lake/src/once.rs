@@ -1,0 +1,79 @@
+//! One file outside the rounds, of a stopped node: rows of frames that are durable already.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use remuda_eventsourcing::{CommitOutcome, ManifestPosition, NewEvent, Owner};
+use remuda_model::ShardId;
+
+use crate::aside::aside;
+use crate::describe::Description;
+use crate::error::LakeError;
+use crate::file;
+use crate::files::{Footer, fresh_path};
+use crate::lake::Lake;
+use crate::limits;
+use crate::row::Row;
+use crate::writer::now_ms;
+
+/// How the names of such files end.
+const ENDING: &str = ".reprocessed.parquet";
+/// Times that a lost answer is asked for again.
+const TRIES: u32 = 10;
+
+/// Does a file hold only rows of frames that were durable before it? Such a file moves no watermark, and nothing replays
+/// it: an incarnation that was closed meanwhile would come back with a number that is too low.
+pub(crate) fn is_reprocessed(path: &str) -> bool {
+    path.ends_with(ENDING)
+}
+
+impl Lake {
+    /// Commits rows of frames that were in quarantine, with the decisions that say so: all or nothing. `owners` were
+    /// just acquired. Without rows the decisions alone are committed.
+    ///
+    /// # Errors
+    /// When the store or the journal failed, or refused; then nothing is committed, or, after a lost answer, all of it.
+    pub async fn commit_reprocessed(
+        &self,
+        owners: &[Owner],
+        mut rows: Vec<Row>,
+        decisions: &[(ShardId, NewEvent)],
+    ) -> Result<ManifestPosition, LakeError> {
+        let mut entries = Vec::new();
+        if !rows.is_empty() {
+            rows.sort_by_key(|row| {
+                (row.organization, row.vehicle, row.incarnation, row.seq, row.row_in_frame)
+            });
+            let writer = format!("{:016x}", rand::random::<u64>());
+            let epoch = owners.iter().map(|owner| owner.epoch.0).max().unwrap_or_default();
+            let mut entry = Description::of(&rows).entry(String::new());
+            let path = fresh_path(entry.receive_time_ms.1, &writer, epoch, 1);
+            entry.path = path.replace(".parquet", ENDING);
+            let footer = Footer { writer, owners: owners.to_vec(), entry: entry.clone() };
+            let footer = serde_json::to_string(&footer).map_err(|e| LakeError::Encode(e.to_string()))?;
+            let rows = Arc::new(rows);
+            let bytes = aside(move || file::encode(&rows, footer)).await;
+            let bytes = bytes.ok_or_else(|| LakeError::Encode("its thread panicked".into()))??;
+            entry.bytes = bytes.len() as u64;
+            entry.checksum = crc32c::crc32c(&bytes);
+            self.files.create(&entry.path, bytes).await?;
+            fail::fail_point!("reprocess-after-file", |_| std::process::abort());
+            entries.push(entry);
+        }
+        for _ in 0..TRIES {
+            match self.journal.commit_file(owners, &entries, decisions).await {
+                CommitOutcome::Committed { position, .. } => return Ok(position),
+                CommitOutcome::Refused { .. } => {
+                    for entry in &entries {
+                        self.files.discard(&entry.path, now_ms()).await?;
+                    }
+                    return Err(LakeError::Refused);
+                }
+                CommitOutcome::Unknown => {
+                    tokio::time::sleep(Duration::from_millis(limits::RETRY_MS_MIN)).await
+                }
+            }
+        }
+        Err(LakeError::Stuck)
+    }
+}
