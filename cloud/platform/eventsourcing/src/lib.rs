@@ -4,6 +4,7 @@
 //! for all of them, export, import and verification. Deliberately absent: samples (I2), and any business rule:
 //! payloads are bytes here.
 
+pub mod aggregate;
 pub mod engine;
 pub mod folders;
 pub mod journal;
@@ -17,6 +18,7 @@ pub mod store;
 pub mod testing;
 mod writes;
 
+pub use aggregate::{Aggregate, Context, Encoded, Refusal, Unreadable};
 pub use engine::Engine;
 pub use journal::{
     Appended, Checkpoint, CommitOutcome, Event, FeedPosition, Journal, JournalError, ManifestEntry,
