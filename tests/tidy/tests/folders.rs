@@ -36,7 +36,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("remuda-mqtt", &["edge-agent", "cloud/ingress", "sim/fleet", "sim/proving-ground", "tests/"]),
     ("tonic", &["protocol/api", "cloud/console", "cloud/ctl", "tests/"]),
     ("axum", &["cloud/console", "tests/"]),
-    ("ractor", &["cloud/vehicles"]),
+    ("ractor", &["cloud/vehicles", "cloud/platform/entities"]),
     ("sled", &["cloud/platform/eventsourcing", "edge-agent"]),
     ("parquet", &["cloud/platform/lake"]),
     ("clap", &["cloud/node", "cloud/ctl", "edge-agent", "sim/", "tests/ledger", "tests/chaos", "xtask"]),

@@ -1,0 +1,1 @@
+//! Analytics: mileage, consumption and revenue by time and dimension.

@@ -1,0 +1,1 @@
+//! Money: tariffs, holds, captures, refunds, invoices and a ledger that sums to zero.

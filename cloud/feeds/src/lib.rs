@@ -1,0 +1,1 @@
+//! Feeds out: the customer's own systems hear what happens, at least once.

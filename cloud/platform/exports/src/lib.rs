@@ -1,0 +1,1 @@
+//! Tracks and series in the formats other programs open.

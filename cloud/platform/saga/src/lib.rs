@@ -1,0 +1,1 @@
+//! Durable sagas: definition, pure machine, runner.

@@ -1,0 +1,1 @@
+//! Trips: booked rides, moved on by what the vehicle reports.

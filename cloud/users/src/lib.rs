@@ -1,0 +1,1 @@
+//! Users: riders, drivers and staff, their credits and their privacy.
