@@ -39,6 +39,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("ractor", &["cloud/vehicles", "cloud/platform/entities"]),
     ("sled", &["cloud/platform/eventsourcing", "edge-agent"]),
     ("parquet", &["cloud/platform/lake"]),
+    ("lettre", &["cloud/notifications"]),
+    ("pdf-writer", &["cloud/billing"]),
     ("clap", &["cloud/node", "cloud/ctl", "edge-agent", "sim/", "tests/ledger", "tests/chaos", "xtask"]),
 ];
 

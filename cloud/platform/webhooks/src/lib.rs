@@ -1,0 +1,1 @@
+//! Signed HTTP calls to customers' systems, never to private addresses unless allowed.
