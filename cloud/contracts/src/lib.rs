@@ -1,9 +1,12 @@
 //! What one part of the cloud may say to another: the vehicles' door to the vehicle actors (`uplink`), the vehicle
-//! domain to whoever shows it (`fleet`).
+//! domain to whoever shows it (`fleet`), trips to billing and analytics (`trips`).
 //!
 //! Owns: data and the ports between crates that must not know each other. Deliberately absent: behaviour.
 
 pub mod commands;
 pub mod fleet;
+pub mod money;
 pub mod policies;
+pub mod sealed;
+pub mod trips;
 pub mod uplink;
