@@ -99,6 +99,27 @@ fn vehicles_obey_real_maps() {
     }
 }
 
+/// The place that CI found: a corner of 59 degrees, and a position rounded just past it.
+#[test]
+fn a_position_at_a_sharp_corner_is_lawful_and_a_wrong_way_is_not() {
+    let Some(path) = shared_data("osm/monaco.osm.gz") else { return };
+    let network = RoadNetwork::load(&path).expect("the map loads");
+    let fix = Fix { latitude: 43.745_258_7, longitude: 7.431_136_2, heading: 320.2, speed_kmh: 12.4 };
+    assert_eq!(not_permitted(&network, &fix), None);
+    // Against the traffic in the middle of one-way streets; some have a sister that runs the other way.
+    let one_way = |edge: &remuda_roads::Edge| edge.reverse.is_none() && edge.length_m > 150.0;
+    let against: Vec<Fix> = (0..network.edges().len())
+        .filter_map(|n| network.edge_at(n).filter(|id| one_way(network.edge(*id))))
+        .map(|id| {
+            let place = network.position(id, network.edge(id).length_m / 2.0);
+            let heading = (place.heading + 180.0) % 360.0;
+            Fix { latitude: place.latitude, longitude: place.longitude, heading, speed_kmh: 12.4 }
+        })
+        .collect();
+    let refused = against.iter().filter(|fix| not_permitted(&network, fix).is_some()).count();
+    assert!(refused * 4 > against.len() * 3, "{refused} of {} wrong ways were noticed", against.len());
+}
+
 /// One stored position.
 #[derive(Debug, Clone, Copy)]
 struct Fix {
@@ -149,6 +170,8 @@ fn positions_on_the_map(map: &Path, data: &Path) -> usize {
 const OFF_ROAD_M: f64 = 4.0;
 /// How far around a position edges are looked at: at a junction, speed and heading may still be those of the last one.
 const AROUND_M: f64 = 25.0;
+/// How far along an edge its direction may be that of the vehicle: a rounded position may lie past a corner of the map.
+const BEND_M: f64 = 8.0;
 /// Degrees between the road's direction and the vehicle's, in a bend or a turn.
 const HEADING_OFF: f64 = 50.0;
 /// km/h above the limit that a speed sensor's noise may show.
@@ -166,8 +189,12 @@ fn not_permitted(network: &RoadNetwork, fix: &Fix) -> Option<String> {
         return Some(format!("{:.1} km/h where {limit:.0} are permitted", fix.speed_kmh));
     }
     let along = |edge: EdgeId, offset: f64| {
-        let off = (network.position(edge, offset).heading - fix.heading).abs() % 360.0;
-        off.min(360.0 - off) <= HEADING_OFF
+        let (from, to) = ((offset - BEND_M).max(0.0), (offset + BEND_M).min(network.edge(edge).length_m));
+        let runs = |at: f64| {
+            let off = (network.position(edge, at).heading - fix.heading).abs() % 360.0;
+            off.min(360.0 - off) <= HEADING_OFF
+        };
+        (0..=16).map(|step| from + (to - from) * f64::from(step) / 16.0).any(runs)
     };
     // Edges exist in permitted directions only, so one that runs as the vehicle does is proof enough.
     let lawful = fix.speed_kmh < 5.0 || near.iter().any(|snap| along(snap.edge, snap.offset_m));
