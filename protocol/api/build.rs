@@ -9,6 +9,7 @@ const PROTOS: &[&str] = &[
     "remuda/commands/v1/commands.proto",
     "remuda/identity/v1/identity.proto",
     "remuda/policies/v1/policies.proto",
+    "remuda/telemetry/v1/telemetry.proto",
     "remuda/vehicles/v1/vehicles.proto",
 ];
 

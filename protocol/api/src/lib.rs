@@ -34,6 +34,15 @@ pub mod policies {
     }
 }
 
+/// `remuda.telemetry`.
+pub mod telemetry {
+    /// `remuda.telemetry.v1`.
+    #[allow(missing_docs, unused_qualifications, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("remuda.telemetry.v1");
+    }
+}
+
 /// `remuda.vehicles`.
 pub mod vehicles {
     /// `remuda.vehicles.v1`.
