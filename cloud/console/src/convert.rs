@@ -188,12 +188,12 @@ fn decimals(definition: &SignalDef) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use remuda_model::SignalId;
+    use remuda_model::{SignalClass, SignalId};
 
     use super::*;
 
     fn definition(kind: SignalKind, scale: f64) -> SignalDef {
-        SignalDef { id: SignalId(1), path: "Vehicle.X", kind, unit: "", scale }
+        SignalDef { id: SignalId(1), path: "Vehicle.X", kind, unit: "", scale, class: SignalClass::Technical }
     }
 
     #[test]

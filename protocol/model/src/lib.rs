@@ -11,8 +11,9 @@ mod registry;
 pub mod sequence;
 pub mod shard;
 pub mod signal;
+mod signal_class;
 
 pub use id::{IdError, OrganizationId, VehicleId};
 pub use sequence::{ConnectionId, Epoch, Incarnation, Lane, Seq};
 pub use shard::{SHARDS, ShardId};
-pub use signal::{SignalDef, SignalId, SignalKind};
+pub use signal::{SignalClass, SignalDef, SignalId, SignalKind};

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 pub use crate::registry::*;
+pub use crate::signal_class::{SignalClass, UnknownClass};
 
 /// A signal's number in the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -36,6 +37,8 @@ pub struct SignalDef {
     pub unit: &'static str,
     /// Physical value of one raw step.
     pub scale: f64,
+    /// What it says of people.
+    pub class: SignalClass,
 }
 
 impl SignalDef {
@@ -59,6 +62,11 @@ pub const REGISTRY_REVISION: u16 = 1;
 pub fn by_id(id: SignalId) -> Option<&'static SignalDef> {
     // The table is dense: id n stands at n - 1 (a test holds it to that).
     REGISTRY.get(usize::from(id.0).checked_sub(1)?)
+}
+
+/// A signal's class; a customer's own signals are technical unless their file says otherwise.
+pub fn class_of(id: SignalId) -> SignalClass {
+    by_id(id).map_or(SignalClass::Technical, |def| def.class)
 }
 
 /// The signal with this VSS path.

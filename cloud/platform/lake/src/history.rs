@@ -30,10 +30,15 @@ pub(crate) struct Hour {
 /// A row's time, ns since 1970 UTC: its sample time, or that of its receipt when the vehicle's clock was unknown or is
 /// plainly wrong. A wrong clock must not scatter a vehicle's rows over the centuries.
 pub(crate) fn time_ns(row: &Row) -> i64 {
-    let received = row.receive_time_ms.saturating_mul(MS_NS);
+    time_of(row.sample_time_ns, row.receive_time_ms)
+}
+
+/// The same of the two times alone.
+pub(crate) fn time_of(sample_time_ns: Option<i64>, receive_time_ms: i64) -> i64 {
+    let received = receive_time_ms.saturating_mul(MS_NS);
     let earliest = received.saturating_sub(limits::SAMPLE_BEHIND_MS_MAX * MS_NS);
     let latest = received.saturating_add(limits::SAMPLE_AHEAD_MS_MAX * MS_NS);
-    row.sample_time_ns.filter(|at| (earliest..=latest).contains(at)).unwrap_or(received)
+    sample_time_ns.filter(|at| (earliest..=latest).contains(at)).unwrap_or(received)
 }
 
 /// By what a history file is sorted.

@@ -10,6 +10,7 @@ mod catalogue;
 pub mod compaction;
 mod describe;
 mod encode;
+pub mod erasure;
 pub mod error;
 pub mod file;
 mod files;
@@ -28,6 +29,7 @@ mod writer;
 
 pub use catalogue::{LakeFile, LakeStats, Part};
 pub use compaction::{Compacted, CompactionSettings};
+pub use erasure::{ErasureId, Stripped, Tombstone, Tombstones, row_time_ns};
 pub use error::LakeError;
 pub use lake::{Lake, LakeSettings, Recovery};
 pub use metrics::LakeMetrics;
