@@ -68,7 +68,7 @@ async fn a_fresh_vehicle_does_not_wait_for_two_hundred_that_drain_backlogs() {
     let mut fresh = Scripted::connect(&system.intake, "NEW1", 7).await;
     let welcome = fresh.greet(vec![]).await;
     assert!(!welcome.acks.is_empty());
-    let (mut waits, mut most_held) = (Vec::new(), 0);
+    let (mut waits, mut most_held, mut turned_away) = (Vec::new(), 0, 0);
     for seq in 1..=6 {
         let begun = Instant::now();
         // Two hundred that ignore their credit may hold the room for a moment; a round later there must be some.
@@ -78,6 +78,7 @@ async fn a_fresh_vehicle_does_not_wait_for_two_hundred_that_drain_backlogs() {
             if !ack.missing {
                 break;
             }
+            turned_away += 1;
             assert!(begun.elapsed() < common::PATIENCE, "frame {seq} finds no room: {ack:?}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -87,7 +88,10 @@ async fn a_fresh_vehicle_does_not_wait_for_two_hundred_that_drain_backlogs() {
     waits.sort_unstable();
     let all = (bound + VehicleSettings::default().intake_bytes_max) as u64;
     assert!(most_held <= all, "{most_held} bytes are held, {all} may be");
-    eprintln!("durable after {:?} in the middle, {:?} at most; {most_held} bytes held", waits[3], waits[5]);
+    eprintln!(
+        "durable after {:?} in the middle, {:?} at most; {most_held} bytes held, {turned_away} turned away",
+        waits[3], waits[5]
+    );
     assert!(
         !draining.iter().all(tokio::task::JoinHandle::is_finished),
         "the backlogs were there all the while"

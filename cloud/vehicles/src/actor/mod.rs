@@ -9,6 +9,7 @@ mod node;
 mod orders;
 mod policies;
 mod recovery;
+mod room;
 mod shard;
 mod show;
 mod slot;

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::orders::{Asked, CommandSigner, Desks};
 use super::policies::Shelf;
+use super::room::Room;
 use super::shard::{ShardMessage, ShardSupervisor};
 use super::slot::{Pushed, Slot};
 use super::snapshots::SnapshotJob;
@@ -181,14 +182,14 @@ impl Node {
         share.min(remuda_wire::limits::CREDIT_BYTES_DEFAULT as usize) as u32
     }
 
-    /// Room in the rows' budget for a vehicle that holds so much of it already. A part is kept for those with little in
-    /// flight, so that however many drain a backlog, nobody else waits for them.
+    /// Room in the rows' budget for a vehicle that holds so much of it already ([`Room`]).
     pub fn admit_rows(&self, held: usize, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let reserve = self.settings.rows_bytes_max / limits::ROWS_RESERVE_SHARE;
-        // All who are there may come at once: their little together must fit the reserve.
-        let there = usize::try_from(self.index.online()).unwrap_or(usize::MAX).max(1);
-        let little = limits::ROWS_LITTLE.min(reserve / there);
-        if held > 0 && held + bytes > little && self.rows.available_permits() < reserve + bytes {
+        let room = Room {
+            max: self.settings.rows_bytes_max,
+            free: self.rows.available_permits(),
+            there: usize::try_from(self.index.online()).unwrap_or(usize::MAX),
+        };
+        if !room.admits(held, bytes) {
             return None;
         }
         Arc::clone(&self.rows).try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
