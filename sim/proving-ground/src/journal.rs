@@ -9,8 +9,8 @@ use object_store::path::Path;
 use parking_lot::Mutex;
 use remuda_eventsourcing::{
     Appended, Checkpoint, CommitOutcome, Event, FeedPosition, Journal, JournalError, ManifestEntry,
-    ManifestPosition, ManifestRecord, MemoryJournal, NewEvent, Owner, ReplaceOutcome, ReplacedFile,
-    Replacing, Snapshot, StreamId,
+    ManifestPosition, ManifestRecord, MemoryJournal, NewEvent, Note, NotePosition, Owner, ReplaceOutcome,
+    ReplacedFile, Replacing, Snapshot, StreamId,
 };
 use remuda_lake::{Row, file};
 use remuda_model::{Epoch, ShardId};
@@ -283,17 +283,34 @@ impl Journal for FaultyJournal {
         epoch: Epoch,
         inputs: &[String],
         outputs: &[ManifestEntry],
+        notes: &[Note],
         now_ms: i64,
     ) -> ReplaceOutcome {
         let (ground, plan) = (self.ground(), &self.ground().plan);
         if ground.fault("replacement lost", plan.commit_unknown / 2) {
             return ReplaceOutcome::Unknown;
         }
-        let outcome = self.engine.inner.replace_files(epoch, inputs, outputs, now_ms).await;
+        let outcome = self.engine.inner.replace_files(epoch, inputs, outputs, notes, now_ms).await;
         if ground.fault("replacement's answer lost", plan.commit_unknown / 2) {
             return ReplaceOutcome::Unknown;
         }
         outcome
+    }
+
+    async fn note(&self, notes: &[Note]) -> Result<()> {
+        self.before("noting").await?;
+        self.engine.inner.note(notes).await?;
+        self.after("noting").await
+    }
+
+    async fn notes(
+        &self,
+        trail: &str,
+        after: NotePosition,
+        limit: usize,
+    ) -> Result<Vec<(NotePosition, Vec<u8>)>> {
+        self.before("reading").await?;
+        self.engine.inner.notes(trail, after, limit).await
     }
 
     async fn replaced(&self, after: Option<&str>, limit: usize) -> Result<Vec<ReplacedFile>> {

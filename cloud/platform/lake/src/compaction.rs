@@ -181,7 +181,7 @@ impl Run<'_> {
         let entries: Vec<ManifestEntry> = outputs.iter().map(|staged| staged.entry.clone()).collect();
         let mut pause = limits::RETRY_MS_MIN;
         loop {
-            match self.lake.journal.replace_files(self.epoch, &inputs, &entries, self.now_ms()).await {
+            match self.lake.journal.replace_files(self.epoch, &inputs, &entries, &[], self.now_ms()).await {
                 ReplaceOutcome::Committed { .. } => break,
                 ReplaceOutcome::Refused { missing } => {
                     self.unstage(outputs).await;

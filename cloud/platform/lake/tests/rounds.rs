@@ -88,9 +88,16 @@ impl Journal for Faulty {
         e: Epoch,
         i: &[String],
         o: &[ManifestEntry],
+        n: &[Note],
         now_ms: i64,
     ) -> ReplaceOutcome {
-        self.inner.replace_files(e, i, o, now_ms).await
+        self.inner.replace_files(e, i, o, n, now_ms).await
+    }
+    async fn note(&self, n: &[Note]) -> Result<(), JournalError> {
+        self.inner.note(n).await
+    }
+    async fn notes(&self, t: &str, a: u64, l: usize) -> Result<Vec<(NotePosition, Vec<u8>)>, JournalError> {
+        self.inner.notes(t, a, l).await
     }
     async fn replaced(&self, a: Option<&str>, l: usize) -> Result<Vec<ReplacedFile>, JournalError> {
         self.inner.replaced(a, l).await

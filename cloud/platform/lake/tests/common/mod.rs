@@ -205,12 +205,19 @@ impl Journal for Mortal {
         e: Epoch,
         i: &[String],
         o: &[ManifestEntry],
+        n: &[Note],
         now_ms: i64,
     ) -> ReplaceOutcome {
         let (done, answered) = self.fuse.step();
         let outcome =
-            if done { self.inner.replace_files(e, i, o, now_ms).await } else { ReplaceOutcome::Unknown };
+            if done { self.inner.replace_files(e, i, o, n, now_ms).await } else { ReplaceOutcome::Unknown };
         if answered { outcome } else { ReplaceOutcome::Unknown }
+    }
+    async fn note(&self, n: &[Note]) -> Answered<()> {
+        self.write(self.inner.note(n)).await
+    }
+    async fn notes(&self, t: &str, a: u64, l: usize) -> Answered<Vec<(NotePosition, Vec<u8>)>> {
+        self.read(self.inner.notes(t, a, l)).await
     }
     async fn replaced(&self, a: Option<&str>, l: usize) -> Answered<Vec<ReplacedFile>> {
         self.read(self.inner.replaced(a, l)).await
