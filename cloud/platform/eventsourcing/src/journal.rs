@@ -9,9 +9,6 @@ pub type FeedPosition = u64;
 /// Position of a record in the manifest, ascending from 1; 0 = before the first.
 pub type ManifestPosition = u64;
 
-/// Position of a note in its trail, gap-free from 1; 0 = before the first.
-pub type NotePosition = u64;
-
 /// A stream of events: one aggregate.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StreamId {
@@ -86,6 +83,15 @@ pub enum Appended {
         /// The shard's head.
         head: FeedPosition,
     },
+}
+
+/// The events of one cause in a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caused {
+    /// Version of the first.
+    pub first: u64,
+    /// Version of the last.
+    pub last: u64,
 }
 
 /// What `commit_file` did.
@@ -168,17 +174,6 @@ pub struct ReplacedFile {
     pub path: String,
     /// When, ms since 1970 UTC.
     pub since_ms: i64,
-}
-
-/// A line of an audit trail: what must be provable later, such as that something was erased. Trails are appended to and
-/// read, never changed; they need no shard and no epoch, so who may be writing twice (a lost answer, a crash) gives what
-/// it writes an id of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Note {
-    /// Which trail, such as `lake-erasures`; without NUL.
-    pub trail: String,
-    /// By whoever owns the trail; under 100 KB.
-    pub bytes: Vec<u8>,
 }
 
 /// State of one aggregate at a version. Under 100 KB (sled keeps larger values outside its synced file).
@@ -265,6 +260,34 @@ pub trait Journal: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Event>, JournalError>;
 
+    /// For each of these causation ids (of at most 256 bytes), which of the stream's events have it: those of the first
+    /// [`Journal::append`] that had any; decisions of [`Journal::commit_file`] need not be found. What a command did is
+    /// known by this for ever.
+    async fn caused_by(
+        &self,
+        stream: &StreamId,
+        causation_ids: Vec<String>,
+    ) -> Result<Vec<Option<Caused>>, JournalError> {
+        let mut found = vec![None; causation_ids.len()];
+        let mut next = 1;
+        loop {
+            let page = self.read_stream(stream, next, 256).await?;
+            let Some(last) = page.last() else { return Ok(found) };
+            next = last.event.version + 1;
+            for Event { event, .. } in page {
+                for (cause, found) in causation_ids.iter().zip(&mut found) {
+                    if *cause != event.causation_id {
+                        continue;
+                    }
+                    let before = found.get_or_insert(Caused { first: event.version, last: event.version });
+                    if before.last + 1 == event.version {
+                        before.last = event.version;
+                    }
+                }
+            }
+        }
+    }
+
     /// A shard's events after `after`, at most `limit`, without gaps.
     async fn read_feed(
         &self,
@@ -318,27 +341,15 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Takes `inputs` (paths) out of the manifest and puts `outputs` into it, all or nothing: only under the epoch in
     /// force, and only if every input is still there. The inputs stay in the list of replaced files, and a `commit_file`
-    /// of one of them is still a repetition, until [`Journal::forget_replaced`]. `notes` are written with it, or not at
-    /// all. A call whose outputs are there already (without outputs: whose inputs are all replaced) is a repetition.
+    /// of one of them is still a repetition, until [`Journal::forget_replaced`]. A call whose outputs are there already
+    /// (without outputs: whose inputs are all replaced) is a repetition.
     async fn replace_files(
         &self,
         epoch: Epoch,
         inputs: &[String],
         outputs: &[ManifestEntry],
-        notes: &[Note],
         now_ms: i64,
     ) -> ReplaceOutcome;
-
-    /// Appends to audit trails, all or nothing.
-    async fn note(&self, notes: &[Note]) -> Result<(), JournalError>;
-
-    /// A trail's notes after `after`, in order, at most `limit`.
-    async fn notes(
-        &self,
-        trail: &str,
-        after: NotePosition,
-        limit: usize,
-    ) -> Result<Vec<(NotePosition, Vec<u8>)>, JournalError>;
 
     /// Replaced files by path, after `after`, at most `limit`.
     async fn replaced(&self, after: Option<&str>, limit: usize) -> Result<Vec<ReplacedFile>, JournalError>;

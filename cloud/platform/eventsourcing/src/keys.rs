@@ -5,7 +5,7 @@
 
 use remuda_model::ShardId;
 
-use crate::journal::{FeedPosition, ManifestPosition, NotePosition, StreamId};
+use crate::journal::{FeedPosition, ManifestPosition, StreamId};
 
 fn key(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = vec![kind];
@@ -58,6 +58,23 @@ pub fn last_version(id: &StreamId) -> Vec<u8> {
     stream(b'h', id)
 }
 
+/// Where a cause's events are in a stream.
+pub fn cause(id: &StreamId, causation_id: &str) -> Vec<u8> {
+    let mut key = stream(CAUSES[0], id);
+    key.extend_from_slice(causation_id.as_bytes());
+    key
+}
+
+pub const CAUSES: &[u8] = b"i";
+
+/// The stream's own part of a [`cause`]'s key as the beginning of its [`versions`], and the cause.
+pub fn of_cause(key: &[u8]) -> Option<(Vec<u8>, &str)> {
+    let end = key.iter().enumerate().filter(|(_, byte)| **byte == 0).nth(2)?.0;
+    let mut versions = key.get(..=end)?.to_vec();
+    versions[0] = b'v';
+    Some((versions, std::str::from_utf8(key.get(end + 1..)?).ok()?))
+}
+
 pub fn snapshot(id: &StreamId) -> Vec<u8> {
     stream(b's', id)
 }
@@ -101,21 +118,6 @@ pub fn replaced(path: &str) -> Vec<u8> {
     key(b'r', &[path.as_bytes()])
 }
 
-/// Every note of a trail.
-pub fn notes(trail: &str) -> Vec<u8> {
-    key(b't', &[trail.as_bytes(), END])
-}
-
-pub fn note(trail: &str, position: NotePosition) -> Vec<u8> {
-    key(b't', &[trail.as_bytes(), END, &position.to_be_bytes()])
-}
-
-/// Where a trail ends.
-pub fn notes_head(trail: &str) -> Vec<u8> {
-    key(b'u', &[trail.as_bytes(), END])
-}
-
-pub const NOTES: &[u8] = b"t";
 pub const REPLACED: &[u8] = b"r";
 pub const REPLACING: &[u8] = b"x";
 

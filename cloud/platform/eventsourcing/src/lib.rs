@@ -5,6 +5,7 @@
 //! payloads are bytes here.
 
 pub mod aggregate;
+pub mod codec;
 pub mod engine;
 pub mod folders;
 pub mod journal;
@@ -13,18 +14,21 @@ pub mod limits;
 pub mod maintenance;
 pub mod memory;
 pub mod metrics;
+mod placing;
 pub mod sled_engine;
 pub mod store;
+pub mod table;
 pub mod testing;
 mod writes;
 
 pub use aggregate::{Aggregate, Context, Encoded, Refusal, Unreadable};
 pub use engine::Engine;
 pub use journal::{
-    Appended, Checkpoint, CommitOutcome, Event, FeedPosition, Journal, JournalError, ManifestEntry,
-    ManifestPosition, ManifestRecord, NewEvent, Note, NotePosition, Owner, ReplaceOutcome, ReplacedFile,
-    Replacing, Snapshot, StreamId,
+    Appended, Caused, Checkpoint, CommitOutcome, Event, FeedPosition, Journal, JournalError, ManifestEntry,
+    ManifestPosition, ManifestRecord, NewEvent, Owner, ReplaceOutcome, ReplacedFile, Replacing, Snapshot,
+    StreamId,
 };
 pub use memory::MemoryJournal;
 pub use metrics::JournalMetrics;
+pub use placing::shard_of;
 pub use sled_engine::SledJournal;

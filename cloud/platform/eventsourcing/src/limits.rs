@@ -6,6 +6,8 @@ pub const VALUE_BYTES_MAX: usize = 100 * 1024;
 pub const CHECKPOINT_PIECE_BYTES: usize = 64 * 1024;
 /// Largest manifest entry, bytes.
 pub const ENTRY_BYTES_MAX: usize = 10 * 1024;
+/// Longest causation id that [`crate::Journal::caused_by`] finds, bytes: it becomes part of a key.
+pub const INDEXED_CAUSE_BYTES_MAX: usize = 256;
 /// Writes that may wait for the writer thread; a caller beyond waits.
 pub const QUEUED_WRITES_MAX: usize = 1024;
 /// Writes that share one sync: bounds how long the first of them waits for the last.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::path::Path;
 
+use remuda_model::ShardId;
 use serde::{Deserialize, Serialize};
 
-use crate::journal::{JournalError, ManifestEntry, NewEvent, ReplacedFile, StreamId};
+use crate::journal::{Caused, FeedPosition, JournalError, ManifestEntry, NewEvent, ReplacedFile, StreamId};
 use crate::sled_engine::SledStore;
 use crate::store::{Entry, Store};
 use crate::writes::{Ownership, decode};
@@ -177,11 +178,36 @@ fn verify_store(store: &dyn Store) -> Result<Report, JournalError> {
         }
         Ok(())
     })?;
+    verify_causes(store, &mut report)?;
     verify_manifest(store, &mut report)?;
-    verify_trails(store, &mut report)?;
     report.shards = heads.len() as u64;
     report.streams = versions.len() as u64;
     Ok(report)
+}
+
+fn verify_causes(store: &dyn Store, report: &mut Report) -> Result<(), JournalError> {
+    each_page(store, keys::CAUSES, |entries| {
+        for (key, bytes) in entries {
+            let caused: Caused = decode(&bytes)?;
+            let event = keys::of_cause(&key).map(|(mut place, cause)| {
+                place.extend_from_slice(&caused.first.to_be_bytes());
+                (place, cause)
+            });
+            let Some((place, cause)) = event else {
+                report.faults.push(format!("a cause's key cannot be read: {}", to_hex(&key)));
+                continue;
+            };
+            let place: Option<(ShardId, FeedPosition)> =
+                store.get(&place)?.map(|bytes| decode(&bytes)).transpose()?;
+            let bytes =
+                place.map(|(shard, position)| store.get(&keys::event(shard, position))).transpose()?;
+            let event: Option<NewEvent> = bytes.flatten().map(|bytes| decode(&bytes)).transpose()?;
+            if event.is_none_or(|event| event.causation_id != cause) {
+                report.faults.push(format!("cause {cause}: version {} has another", caused.first));
+            }
+        }
+        Ok(())
+    })
 }
 
 fn verify_manifest(store: &dyn Store, report: &mut Report) -> Result<(), JournalError> {
@@ -210,32 +236,6 @@ fn verify_manifest(store: &dyn Store, report: &mut Report) -> Result<(), Journal
         }
         Ok(())
     })
-}
-
-/// Audit trails have no holes: a line that was taken out is told.
-fn verify_trails(store: &dyn Store, report: &mut Report) -> Result<(), JournalError> {
-    let mut ends: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
-    each_page(store, keys::NOTES, |entries| {
-        for (key, _) in entries {
-            let trail = key.get(1..key.len().saturating_sub(9)).unwrap_or_default();
-            let position = keys::number_at_end(&key).unwrap_or_default();
-            let end = ends.entry(trail.to_vec()).or_default();
-            if position != *end + 1 {
-                let trail = String::from_utf8_lossy(trail);
-                report.faults.push(format!("trail {trail}: position {position} follows {end}"));
-            }
-            *end = position;
-        }
-        Ok(())
-    })?;
-    for (trail, end) in ends {
-        let trail = String::from_utf8_lossy(&trail);
-        let noted: Option<u64> = store.get(&keys::notes_head(&trail))?.map(|b| decode(&b)).transpose()?;
-        if noted != Some(end) {
-            report.faults.push(format!("trail {trail}: it ends at {end}, noted {noted:?}"));
-        }
-    }
-    Ok(())
 }
 
 fn to_hex(bytes: &[u8]) -> String {

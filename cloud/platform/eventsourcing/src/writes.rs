@@ -6,8 +6,8 @@ use remuda_model::{Epoch, ShardId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::journal::{
-    Appended, Checkpoint, CommitOutcome, FeedPosition, JournalError, ManifestEntry, ManifestPosition,
-    NewEvent, Note, NotePosition, Owner, ReplaceOutcome, ReplacedFile, Replacing, Snapshot, StreamId,
+    Appended, Caused, Checkpoint, CommitOutcome, FeedPosition, JournalError, ManifestEntry, ManifestPosition,
+    NewEvent, Owner, ReplaceOutcome, ReplacedFile, Replacing, Snapshot, StreamId,
 };
 use crate::store::Store;
 use crate::{keys, limits};
@@ -113,6 +113,7 @@ impl<'a> View<'a> {
             return Ok(Appended::Conflict { head });
         }
         let head = self.write_events(owner.shard, Ownership { epoch, head }, events.iter())?;
+        self.index_causes(events)?;
         Ok(Appended::Committed { head })
     }
 
@@ -186,7 +187,6 @@ impl<'a> View<'a> {
         epoch: Epoch,
         inputs: &[String],
         outputs: &[ManifestEntry],
-        notes: &[Note],
         now_ms: i64,
     ) -> Refusable<ReplaceOutcome> {
         let head: ManifestPosition = self.get(keys::MANIFEST_HEAD)?.unwrap_or(0);
@@ -220,19 +220,7 @@ impl<'a> View<'a> {
             self.put(keys::replaced(path), "a replaced file", &replaced)?;
         }
         self.put(keys::REPLACING.to_vec(), "an epoch", &Replacing { epoch, count: count + 1 })?;
-        self.note(notes)?;
         Ok(ReplaceOutcome::Committed { position: self.write_entries(head, outputs)? })
-    }
-
-    /// Appends to trails.
-    pub fn note(&mut self, notes: &[Note]) -> Refusable<()> {
-        for Note { trail, bytes } in notes {
-            within("a note", bytes.len(), limits::VALUE_BYTES_MAX)?;
-            let head: NotePosition = self.get(&keys::notes_head(trail))?.unwrap_or(0);
-            self.put(keys::notes_head(trail), "a trail's end", &(head + 1))?;
-            self.scratch.insert(keys::note(trail, head + 1), Some(bytes.clone()));
-        }
-        Ok(())
     }
 
     fn all_replaced(&self, paths: &[String]) -> Refusable<bool> {
@@ -293,6 +281,23 @@ impl<'a> View<'a> {
         }
         self.put(keys::owner(shard), "an owner", &Ownership { head, ..own })?;
         Ok(head)
+    }
+
+    /// Notes where each cause's events are, so that a command that comes again is found (the first append counts).
+    fn index_causes(&mut self, events: &[NewEvent]) -> Refusable<()> {
+        let mut causes: BTreeMap<(&StreamId, &str), Caused> = BTreeMap::new();
+        for NewEvent { stream, causation_id, version, .. } in events {
+            let cause =
+                causes.entry((stream, causation_id)).or_insert(Caused { first: *version, last: *version });
+            cause.last = *version;
+        }
+        for ((stream, causation_id), caused) in causes {
+            let key = keys::cause(stream, causation_id);
+            if causation_id.len() <= limits::INDEXED_CAUSE_BYTES_MAX && self.get::<Caused>(&key)?.is_none() {
+                self.put(key, "an index entry", &caused)?;
+            }
+        }
+        Ok(())
     }
 
     /// Replaces snapshots; false under a stale epoch.
