@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::journal::{
     Appended, Caused, Checkpoint, CommitOutcome, Event, FeedPosition, Journal, JournalError, ManifestEntry,
-    ManifestPosition, ManifestRecord, NewEvent, Owner, ReplaceOutcome, ReplacedFile, Replacing, Snapshot,
-    StreamId,
+    ManifestPosition, ManifestRecord, NewEvent, Note, NotePosition, Owner, ReplaceOutcome, ReplacedFile,
+    Replacing, Snapshot, StreamId,
 };
 use crate::metrics::JournalMetrics;
 use crate::store::Store;
@@ -27,7 +27,8 @@ enum Write {
     Snapshots(Owner, Vec<(StreamId, Snapshot)>, Reply<bool>),
     Checkpoints(Vec<(Owner, Checkpoint)>, Reply<Vec<ShardId>>),
     AcquireReplacing(Reply<Epoch>),
-    Replace(Epoch, Vec<String>, Vec<ManifestEntry>, i64, Reply<ReplaceOutcome>),
+    Replace(Epoch, Vec<String>, Vec<ManifestEntry>, Vec<Note>, i64, Reply<ReplaceOutcome>),
+    Note(Vec<Note>, Reply<()>),
     ForgetReplaced(Vec<String>, Reply<()>),
 }
 
@@ -193,8 +194,9 @@ fn prepare(view: &mut View<'_>, write: Write) -> Answer {
         }
         Write::AcquireReplacing(reply) => later(view.attempt(|v| v.acquire_replacing()), reply),
         Write::ForgetReplaced(paths, reply) => later(view.attempt(|v| v.forget_replaced(&paths)), reply),
-        Write::Replace(epoch, inputs, outputs, now_ms, reply) => {
-            let result = view.attempt(|v| v.replace_files(epoch, &inputs, &outputs, now_ms));
+        Write::Note(notes, reply) => later(view.attempt(|v| v.note(&notes)), reply),
+        Write::Replace(epoch, inputs, outputs, notes, now_ms, reply) => {
+            let result = view.attempt(|v| v.replace_files(epoch, &inputs, &outputs, &notes, now_ms));
             Box::new(move |failed| {
                 // As below: neither a failed commit nor a refusal beside one is definite.
                 let result = if failed.is_some() { Ok(ReplaceOutcome::Unknown) } else { result };
@@ -416,10 +418,11 @@ impl<S: Store> Journal for Engine<S> {
         epoch: Epoch,
         inputs: &[String],
         outputs: &[ManifestEntry],
+        notes: &[Note],
         now_ms: i64,
     ) -> ReplaceOutcome {
-        let (inputs, outputs) = (inputs.to_vec(), outputs.to_vec());
-        match self.write(|reply| Write::Replace(epoch, inputs, outputs, now_ms, reply)).await {
+        let (inputs, outputs, notes) = (inputs.to_vec(), outputs.to_vec(), notes.to_vec());
+        match self.write(|reply| Write::Replace(epoch, inputs, outputs, notes, now_ms, reply)).await {
             Ok(outcome) => outcome,
             Err(error @ JournalError::TooLarge { .. }) => {
                 // Definite: nothing was written, and nothing would be the next time.
@@ -431,6 +434,25 @@ impl<S: Store> Journal for Engine<S> {
                 ReplaceOutcome::Unknown
             }
         }
+    }
+
+    async fn note(&self, notes: &[Note]) -> Result<(), JournalError> {
+        let notes = notes.to_vec();
+        self.write(|reply| Write::Note(notes, reply)).await
+    }
+
+    async fn notes(
+        &self,
+        trail: &str,
+        after: NotePosition,
+        limit: usize,
+    ) -> Result<Vec<(NotePosition, Vec<u8>)>, JournalError> {
+        let (prefix, from) = (keys::notes(trail), keys::note(trail, after.saturating_add(1)));
+        self.read(move |store| {
+            let entries = store.scan(&prefix, &from, limit)?.into_iter();
+            Ok(entries.map(|(key, bytes)| (keys::number_at_end(&key).unwrap_or_default(), bytes)).collect())
+        })
+        .await
     }
 
     async fn replaced(&self, after: Option<&str>, limit: usize) -> Result<Vec<ReplacedFile>, JournalError> {

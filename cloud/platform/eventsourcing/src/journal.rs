@@ -9,6 +9,9 @@ pub type FeedPosition = u64;
 /// Position of a record in the manifest, ascending from 1; 0 = before the first.
 pub type ManifestPosition = u64;
 
+/// Position of a note in its trail, gap-free from 1; 0 = before the first.
+pub type NotePosition = u64;
+
 /// A stream of events: one aggregate.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StreamId {
@@ -176,6 +179,17 @@ pub struct ReplacedFile {
     pub since_ms: i64,
 }
 
+/// A line of an audit trail: what must be provable later, such as that something was erased. Trails are appended to and
+/// read, never changed; they need no shard and no epoch, so who may be writing twice (a lost answer, a crash) gives what
+/// it writes an id of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// Which trail, such as `lake-erasures`; without NUL.
+    pub trail: String,
+    /// By whoever owns the trail; under 100 KB.
+    pub bytes: Vec<u8>,
+}
+
 /// State of one aggregate at a version. Under 100 KB (sled keeps larger values outside its synced file).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -341,15 +355,27 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Takes `inputs` (paths) out of the manifest and puts `outputs` into it, all or nothing: only under the epoch in
     /// force, and only if every input is still there. The inputs stay in the list of replaced files, and a `commit_file`
-    /// of one of them is still a repetition, until [`Journal::forget_replaced`]. A call whose outputs are there already
-    /// (without outputs: whose inputs are all replaced) is a repetition.
+    /// of one of them is still a repetition, until [`Journal::forget_replaced`]. `notes` are written with it, or not at
+    /// all. A call whose outputs are there already (without outputs: whose inputs are all replaced) is a repetition.
     async fn replace_files(
         &self,
         epoch: Epoch,
         inputs: &[String],
         outputs: &[ManifestEntry],
+        notes: &[Note],
         now_ms: i64,
     ) -> ReplaceOutcome;
+
+    /// Appends to audit trails, all or nothing.
+    async fn note(&self, notes: &[Note]) -> Result<(), JournalError>;
+
+    /// A trail's notes after `after`, in order, at most `limit`.
+    async fn notes(
+        &self,
+        trail: &str,
+        after: NotePosition,
+        limit: usize,
+    ) -> Result<Vec<(NotePosition, Vec<u8>)>, JournalError>;
 
     /// Replaced files by path, after `after`, at most `limit`.
     async fn replaced(&self, after: Option<&str>, limit: usize) -> Result<Vec<ReplacedFile>, JournalError>;

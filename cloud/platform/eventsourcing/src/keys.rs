@@ -5,7 +5,7 @@
 
 use remuda_model::ShardId;
 
-use crate::journal::{FeedPosition, ManifestPosition, StreamId};
+use crate::journal::{FeedPosition, ManifestPosition, NotePosition, StreamId};
 
 fn key(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = vec![kind];
@@ -118,6 +118,21 @@ pub fn replaced(path: &str) -> Vec<u8> {
     key(b'r', &[path.as_bytes()])
 }
 
+/// Every note of a trail.
+pub fn notes(trail: &str) -> Vec<u8> {
+    key(b't', &[trail.as_bytes(), END])
+}
+
+pub fn note(trail: &str, position: NotePosition) -> Vec<u8> {
+    key(b't', &[trail.as_bytes(), END, &position.to_be_bytes()])
+}
+
+/// Where a trail ends.
+pub fn notes_head(trail: &str) -> Vec<u8> {
+    key(b'u', &[trail.as_bytes(), END])
+}
+
+pub const NOTES: &[u8] = b"t";
 pub const REPLACED: &[u8] = b"r";
 pub const REPLACING: &[u8] = b"x";
 

@@ -25,8 +25,8 @@ pub use aggregate::{Aggregate, Context, Encoded, Refusal, Unreadable};
 pub use engine::Engine;
 pub use journal::{
     Appended, Caused, Checkpoint, CommitOutcome, Event, FeedPosition, Journal, JournalError, ManifestEntry,
-    ManifestPosition, ManifestRecord, NewEvent, Owner, ReplaceOutcome, ReplacedFile, Replacing, Snapshot,
-    StreamId,
+    ManifestPosition, ManifestRecord, NewEvent, Note, NotePosition, Owner, ReplaceOutcome, ReplacedFile,
+    Replacing, Snapshot, StreamId,
 };
 pub use memory::MemoryJournal;
 pub use metrics::JournalMetrics;

@@ -180,6 +180,7 @@ fn verify_store(store: &dyn Store) -> Result<Report, JournalError> {
     })?;
     verify_causes(store, &mut report)?;
     verify_manifest(store, &mut report)?;
+    verify_trails(store, &mut report)?;
     report.shards = heads.len() as u64;
     report.streams = versions.len() as u64;
     Ok(report)
@@ -236,6 +237,32 @@ fn verify_manifest(store: &dyn Store, report: &mut Report) -> Result<(), Journal
         }
         Ok(())
     })
+}
+
+/// Audit trails have no holes: a line that was taken out is told.
+fn verify_trails(store: &dyn Store, report: &mut Report) -> Result<(), JournalError> {
+    let mut ends: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
+    each_page(store, keys::NOTES, |entries| {
+        for (key, _) in entries {
+            let trail = key.get(1..key.len().saturating_sub(9)).unwrap_or_default();
+            let position = keys::number_at_end(&key).unwrap_or_default();
+            let end = ends.entry(trail.to_vec()).or_default();
+            if position != *end + 1 {
+                let trail = String::from_utf8_lossy(trail);
+                report.faults.push(format!("trail {trail}: position {position} follows {end}"));
+            }
+            *end = position;
+        }
+        Ok(())
+    })?;
+    for (trail, end) in ends {
+        let trail = String::from_utf8_lossy(&trail);
+        let noted: Option<u64> = store.get(&keys::notes_head(&trail))?.map(|b| decode(&b)).transpose()?;
+        if noted != Some(end) {
+            report.faults.push(format!("trail {trail}: it ends at {end}, noted {noted:?}"));
+        }
+    }
+    Ok(())
 }
 
 fn to_hex(bytes: &[u8]) -> String {

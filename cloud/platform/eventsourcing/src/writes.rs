@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::journal::{
     Appended, Caused, Checkpoint, CommitOutcome, FeedPosition, JournalError, ManifestEntry, ManifestPosition,
-    NewEvent, Owner, ReplaceOutcome, ReplacedFile, Replacing, Snapshot, StreamId,
+    NewEvent, Note, NotePosition, Owner, ReplaceOutcome, ReplacedFile, Replacing, Snapshot, StreamId,
 };
 use crate::store::Store;
 use crate::{keys, limits};
@@ -187,6 +187,7 @@ impl<'a> View<'a> {
         epoch: Epoch,
         inputs: &[String],
         outputs: &[ManifestEntry],
+        notes: &[Note],
         now_ms: i64,
     ) -> Refusable<ReplaceOutcome> {
         let head: ManifestPosition = self.get(keys::MANIFEST_HEAD)?.unwrap_or(0);
@@ -220,7 +221,19 @@ impl<'a> View<'a> {
             self.put(keys::replaced(path), "a replaced file", &replaced)?;
         }
         self.put(keys::REPLACING.to_vec(), "an epoch", &Replacing { epoch, count: count + 1 })?;
+        self.note(notes)?;
         Ok(ReplaceOutcome::Committed { position: self.write_entries(head, outputs)? })
+    }
+
+    /// Appends to trails.
+    pub fn note(&mut self, notes: &[Note]) -> Refusable<()> {
+        for Note { trail, bytes } in notes {
+            within("a note", bytes.len(), limits::VALUE_BYTES_MAX)?;
+            let head: NotePosition = self.get(&keys::notes_head(trail))?.unwrap_or(0);
+            self.put(keys::notes_head(trail), "a trail's end", &(head + 1))?;
+            self.scratch.insert(keys::note(trail, head + 1), Some(bytes.clone()));
+        }
+        Ok(())
     }
 
     fn all_replaced(&self, paths: &[String]) -> Refusable<bool> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use remuda_model::{Epoch, OrganizationId, ShardId};
 
 use crate::journal::{
-    Appended, Caused, Checkpoint, CommitOutcome, Journal, ManifestEntry, NewEvent, Owner, ReplaceOutcome,
-    Snapshot, StreamId,
+    Appended, Caused, Checkpoint, CommitOutcome, Journal, ManifestEntry, NewEvent, Note, Owner,
+    ReplaceOutcome, Snapshot, StreamId,
 };
 
 /// A stream of the default organisation.
@@ -64,6 +64,7 @@ pub async fn contract<F: AsyncFn() -> Arc<dyn Journal>>(make: F) {
     fencing(make().await).await;
     files(make().await).await;
     replacing(make().await).await;
+    trails(make().await).await;
     state(make().await).await;
     concurrency(make().await).await;
     causes(make().await).await;
@@ -176,38 +177,64 @@ async fn replacing(journal: Arc<dyn Journal>) {
     assert_eq!((stale, epoch), (Epoch(1), Epoch(2)));
     let two = [entry("h1", shard(3)), entry("h2", shard(3))];
     let refused = |missing: &[&str]| ReplaceOutcome::Refused { missing: names(missing) };
-    assert_eq!(journal.replace_files(stale, &names(&["a"]), &two, 5).await, refused(&[]));
+    assert_eq!(journal.replace_files(stale, &names(&["a"]), &two, &[], 5).await, refused(&[]));
     // One input that was never there refuses the whole.
-    assert_eq!(journal.replace_files(epoch, &names(&["a", "z"]), &two, 5).await, refused(&["z"]));
+    assert_eq!(journal.replace_files(epoch, &names(&["a", "z"]), &two, &[], 5).await, refused(&["z"]));
     assert_eq!(paths(&journal).await, names(&["a", "b", "c"]), "refused means nothing of it");
     assert_eq!(journal.replacing().await.expect("read").count, 0);
     let done = ReplaceOutcome::Committed { position: 5 };
-    assert_eq!(journal.replace_files(epoch, &names(&["a", "c"]), &two, 5).await, done);
+    assert_eq!(journal.replace_files(epoch, &names(&["a", "c"]), &two, &[], 5).await, done);
     assert_eq!(paths(&journal).await, names(&["b", "h1", "h2"]));
     assert_eq!(replaced_paths(&journal).await, names(&["a", "c"]));
     assert_eq!(journal.replaced(Some("a"), 9).await.expect("read")[0].path, "c");
     // The answer was lost: the same call is a success that writes nothing, also when another has the right by now.
     journal.acquire_replacing().await.expect("acquired");
-    assert_eq!(journal.replace_files(epoch, &names(&["a", "c"]), &two, 6).await, done);
+    assert_eq!(journal.replace_files(epoch, &names(&["a", "c"]), &two, &[], 6).await, done);
     let epoch = journal.acquire_replacing().await.expect("acquired");
     let other = [entry("h3", shard(3))];
-    assert_eq!(journal.replace_files(epoch, &names(&["a", "b"]), &other, 6).await, refused(&["a"]));
+    assert_eq!(journal.replace_files(epoch, &names(&["a", "b"]), &other, &[], 6).await, refused(&["a"]));
     assert_eq!(journal.replacing().await.expect("read").count, 1);
     // The round that made a file asks again, late: it was committed, wherever its rows are now.
     let again = journal.commit_file(&[owner], &committed[..1], &[]).await;
     assert_eq!(again, CommitOutcome::Committed { position: 1, heads: vec![] });
     // Files that nothing replaces: retention. Positions are never given twice.
     let gone = ReplaceOutcome::Committed { position: 5 };
-    assert_eq!(journal.replace_files(epoch, &names(&["h1", "h2"]), &[], 7).await, gone);
-    assert_eq!(journal.replace_files(epoch, &names(&["h1", "h2"]), &[], 7).await, gone, "a repetition");
-    let next = journal.replace_files(epoch, &names(&["b"]), &other, 8).await;
+    assert_eq!(journal.replace_files(epoch, &names(&["h1", "h2"]), &[], &[], 7).await, gone);
+    assert_eq!(journal.replace_files(epoch, &names(&["h1", "h2"]), &[], &[], 7).await, gone, "a repetition");
+    let next = journal.replace_files(epoch, &names(&["b"]), &other, &[], 8).await;
     assert_eq!(next, ReplaceOutcome::Committed { position: 6 });
     journal.forget_replaced(&names(&["a", "h1", "z"])).await.expect("written");
     assert_eq!(replaced_paths(&journal).await, names(&["b", "c", "h2"]));
     assert_eq!(paths(&journal).await, names(&["h3"]));
     journal.forget_replaced(&names(&["h3"])).await.expect("written");
-    let still = journal.replace_files(epoch, &names(&["h3"]), &[], 9).await;
+    let still = journal.replace_files(epoch, &names(&["h3"]), &[], &[], 9).await;
     assert_eq!(still, ReplaceOutcome::Committed { position: 6 }, "only replaced files are forgotten");
+}
+
+async fn trails(journal: Arc<dyn Journal>) {
+    let names = |of: &[&str]| of.iter().map(|name| (*name).to_owned()).collect::<Vec<String>>();
+    let owner = acquire(&journal, 3).await;
+    let note = |trail: &str, text: &str| Note { trail: trail.into(), bytes: text.into() };
+    let read = |trail: &'static str, after, limit| {
+        let journal = Arc::clone(&journal);
+        async move { journal.notes(trail, after, limit).await.expect("read") }
+    };
+    journal.note(&[note("a", "1"), note("ab", "x"), note("a", "2")]).await.expect("written");
+    assert_eq!(read("a", 0, 9).await, [(1, b"1".to_vec()), (2, b"2".to_vec())]);
+    assert_eq!((read("ab", 0, 9).await, read("b", 0, 9).await), (vec![(1, b"x".to_vec())], vec![]));
+    let large = Note { trail: "a".into(), bytes: vec![0; 200_000] };
+    assert!(journal.note(&[note("a", "3"), large]).await.is_err(), "all or nothing");
+    // With a replacement, once, and not without it.
+    journal.commit_file(&[owner], &[entry("f", shard(3))], &[]).await;
+    let epoch = journal.acquire_replacing().await.expect("acquired");
+    let refused = journal.replace_files(epoch, &names(&["z"]), &[], &[note("a", "3")], 5).await;
+    assert!(matches!(refused, ReplaceOutcome::Refused { .. }), "{refused:?}");
+    for _ in 0..2 {
+        let done = journal.replace_files(epoch, &names(&["f"]), &[], &[note("a", "4")], 5).await;
+        assert!(matches!(done, ReplaceOutcome::Committed { .. }), "{done:?}");
+    }
+    assert_eq!(read("a", 1, 9).await, [(2, b"2".to_vec()), (3, b"4".to_vec())]);
+    assert_eq!(read("a", 0, 1).await, [(1, b"1".to_vec())]);
 }
 
 async fn state(journal: Arc<dyn Journal>) {
