@@ -1,9 +1,13 @@
-//! Compiles the protos without `protoc` and keeps their descriptors for reflection.
+//! Compiles the protos without `protoc`, keeps their descriptors for reflection, and lists what each method says of
+//! itself (`remuda.options.v1`).
 
 use std::error::Error;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor};
+use prost_types::FileDescriptorSet;
 
 const PROTOS: &[&str] = &[
     "remuda/commands/v1/commands.proto",
@@ -15,9 +19,49 @@ const PROTOS: &[&str] = &[
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let descriptors = protox::compile(PROTOS, ["proto"])?;
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_imports(true).include_source_info(true).open_files(PROTOS)?;
+    // Encoded by the compiler: the generated types of descriptors would drop the options.
+    let encoded = compiler.encode_file_descriptor_set();
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
-    std::fs::write(out.join("descriptors.binpb"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    std::fs::write(out.join("descriptors.binpb"), &encoded)?;
+    std::fs::write(out.join("methods.rs"), methods(&compiler.descriptor_pool())?)?;
+    tonic_prost_build::configure().compile_fds(FileDescriptorSet::decode(encoded.as_slice())?)?;
     Ok(())
+}
+
+/// The table of all methods, as Rust.
+fn methods(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
+    let mut table = String::from("&[\n");
+    for service in pool.services() {
+        for method in service.methods() {
+            let (permission, audited) = access(pool, &method)?;
+            writeln!(
+                table,
+                "    Method {{ path: \"/{}/{}\", permission: {permission:?}, audited: {audited}, request: {:?} }},",
+                service.full_name(),
+                method.name(),
+                method.input().full_name(),
+            )?;
+        }
+    }
+    table.push(']');
+    Ok(table)
+}
+
+fn access(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<(String, bool), Box<dyn Error>> {
+    let extension = pool.get_extension_by_name("remuda.options.v1.access").ok_or("options.proto is missing")?;
+    let name = method.full_name();
+    let options: DynamicMessage = method.options();
+    if !options.has_extension(&extension) {
+        return Err(format!("{name} does not say who may call it: give it a (remuda.options.v1.access)").into());
+    }
+    let access = options.get_extension(&extension);
+    let access = access.as_message().ok_or("access is a message")?;
+    let of = |field: &str| access.get_field_by_name(field).map(|value| value.into_owned());
+    let permission = of("permission").and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
+    if permission.is_empty() {
+        return Err(format!("{name} names no permission").into());
+    }
+    Ok((permission, of("audited").and_then(|value| value.as_bool()).unwrap_or_default()))
 }

@@ -52,6 +52,22 @@ pub mod vehicles {
     }
 }
 
+/// A method of the API and what it says of itself (`remuda.options.v1`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Method {
+    /// `/{package}.{service}/{method}`.
+    pub path: &'static str,
+    /// What a role must hold to call it.
+    pub permission: &'static str,
+    /// Each call stands in the audit log.
+    pub audited: bool,
+    /// Full name of its request message.
+    pub request: &'static str,
+}
+
+/// Every method there is. One that does not say who may call it does not build.
+pub const METHODS: &[Method] = include!(concat!(env!("OUT_DIR"), "/methods.rs"));
+
 /// An encoded `google.protobuf.FileDescriptorSet` of all protos and what they import, with comments.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));
 
