@@ -60,6 +60,9 @@ pub enum LakeError {
     /// The journal says that what was to be committed does not follow, or that its shards have other owners.
     #[error("the commit was refused: the journal changed meanwhile; run it again while no node runs")]
     Refused,
+    /// An erasure that makes no sense.
+    #[error("the erasure is refused: {0}")]
+    Erasure(String),
     /// The last round was not written in time.
     #[error("the last round could not be written; vehicles keep its frames and send them again")]
     Stuck,

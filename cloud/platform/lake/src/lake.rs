@@ -8,9 +8,10 @@ use std::sync::atomic::AtomicU64;
 use object_store::ObjectStore;
 use remuda_eventsourcing::{Journal, ManifestEntry, ManifestPosition, ManifestRecord, Owner};
 use remuda_model::{Incarnation, Seq, ShardId, VehicleId};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 use crate::aside::aside;
+use crate::erasure::Known;
 use crate::error::LakeError;
 use crate::files::Files;
 use crate::history::HISTORY;
@@ -60,6 +61,7 @@ pub struct Lake {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) files: Files,
     pub(crate) metrics: LakeMetrics,
+    pub(crate) known: Arc<Mutex<Known>>,
 }
 
 impl Lake {
@@ -70,13 +72,13 @@ impl Lake {
     pub async fn open(settings: LakeSettings, journal: Arc<dyn Journal>) -> Result<Self, LakeError> {
         let files = Files::open(&settings.root)?;
         files.explain()?;
-        Ok(Self { settings, journal, files, metrics: LakeMetrics::default() })
+        Ok(Self { settings, journal, files, metrics: LakeMetrics::default(), known: Arc::default() })
     }
 
     /// The same on another store than a folder; what it answers must be durable.
     pub fn on_store(settings: LakeSettings, journal: Arc<dyn Journal>, store: Arc<dyn ObjectStore>) -> Self {
         let files = Files::on_store(&settings.root, store);
-        Self { settings, journal, files, metrics: LakeMetrics::default() }
+        Self { settings, journal, files, metrics: LakeMetrics::default(), known: Arc::default() }
     }
 
     /// Its figures, for a registry.

@@ -29,7 +29,9 @@ mod writer;
 
 pub use catalogue::{LakeFile, LakeStats, Part};
 pub use compaction::{Compacted, CompactionSettings};
-pub use erasure::{ErasureId, Stripped, Tombstone, Tombstones, row_time_ns};
+pub use erasure::{
+    Erasure, ErasureId, ErasureRequest, RemovedFrom, Stripped, Tombstone, Tombstones, row_time_ns,
+};
 pub use error::LakeError;
 pub use lake::{Lake, LakeSettings, Recovery};
 pub use metrics::LakeMetrics;

@@ -42,5 +42,9 @@ pub const MERGE_FILES_MAX: usize = 32;
 pub const LOWEST_TIER_BYTES: u64 = 2 << 20;
 /// Small files that an hour may have in each tier before they are merged, unless the settings say otherwise.
 pub const SMALL_FILES_MAX: usize = 8;
+/// Longest text of an erasure's reason and author, bytes: they stay in the trail for ever.
+pub const ERASURE_TEXT_MAX: usize = 1_000;
+/// How long an erasure's files may wait to be rewritten unless the settings say otherwise, ms: a day.
+pub const ERASE_WITHIN_MS: i64 = 86_400_000;
 /// How long a replaced file can still be read, ms: longer than any reader needs from its list to its last file.
 pub const REPLACED_GRACE_MS: i64 = 600_000;
