@@ -5,7 +5,7 @@ use crate::aggregate::{Aggregate, Encoded};
 /// A stored event, as hexadecimal digits, and what it means. Such cases are only ever added: when a form changes, the
 /// case of the old one stays, and [`Aggregate::decode`] makes the newest event out of it (an upcast).
 ///
-/// ```ignore
+/// ```text
 /// // Version 1 knew no currency; it was always the euro.
 /// golden_event::<Account>("account.credited", 1, "e807", &Event::Credited { amount: 1000, currency: EUR });
 /// golden_event::<Account>("account.credited", 2, "e80703455552", &Event::Credited { amount: 1000, currency: EUR });

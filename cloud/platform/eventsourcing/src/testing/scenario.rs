@@ -14,7 +14,7 @@ pub fn context() -> Context {
 
 /// An aggregate with this past.
 ///
-/// ```ignore
+/// ```text
 /// given::<Trip>([requested()]).when(Command::Cancel { .. }).then([Event::Cancelled { .. }]);
 /// given::<Trip>([requested(), completed()]).when(Command::Cancel { .. }).then_refused("already-completed");
 /// ```
