@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use remuda_model::{Epoch, ShardId};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::copying::Tap;
 use crate::journal::{
     Appended, Caused, Checkpoint, CommitOutcome, Event, FeedPosition, Journal, JournalError, ManifestEntry,
     ManifestPosition, ManifestRecord, NewEvent, Note, NotePosition, Owner, ReplaceOutcome, ReplacedFile,
@@ -37,7 +38,8 @@ type Answer = Box<dyn FnOnce(Option<&str>) + Send>;
 
 /// A journal over a store.
 pub struct Engine<S: Store> {
-    store: Arc<S>,
+    pub(crate) store: Arc<S>,
+    pub(crate) tap: Arc<Tap>,
     writes: Option<mpsc::Sender<Write>>,
     writer: Option<JoinHandle<()>>,
     // Without a writer: every call is done where it is made.
@@ -49,25 +51,32 @@ impl<S: Store> Engine<S> {
     pub(crate) fn start(store: S, metrics: JournalMetrics) -> Result<Self, JournalError> {
         let store = Arc::new(store);
         let (writes, queue) = mpsc::channel(limits::QUEUED_WRITES_MAX);
-        let of_writer = Arc::clone(&store);
+        let tap = Arc::new(Tap::default());
+        let (of_writer, watched) = (Arc::clone(&store), Arc::clone(&tap));
         let writer = std::thread::Builder::new()
             .name("journal".into())
-            .spawn(move || run(&*of_writer, queue, &metrics))
+            .spawn(move || run(&*of_writer, &watched, queue, &metrics))
             .map_err(|e| JournalError::Io { operation: "starting its thread", source: Box::new(e) })?;
-        Ok(Self { store, writes: Some(writes), writer: Some(writer), in_place: None })
+        Ok(Self { store, tap, writes: Some(writes), writer: Some(writer), in_place: None })
     }
 
     /// Without a thread: a call is done when it is awaited, so that a simulation on one thread can be repeated. For
     /// stores that never wait.
     pub(crate) fn without_thread(store: S, metrics: JournalMetrics) -> Self {
-        Self { store: Arc::new(store), writes: None, writer: None, in_place: Some(metrics) }
+        Self {
+            store: Arc::new(store),
+            tap: Arc::default(),
+            writes: None,
+            writer: None,
+            in_place: Some(metrics),
+        }
     }
 
     async fn write<T>(&self, make: impl FnOnce(Reply<T>) -> Write) -> Result<T, JournalError> {
         let (reply, answer) = oneshot::channel();
         let gone = || JournalError::Corrupt("its writer has ended; start the node again".into());
         if let Some(metrics) = &self.in_place {
-            write_group(&*self.store, vec![make(reply)], &mut None, metrics);
+            write_group(&*self.store, &self.tap, vec![make(reply)], &mut None, metrics);
             return answer.await.map_err(|_| gone())?;
         }
         let Some(writes) = &self.writes else { return Err(gone()) };
@@ -101,7 +110,7 @@ impl<S: Store> Drop for Engine<S> {
     }
 }
 
-fn run(store: &dyn Store, mut queue: mpsc::Receiver<Write>, metrics: &JournalMetrics) {
+fn run(store: &dyn Store, tap: &Tap, mut queue: mpsc::Receiver<Write>, metrics: &JournalMetrics) {
     let mut failed: Option<String> = None;
     while let Some(first) = queue.blocking_recv() {
         let mut group = vec![first];
@@ -109,12 +118,18 @@ fn run(store: &dyn Store, mut queue: mpsc::Receiver<Write>, metrics: &JournalMet
             let Ok(next) = queue.try_recv() else { break };
             group.push(next);
         }
-        write_group(store, group, &mut failed, metrics);
+        write_group(store, tap, group, &mut failed, metrics);
     }
 }
 
 /// Checks a group of writes, commits what holds, answers all. `failed` says why nothing can be promised any more.
-fn write_group(store: &dyn Store, group: Vec<Write>, failed: &mut Option<String>, metrics: &JournalMetrics) {
+fn write_group(
+    store: &dyn Store,
+    tap: &Tap,
+    group: Vec<Write>,
+    failed: &mut Option<String>,
+    metrics: &JournalMetrics,
+) {
     let begun = Instant::now();
     let mut view = View::new(store);
     let size = group.len();
@@ -123,7 +138,7 @@ fn write_group(store: &dyn Store, group: Vec<Write>, failed: &mut Option<String>
     // After a failed sync the kernel may call unwritten pages clean: nothing can be promised any more.
     if failed.is_none() {
         kinds.before_commit();
-        if let Err(e) = store.commit(view.batch()) {
+        if let Err(e) = tap.commit(store, view.batch()) {
             tracing::error!(error = %e, "the journal cannot be written; stop the node, mend the disk, start again");
             *failed = Some(e.to_string());
         }

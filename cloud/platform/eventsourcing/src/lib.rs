@@ -6,6 +6,7 @@
 
 pub mod aggregate;
 pub mod codec;
+pub mod copying;
 pub mod engine;
 pub mod folders;
 pub mod journal;
@@ -15,6 +16,7 @@ pub mod maintenance;
 pub mod memory;
 pub mod metrics;
 mod placing;
+pub mod restoring;
 pub mod sled_engine;
 pub mod store;
 pub mod table;
@@ -22,6 +24,7 @@ pub mod testing;
 mod writes;
 
 pub use aggregate::{Aggregate, Context, Encoded, Refusal, Unreadable};
+pub use copying::{Copied, CopySink, CopySource};
 pub use engine::Engine;
 pub use journal::{
     Appended, Caused, Checkpoint, CommitOutcome, Event, FeedPosition, Journal, JournalError, ManifestEntry,

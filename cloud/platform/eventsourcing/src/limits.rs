@@ -18,3 +18,7 @@ pub const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 pub const LOCK_TRIES: u32 = 200;
 /// See [`LOCK_TRIES`].
 pub const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+/// Keys that a copy reads at a time: what it holds in memory is at most a few hundred of the largest values.
+pub const COPY_PAGE: usize = 256;
+/// Bytes of a batch while a journal is restored: one sync each.
+pub const RESTORE_BATCH_BYTES: usize = 4 * 1024 * 1024;

@@ -131,7 +131,7 @@ fn open_existing(folder: &Path) -> Result<SledStore, JournalError> {
     SledStore::open(folder)
 }
 
-fn verify_store(store: &dyn Store) -> Result<Report, JournalError> {
+pub(crate) fn verify_store(store: &dyn Store) -> Result<Report, JournalError> {
     let mut report = Report::default();
     let mut heads: BTreeMap<u16, u64> = BTreeMap::new();
     let mut versions: BTreeMap<StreamId, u64> = BTreeMap::new();

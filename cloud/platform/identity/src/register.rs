@@ -388,6 +388,18 @@ impl Register {
         self.state.read().vehicles.get(vehicle).is_some_and(|entry| entry.revocation.is_some())
     }
 
+    /// Every vehicle that is refused, in order of their ids.
+    pub fn revoked(&self) -> Vec<(VehicleIdentity, Revocation)> {
+        let state = self.state.read();
+        let refused = state.vehicles.iter().filter_map(|(vehicle, entry)| {
+            let identity = VehicleIdentity { organization: entry.organization, vehicle: *vehicle };
+            entry.revocation.clone().map(|revocation| (identity, revocation))
+        });
+        let mut refused: Vec<_> = refused.collect();
+        refused.sort_unstable_by_key(|(identity, _)| identity.vehicle);
+        refused
+    }
+
     /// One vehicle of an organization.
     pub fn get(&self, organization: OrganizationId, vehicle: VehicleId) -> Option<Registered> {
         let state = self.state.read();

@@ -1,0 +1,132 @@
+//! A folder of small files as one sealed object, and back.
+//!
+//! ```text
+//! opened = "RMFILES1" | count times: path length u32 LE | mode u32 LE | bytes u64 LE | path | bytes
+//! ```
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Component, Path};
+
+use crate::error::BackupError;
+use crate::hashing::sha256;
+use crate::index::FilesCopy;
+use crate::journal_part::Sealer;
+use crate::limits;
+use crate::parts::FilesPart;
+use crate::repository::{sync, walk};
+
+const MAGIC: &[u8] = b"RMFILES1";
+
+/// A file out of an archive.
+pub(crate) struct Archived {
+    pub path: String,
+    pub mode: u32,
+    pub bytes: Vec<u8>,
+}
+
+/// Files that are on their way to their name, or of this process alone.
+fn is_passing(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    (name.starts_with('.') && name.ends_with(".new")) || name.ends_with(".lock")
+}
+
+/// Stores a folder; `None` where it is not there.
+pub(crate) fn take(part: &FilesPart, sealer: &mut Sealer<'_>) -> Result<Option<FilesCopy>, BackupError> {
+    let failed = |what| BackupError::file(&part.folder, what);
+    let mut listed = Vec::new();
+    walk(&part.folder, &part.folder, &mut listed).map_err(failed("read"))?;
+    listed.retain(|(path, _)| !is_passing(path));
+    let bytes = listed.iter().map(|(_, bytes)| bytes).sum();
+    if bytes > limits::FILES_BYTES_MAX {
+        return Err(BackupError::TooLarge { what: part.name.into(), bytes, max: limits::FILES_BYTES_MAX });
+    }
+    let mut archive = MAGIC.to_vec();
+    let (mut count, mut authority) = (0, None);
+    for (path, _) in listed {
+        let full = part.folder.join(&path);
+        let contents = match fs::read(&full) {
+            // Removed since it was listed: it was not there at the end.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            read => read.map_err(BackupError::file(&full, "read"))?,
+        };
+        if path == "ca.pem" {
+            authority = Some(sha256(&[&contents]));
+        }
+        let mode = fs::metadata(&full).map(|meta| meta.mode() & 0o777).unwrap_or(0o600);
+        archive.extend_from_slice(&(path.len() as u32).to_le_bytes());
+        archive.extend_from_slice(&mode.to_le_bytes());
+        archive.extend_from_slice(&(contents.len() as u64).to_le_bytes());
+        archive.extend_from_slice(path.as_bytes());
+        archive.extend_from_slice(&contents);
+        count += 1;
+    }
+    if count == 0 {
+        return Ok(None);
+    }
+    let object = sealer.store("files", &archive)?;
+    Ok(Some(FilesCopy { name: part.name.to_owned(), object, count, authority }))
+}
+
+/// The files of an archive.
+pub(crate) fn read(object: &str, archive: &[u8]) -> Result<Vec<Archived>, BackupError> {
+    let cut = || BackupError::damaged(object, "an archive of files is cut");
+    let mut rest = archive.strip_prefix(MAGIC).ok_or_else(cut)?;
+    let mut files = Vec::new();
+    while !rest.is_empty() {
+        let (file, after) = split(rest).ok_or_else(cut)?;
+        let safe = Path::new(&file.path).components().all(|part| matches!(part, Component::Normal(_)));
+        if !safe || file.path.is_empty() {
+            return Err(BackupError::damaged(object, format!("a file has the path {:?}", file.path)));
+        }
+        files.push(file);
+        rest = after;
+    }
+    Ok(files)
+}
+
+fn split(rest: &[u8]) -> Option<(Archived, &[u8])> {
+    let (path_length, rest) = rest.split_first_chunk::<4>()?;
+    let (mode, rest) = rest.split_first_chunk::<4>()?;
+    let (length, rest) = rest.split_first_chunk::<8>()?;
+    let (path, rest) = rest.split_at_checked(u32::from_le_bytes(*path_length) as usize)?;
+    let (bytes, rest) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+    let path = std::str::from_utf8(path).ok()?.to_owned();
+    Some((Archived { path, mode: u32::from_le_bytes(*mode) & 0o777, bytes: bytes.to_vec() }, rest))
+}
+
+/// Writes the files into a new folder that others cannot look into, durably.
+pub(crate) fn restore(folder: &Path, files: &[Archived]) -> Result<(), BackupError> {
+    let make = |folder: &Path| {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(BackupError::file(folder, "made"))
+    };
+    make(folder)?;
+    let mut touched = vec![folder.to_path_buf()];
+    for file in files {
+        let path = folder.join(&file.path);
+        if let Some(parent) = path.parent().filter(|parent| *parent != folder) {
+            make(parent)?;
+            let between = parent.ancestors().take_while(|above| *above != folder);
+            touched.extend(between.map(Path::to_path_buf));
+        }
+        let failed = |what| BackupError::file(&path, what);
+        let mut out = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed("made"))?;
+        out.write_all(&file.bytes).map_err(failed("written"))?;
+        // Apart from the mask of whoever restores.
+        out.set_permissions(fs::Permissions::from_mode(file.mode)).map_err(failed("written"))?;
+        File::sync_all(&out).map_err(failed("synced"))?;
+    }
+    touched.sort();
+    touched.dedup();
+    for folder in touched.iter().rev() {
+        sync(folder).map_err(BackupError::file(folder, "synced"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,240 @@
+//! A snapshot's index: what it holds, under one checksum.
+//!
+//! ```text
+//! remuda-backup 1 sha256=<64 hex digits: of everything after this line>\n
+//! { JSON: Index }
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::BackupError;
+use crate::hashing::sha256;
+
+/// What the first line begins with.
+const MAGIC: &str = "remuda-backup";
+/// The format this release writes, and the newest it reads.
+pub(crate) const FORMAT: u32 = 1;
+
+/// Something stored, as it lies in the repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Object {
+    /// Its path below `objects/`.
+    pub name: String,
+    /// SHA-256 of it as it is stored.
+    pub sha256: String,
+    /// Bytes as it is stored.
+    pub bytes: u64,
+}
+
+/// What a snapshot is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SnapshotKind {
+    /// The whole node.
+    Full,
+    /// Keys and register alone: quick, so it can be taken often.
+    Identity,
+}
+
+/// A journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalCopy {
+    /// Its folder below the data folder.
+    pub name: String,
+    /// Its entries, sealed pieces, ascending by key.
+    pub entries: Vec<Object>,
+    /// Changes on top, sealed pieces, in order.
+    pub changes: Vec<Object>,
+    /// How many entries.
+    pub entry_count: u64,
+    /// How many changes.
+    pub change_count: u64,
+    /// Highest epoch of any shard.
+    pub highest_epoch: u64,
+    /// When its newest event was decided, ms since 1970 UTC.
+    pub last_event_ms: Option<i64>,
+}
+
+/// A committed file of the lake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LakeFileCopy {
+    /// Path below the lake's folder.
+    pub path: String,
+    /// CRC-32C of the file, as the manifest has it.
+    pub crc32c: u32,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Where it is; the same bytes, unless it is sealed.
+    pub object: Object,
+}
+
+/// The lake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LakeCopy {
+    /// Its folder below the data folder.
+    pub name: String,
+    /// The journal that holds its manifest.
+    pub journal: String,
+    /// Every file of that manifest, by path.
+    pub files: Vec<LakeFileCopy>,
+    /// Whether the objects are sealed.
+    pub sealed: bool,
+    /// When its newest row was received, ms since 1970 UTC.
+    pub last_row_ms: Option<i64>,
+}
+
+/// A folder of small files, sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesCopy {
+    /// The folder below the data folder.
+    pub name: String,
+    /// All of them, one sealed object.
+    pub object: Object,
+    /// How many.
+    pub count: u64,
+    /// SHA-256 of the authority's certificate, where the folder has one: whose identities these are.
+    pub authority: Option<String>,
+}
+
+/// All of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Index {
+    /// Its name.
+    pub id: String,
+    /// What it is of.
+    pub kind: SnapshotKind,
+    /// When it was begun, ms since 1970 UTC.
+    pub begun_ms: i64,
+    /// The moment that its journals and its lake are of, ms since 1970 UTC.
+    pub moment_ms: i64,
+    /// When it was whole, ms since 1970 UTC.
+    pub ended_ms: i64,
+    /// The release that wrote it.
+    pub release: String,
+    /// To whom it is encrypted.
+    pub recipients: Vec<String>,
+    /// Journals.
+    pub journals: Vec<JournalCopy>,
+    /// The lake.
+    pub lake: Option<LakeCopy>,
+    /// Folders of small files.
+    pub files: Vec<FilesCopy>,
+}
+
+impl Index {
+    /// Every object it refers to, and whether that is sealed.
+    pub fn objects(&self) -> impl Iterator<Item = (&Object, bool)> {
+        let journals = self.journals.iter().flat_map(|j| j.entries.iter().chain(&j.changes));
+        let lake = self.lake.iter().flat_map(|l| l.files.iter().map(|f| (&f.object, l.sealed)));
+        let files = self.files.iter().map(|f| &f.object);
+        journals.chain(files).map(|object| (object, true)).chain(lake)
+    }
+
+    /// Bytes of everything it refers to, as stored.
+    pub fn bytes(&self) -> u64 {
+        self.objects().map(|(object, _)| object.bytes).sum()
+    }
+
+    /// Its bytes.
+    ///
+    /// # Errors
+    /// Never, as far as is known: it holds nothing that JSON cannot say.
+    pub fn encode(&self) -> Result<Vec<u8>, BackupError> {
+        let body = serde_json::to_vec(self).map_err(|e| BackupError::damaged(&self.id, e.to_string()))?;
+        let mut bytes = format!("{MAGIC} {FORMAT} sha256={}\n", sha256(&[&body])).into_bytes();
+        bytes.extend_from_slice(&body);
+        Ok(bytes)
+    }
+
+    pub(crate) fn decode(id: &str, bytes: &[u8]) -> Result<Self, BackupError> {
+        let damaged = |what: &str| BackupError::damaged(&format!("snapshots/{id}/index"), what);
+        let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(|| damaged("its index is cut"))?;
+        let head = std::str::from_utf8(&bytes[..end]).map_err(|_| damaged("its index has no head"))?;
+        let mut words = head.split(' ');
+        if words.next() != Some(MAGIC) {
+            return Err(damaged("its index has no head"));
+        }
+        let format = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
+        if format > FORMAT {
+            let path = format!("snapshots/{id}/index").into();
+            return Err(BackupError::Format { path, format, known: FORMAT });
+        }
+        if format == 0 {
+            return Err(damaged("its index has no head"));
+        }
+        let sum = words.next().and_then(|word| word.strip_prefix("sha256="));
+        let body = &bytes[end + 1..];
+        if sum != Some(sha256(&[body]).as_str()) {
+            return Err(damaged("its index is not what was written: cut short, or changed"));
+        }
+        let index: Self = serde_json::from_slice(body).map_err(|e| damaged(&format!("its index: {e}")))?;
+        // Its folder may have been renamed; what it says of itself is what is true.
+        if index.id == id { Ok(index) } else { Err(damaged("its index is another snapshot's")) }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// An index with one of everything.
+    pub fn some(id: &str) -> Index {
+        let object = |name: &str| Object { name: name.into(), sha256: "00".repeat(32), bytes: 7 };
+        Index {
+            id: id.into(),
+            kind: SnapshotKind::Full,
+            begun_ms: 1,
+            moment_ms: 2,
+            ended_ms: 3,
+            release: "0.1.0".into(),
+            recipients: vec!["age1".into()],
+            journals: vec![JournalCopy {
+                name: "journal".into(),
+                entries: vec![object("chunks/aa/a")],
+                changes: vec![object("chunks/bb/b")],
+                entry_count: 1,
+                change_count: 1,
+                highest_epoch: 4,
+                last_event_ms: Some(5),
+            }],
+            lake: Some(LakeCopy {
+                name: "lake".into(),
+                journal: "journal".into(),
+                files: vec![LakeFileCopy {
+                    path: "fresh/x-4-1.parquet".into(),
+                    crc32c: 9,
+                    bytes: 7,
+                    object: object("lake/fresh/x-4-1.parquet"),
+                }],
+                sealed: false,
+                last_row_ms: None,
+            }),
+            files: vec![FilesCopy {
+                name: "identity".into(),
+                object: object("files/identity"),
+                count: 2,
+                authority: None,
+            }],
+        }
+    }
+
+    #[test]
+    fn an_index_is_read_back_and_every_change_to_it_is_noticed() {
+        let index = some("S1");
+        let bytes = index.encode().expect("encodes");
+        assert_eq!(Index::decode("S1", &bytes).expect("decodes"), index);
+        assert_eq!((index.objects().count(), index.bytes()), (4, 28));
+        assert!(Index::decode("S2", &bytes).is_err(), "under another name");
+        for cut in 0..bytes.len() {
+            assert!(Index::decode("S1", &bytes[..cut]).is_err(), "cut at {cut}");
+        }
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            assert!(Index::decode("S1", &changed).is_err(), "changed at {at}");
+        }
+        let future = [b"remuda-backup 2 ", &bytes[16..]].concat();
+        let sentence = Index::decode("S1", &future).expect_err("newer").to_string();
+        assert!(sentence.contains("format 2"), "{sentence}");
+    }
+}
