@@ -1,6 +1,7 @@
 //! Files on the store: written durably, read back with their checksum, swept.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
@@ -72,6 +73,24 @@ impl Files {
             for place in ["", REPLACED, STAGED] {
                 match self.store.get(&Path::from(format!("{place}{path}"))).await {
                     Ok(got) => return Ok(Some(got.bytes().await?)),
+                    Err(object_store::Error::NotFound { .. }) => {}
+                    Err(e) => return Err(e.into()),
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Some ranges of a committed file, wherever a compaction is just moving it; `None` when it is nowhere.
+    pub async fn fetch_ranges(
+        &self,
+        path: &str,
+        ranges: &[Range<u64>],
+    ) -> Result<Option<Vec<Bytes>>, LakeError> {
+        for _ in 0..2 {
+            for place in ["", REPLACED, STAGED] {
+                match self.store.get_ranges(&Path::from(format!("{place}{path}")), ranges).await {
+                    Ok(got) => return Ok(Some(got)),
                     Err(object_store::Error::NotFound { .. }) => {}
                     Err(e) => return Err(e.into()),
                 }

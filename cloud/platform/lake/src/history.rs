@@ -16,8 +16,8 @@ pub(crate) const STAGED: &str = "staged/";
 /// Files that others have replaced, for readers that began before.
 pub(crate) const REPLACED: &str = "replaced/";
 
-const HOUR_NS: i64 = 3_600_000_000_000;
-const MS_NS: i64 = 1_000_000;
+pub(crate) const HOUR_NS: i64 = 3_600_000_000_000;
+pub(crate) const MS_NS: i64 = 1_000_000;
 
 /// One hour of one organisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

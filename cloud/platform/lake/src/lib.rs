@@ -19,6 +19,7 @@ mod lake;
 pub mod limits;
 mod metrics;
 mod once;
+pub mod query;
 pub mod rounds;
 pub mod row;
 mod scan;

@@ -17,7 +17,7 @@ use crate::schema::{self, SignalColumn};
 
 /// Parquet panics on some bytes that it did not write; to us they are one more file that is not ours, and no reason for
 /// a task to end.
-fn guarded<T>(read: impl FnOnce() -> Result<T, LakeError>) -> Result<T, LakeError> {
+pub(crate) fn guarded<T>(read: impl FnOnce() -> Result<T, LakeError>) -> Result<T, LakeError> {
     let senseless = |_| Err(LakeError::Encode("its bytes make no sense; restore it from a backup".into()));
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(senseless)
 }

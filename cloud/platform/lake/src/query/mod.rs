@@ -1,0 +1,212 @@
+//! Reading history: samples of some vehicles, signals and a range of times, as of one manifest position.
+//!
+//! A scan lists the manifest once, so what it answers is of one moment: rows in `fresh/` and in `history/`, each once. It
+//! goes hour by hour. For each hour the files' footers and page indexes (cached) say which pages may hold wanted rows; only
+//! these are fetched. The work is cut into units of bounded memory, by vehicles and if need be by time; a unit's rows are
+//! decoded off the runtime, merged by vehicle and time, and freed of duplicates and of what tombstones cover. A vehicle's
+//! rows come in order of time; several vehicles take turns, hour by hour. Dropping a scan ends its work between two columns.
+
+mod buckets;
+mod cache;
+mod decode;
+mod fetch;
+mod index;
+pub mod limits;
+mod listing;
+mod lttb;
+mod merge;
+mod metrics;
+mod plan;
+mod scan;
+mod unit;
+
+use std::sync::Arc;
+
+use remuda_eventsourcing::ManifestPosition;
+use remuda_model::{OrganizationId, SignalId, VehicleId};
+use tokio::sync::Semaphore;
+
+pub use buckets::{Bucket, BucketRows, Buckets};
+pub use lttb::lttb;
+pub use merge::{Column, SampleRows};
+pub use metrics::QueryMetrics;
+pub use scan::Scan;
+
+use crate::erasure::Tombstones;
+use crate::error::LakeError;
+use crate::lake::Lake;
+use cache::IndexCache;
+use listing::Lister;
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    organization: OrganizationId,
+    /// Ascending, each once.
+    vehicles: Arc<[VehicleId]>,
+    signals: Arc<[SignalId]>,
+    from_ns: i64,
+    until_ns: i64,
+    after: Option<Cursor>,
+}
+
+/// A place in what a scan answers: the rows up to it are left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// Vehicle of the last row.
+    pub vehicle: VehicleId,
+    /// Its time, ns since 1970 UTC.
+    pub time_ns: i64,
+    /// Rows of that vehicle and time that were answered already.
+    pub rows: u32,
+}
+
+impl Selection {
+    /// Rows of these vehicles with a value of any of these signals, from `from_ns` to before `until_ns` (ns since 1970 UTC).
+    pub fn new(
+        organization: OrganizationId,
+        mut vehicles: Vec<VehicleId>,
+        signals: Vec<SignalId>,
+        from_ns: i64,
+        until_ns: i64,
+    ) -> Self {
+        vehicles.sort_unstable();
+        vehicles.dedup();
+        Self {
+            organization,
+            vehicles: vehicles.into(),
+            signals: signals.into(),
+            from_ns,
+            until_ns,
+            after: None,
+        }
+    }
+
+    /// Only what comes after a place in the same answer.
+    #[must_use]
+    pub fn after(mut self, cursor: Option<Cursor>) -> Self {
+        self.after = cursor;
+        self
+    }
+}
+
+/// The moment as of which a scan answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AsOf {
+    /// Every row committed up to here is looked at, none after.
+    pub position: ManifestPosition,
+    /// When that was, ms since 1970 UTC.
+    pub read_ms: i64,
+    /// Files that may hold wanted rows and were not compacted yet.
+    pub fresh_files: u64,
+    /// Compacted files that may hold wanted rows.
+    pub history_files: u64,
+}
+
+/// What a scan has read so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Rows decoded.
+    pub rows: u64,
+    /// Bytes fetched, without footers and page indexes.
+    pub bytes: u64,
+}
+
+/// Why a scan did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// As many scans as may be are at work.
+    #[error("{0} history queries are at work, which is the most; try again later")]
+    Busy(usize),
+    /// The lake failed.
+    #[error("history could not be read")]
+    Lake(#[from] LakeError),
+}
+
+impl From<remuda_eventsourcing::JournalError> for QueryError {
+    fn from(error: remuda_eventsourcing::JournalError) -> Self {
+        Self::Lake(error.into())
+    }
+}
+
+/// How much a reader takes of the machine.
+#[derive(Debug, Clone)]
+pub struct HistorySettings {
+    /// Bytes of footers and page indexes that are kept.
+    pub cache_bytes_max: usize,
+    /// Scans at once; one more is refused.
+    pub scans_max: usize,
+    /// Units that are decoded at once, over all scans.
+    pub decoders: usize,
+    /// Values in memory of one unit, bytes.
+    pub unit_bytes: usize,
+}
+
+impl Default for HistorySettings {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            cache_bytes_max: limits::CACHE_BYTES_MAX,
+            scans_max: limits::SCANS_MAX,
+            decoders: cores,
+            unit_bytes: limits::UNIT_BYTES,
+        }
+    }
+}
+
+/// Answers what is to be forgotten, as of now.
+pub type TombstonesNow = Arc<dyn Fn() -> Arc<Tombstones> + Send + Sync>;
+
+/// What all scans of a reader share.
+struct Shared {
+    lake: Lake,
+    lister: Lister,
+    cache: IndexCache,
+    scans: Arc<Semaphore>,
+    scans_max: usize,
+    unit_bytes: usize,
+    decoders: Semaphore,
+    tombstones: TombstonesNow,
+    metrics: QueryMetrics,
+}
+
+/// Reads a lake's history. Cheap to clone; all clones share one cache.
+#[derive(Clone)]
+pub struct HistoryReader(Arc<Shared>);
+
+impl HistoryReader {
+    /// A reader of a lake that shows nothing of what `tombstones` covers.
+    pub fn new(lake: Lake, settings: &HistorySettings, tombstones: TombstonesNow) -> Self {
+        let metrics = QueryMetrics::default();
+        Self(Arc::new(Shared {
+            lake,
+            lister: Lister::default(),
+            cache: IndexCache::new(settings.cache_bytes_max, metrics.clone()),
+            scans: Arc::new(Semaphore::new(settings.scans_max)),
+            scans_max: settings.scans_max,
+            unit_bytes: settings.unit_bytes,
+            decoders: Semaphore::new(settings.decoders.max(1)),
+            tombstones,
+            metrics,
+        }))
+    }
+
+    /// Its figures, for a registry.
+    pub fn metrics(&self) -> &QueryMetrics {
+        &self.0.metrics
+    }
+
+    /// Begins a scan: lists the manifest, reads nothing else yet.
+    ///
+    /// # Errors
+    /// When too many scans are at work, or the journal fails.
+    pub async fn scan(&self, selection: Selection) -> Result<Scan, QueryError> {
+        let shared = Arc::clone(&self.0);
+        let permit = Arc::clone(&shared.scans).try_acquire_owned().map_err(|_| {
+            shared.metrics.refused.inc();
+            QueryError::Busy(shared.scans_max)
+        })?;
+        let picked = shared.lister.pick(&*shared.lake.journal, &selection).await?;
+        Ok(Scan::begin(shared, selection, picked, permit))
+    }
+}
