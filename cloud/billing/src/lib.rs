@@ -5,6 +5,7 @@
 //! numbers, rates of exchange, floating-point numbers, and any way to a provider that is not counted.
 
 mod currency;
+pub mod desk;
 pub mod fare;
 pub mod invoices;
 pub mod ledger;
@@ -18,3 +19,4 @@ pub mod reconcile;
 pub mod tariff;
 
 pub use currency::decimals;
+pub use desk::{Billing, BillingService, BillingSettings};

@@ -37,8 +37,6 @@ pub const INVOICES_UNCONFIRMED_MAX: usize = 4_096;
 pub const INVOICE_LINES_MAX: usize = 64;
 /// Time for one call to the payment provider: card networks answer within 30 s or not at all.
 pub const PROVIDER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Tries of one operation with the provider before somebody must look.
-pub const PROVIDER_TRIES_MAX: u32 = 8;
 /// Lines of a statement that one reconciliation takes.
 pub const STATEMENT_LINES_MAX: usize = 200_000;
 /// Differences that a report lists; the rest is counted.

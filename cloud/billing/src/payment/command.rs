@@ -41,8 +41,10 @@ pub enum PaymentCommand {
         method: Method,
         /// A hold made elsewhere, such as of credits.
         hold_reference: Option<String>,
+        /// When the ride ended, ms since 1970 UTC.
+        supplied_ms: i64,
         /// How much.
-        fare: Fare,
+        fare: Box<Fare>,
     },
     /// The invoice is out.
     AttachInvoice {

@@ -11,7 +11,7 @@ use crate::money::{Checked, Money};
 
 type Decision = Result<Vec<PaymentEvent>, No>;
 
-pub(super) fn decide(state: &PaymentState, command: &PaymentCommand) -> Decision {
+pub(super) fn decide(state: &PaymentState, command: &PaymentCommand, now_ms: i64) -> Decision {
     match command {
         PaymentCommand::Hold { payer, method, amount } => {
             text("the payer", payer)?;
@@ -20,7 +20,7 @@ pub(super) fn decide(state: &PaymentState, command: &PaymentCommand) -> Decision
             let request = HoldRequested { operation, payer: payer.clone(), method: *method, amount: *amount };
             hold(state, request)
         }
-        PaymentCommand::Charge { cause, payer, method, hold_reference, fare } => {
+        PaymentCommand::Charge { cause, payer, method, hold_reference, supplied_ms, fare } => {
             text("the payer", payer)?;
             let held = state.operations > 0;
             charge(
@@ -30,13 +30,17 @@ pub(super) fn decide(state: &PaymentState, command: &PaymentCommand) -> Decision
                     payer: if held { state.payer.clone() } else { payer.clone() },
                     method: if held { state.method } else { *method },
                     hold_reference: hold_reference.clone().filter(|_| !held),
-                    fare: fare.clone(),
+                    supplied_ms: *supplied_ms,
+                    charged_ms: now_ms,
+                    fare: (**fare).clone(),
                 },
             )
         }
         PaymentCommand::AttachInvoice { number } => attach_invoice(state, number),
         PaymentCommand::Capture { amount } => capture(state, *amount),
-        PaymentCommand::Refund { refund_id, amount, reason } => refund(state, refund_id, *amount, reason),
+        PaymentCommand::Refund { refund_id, amount, reason } => {
+            refund(state, refund_id, *amount, reason, now_ms)
+        }
         PaymentCommand::AttachCreditNote { refund_id, number } => {
             attach_credit_note(state, refund_id, number)
         }
@@ -84,7 +88,7 @@ fn charge(state: &PaymentState, charged: Charged) -> Decision {
         return Err(No::Amount(gross));
     }
     same_currency(state, gross)?;
-    Ok(vec![PaymentEvent::Charged(charged)])
+    Ok(vec![PaymentEvent::Charged(Box::new(charged))])
 }
 
 fn attach_invoice(state: &PaymentState, number: &str) -> Decision {
@@ -118,7 +122,7 @@ fn capture(state: &PaymentState, amount: Money) -> Decision {
     Ok(vec![PaymentEvent::CaptureRequested(CaptureRequested { operation, amount, from_hold })])
 }
 
-fn refund(state: &PaymentState, refund_id: &str, amount: Money, reason: &str) -> Decision {
+fn refund(state: &PaymentState, refund_id: &str, amount: Money, reason: &str, now_ms: i64) -> Decision {
     text("the refund's name", refund_id)?;
     text("the reason", reason)?;
     if let Some(known) = state.refunds.iter().find(|r| r.id == refund_id) {
@@ -152,6 +156,7 @@ fn refund(state: &PaymentState, refund_id: &str, amount: Money, reason: &str) ->
         refund_id: refund_id.to_owned(),
         amount,
         tax,
+        requested_ms: now_ms,
         reason: reason.to_owned(),
     })])
 }

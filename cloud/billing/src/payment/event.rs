@@ -51,6 +51,10 @@ pub struct Charged {
     pub method: Method,
     /// A hold made elsewhere.
     pub hold_reference: Option<String>,
+    /// When the ride ended, ms since 1970 UTC.
+    pub supplied_ms: i64,
+    /// When it was charged, ms since 1970 UTC.
+    pub charged_ms: i64,
     /// How much.
     pub fare: Fare,
 }
@@ -95,6 +99,8 @@ pub struct RefundRequested {
     pub amount: Money,
     /// Its part of tax.
     pub tax: Money,
+    /// When, ms since 1970 UTC.
+    pub requested_ms: i64,
     /// Why.
     pub reason: String,
 }
@@ -149,7 +155,7 @@ pub enum PaymentEvent {
     HoldRequested(HoldRequested),
     HoldPlaced(HoldPlaced),
     Declined(Declined),
-    Charged(Charged),
+    Charged(Box<Charged>),
     Invoiced(Invoiced),
     CaptureRequested(CaptureRequested),
     Captured(Captured),

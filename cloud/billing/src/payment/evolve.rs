@@ -115,7 +115,13 @@ fn charged(state: &mut PaymentState, e: &Charged) {
     if e.hold_reference.is_some() {
         state.hold_reference.clone_from(&e.hold_reference);
     }
-    state.charge = Some(Charge { cause: e.cause, fare: e.fare.clone(), invoice: None });
+    state.charge = Some(Charge {
+        cause: e.cause,
+        fare: e.fare.clone(),
+        supplied_ms: e.supplied_ms,
+        charged_ms: e.charged_ms,
+        invoice: None,
+    });
     if !matches!(state.status, Status::Holding | Status::Held | Status::Voiding) {
         state.status = settled(state);
     }
@@ -144,6 +150,7 @@ fn refund_requested(state: &mut PaymentState, e: &RefundRequested) {
         id: e.refund_id.clone(),
         amount: e.amount,
         tax: e.tax,
+        requested_ms: e.requested_ms,
         reason: e.reason.clone(),
         done: false,
         credit_note: None,
@@ -159,7 +166,12 @@ fn refunded(state: &mut PaymentState, e: &Refunded) {
         refund.done = true;
         state.refunded_minor += refund.amount.minor_units;
         let net = Money { minor_units: refund.amount.minor_units - refund.tax.minor_units, ..refund.amount };
-        state.entries.push(Entry::Refunded { net, tax: refund.tax, reference: e.reference.clone() });
+        state.entries.push(Entry::Refunded {
+            refund_id: refund.id.clone(),
+            net,
+            tax: refund.tax,
+            reference: e.reference.clone(),
+        });
     }
     state.status = settled(state);
 }

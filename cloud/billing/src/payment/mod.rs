@@ -37,9 +37,9 @@ impl Aggregate for Payment {
     fn decide(
         state: &PaymentState,
         command: &PaymentCommand,
-        _: &Context,
+        context: &Context,
     ) -> Result<Vec<PaymentEvent>, PaymentRefusal> {
-        decide::decide(state, command)
+        decide::decide(state, command, context.now_ms)
     }
 
     fn evolve(state: &mut PaymentState, event: &PaymentEvent) {

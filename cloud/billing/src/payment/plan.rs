@@ -33,11 +33,12 @@ pub fn plan(state: &PaymentState) -> Option<Step> {
     if let Some(pending) = &state.pending {
         return Some(Step::Call(pending.clone()));
     }
-    if let Some(entry) = state.entries.get(state.posted as usize) {
-        return Some(Step::Post { index: state.posted, entry: entry.clone() });
-    }
+    // Before its posting, which also confirms the document: so the book never remembers a key for ever.
     if let Some(refund) = state.refunds.iter().find(|r| r.done && r.credit_note.is_none()) {
         return Some(Step::IssueCreditNote(refund.clone()));
+    }
+    if let Some(entry) = state.entries.get(state.posted as usize) {
+        return Some(Step::Post { index: state.posted, entry: entry.clone() });
     }
     let charge = state.charge.as_ref()?;
     if charge.fare.gross.minor_units == 0 {

@@ -99,6 +99,10 @@ pub struct Charge {
     pub cause: [u8; 16],
     /// How much, line by line.
     pub fare: Fare,
+    /// When the ride ended, ms since 1970 UTC.
+    pub supplied_ms: i64,
+    /// When it was charged, ms since 1970 UTC: says the invoice's year.
+    pub charged_ms: i64,
     /// The invoice, once there is one.
     pub invoice: Option<String>,
 }
@@ -112,6 +116,8 @@ pub struct Refund {
     pub amount: Money,
     /// Its part of tax.
     pub tax: Money,
+    /// When it was asked for, ms since 1970 UTC: says the credit note's year.
+    pub requested_ms: i64,
     /// Why, for the credit note.
     pub reason: String,
     /// Given back?
@@ -139,6 +145,8 @@ pub enum Entry {
     },
     /// A refund was given: revenue and tax are less, and the provider has paid.
     Refunded {
+        /// Name of the refund.
+        refund_id: String,
         /// Without tax.
         net: Money,
         /// Tax.
