@@ -3,7 +3,6 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use common::{BEGIN_MS, Fuse, HOUR_MS, World, key, vehicle};
 use object_store::ObjectStoreExt;
@@ -13,7 +12,7 @@ use remuda_lake::query::{
     Selection,
 };
 use remuda_lake::{
-    CompactionSettings, ErasureId, Row, RowBody, Stripped, Tombstone, Tombstones, row_time_ns,
+    CompactionSettings, ErasureRequest, Row, RowBody, Stripped, Tombstone, Tombstones, row_time_ns,
 };
 use remuda_model::{OrganizationId, ShardId, SignalClass, SignalId, VehicleId, signal};
 
@@ -66,10 +65,9 @@ async fn drain(scan: &mut Scan) -> Vec<Flat> {
     found
 }
 
-fn reader(world: &World, unit_bytes: usize, forgotten: &Arc<Tombstones>) -> HistoryReader {
-    let forgotten = Arc::clone(forgotten);
+fn reader(world: &World, unit_bytes: usize) -> HistoryReader {
     let settings = HistorySettings { unit_bytes, cache_bytes_max: 300_000, scans_max: 2, decoders: 2 };
-    HistoryReader::new(world.lake(&Fuse::never()), &settings, Arc::new(move || Arc::clone(&forgotten)))
+    HistoryReader::new(world.lake(&Fuse::never()), &settings)
 }
 
 fn selection(vehicles: &[u8], from_ns: i64, until_ns: i64) -> Selection {
@@ -146,6 +144,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 4..40)
 }
 
+/// Whose rows are to be forgotten, from when and how long, and whether all of it.
+fn stone() -> impl Strategy<Value = (u8, i64, i64, bool)> {
+    (0_u8..4, -2 * HOUR_MS..4 * HOUR_MS, 1..3 * HOUR_MS, any::<bool>())
+}
+
 async fn run(world: &mut World, steps: &[Step]) {
     for step in steps {
         match step {
@@ -179,18 +182,17 @@ async fn duplicate(world: &mut World, rows: usize) {
     world.restart(false).await;
 }
 
-fn tombstone(n: u8, from_ms: i64, length_ms: i64, classes: &[SignalClass]) -> Tombstone {
-    Tombstone {
-        id: ErasureId(u64::from(n)),
+async fn erase(world: &World, n: u8, from_ms: i64, length_ms: i64, classes: &[SignalClass]) -> Tombstone {
+    let request = ErasureRequest {
         organization: OrganizationId::default(),
         vehicle: (n > 0).then(|| vehicle(n)),
         from_ns: Some(from_ms * MS_NS),
         until_ns: Some((from_ms + length_ms) * MS_NS),
         classes: classes.iter().copied().collect(),
-        requested_at_ms: i64::MAX / MS_NS,
         requested_by: "ada".into(),
         reason: "asked".into(),
-    }
+    };
+    world.lake(&Fuse::never()).erase(request, BEGIN_MS + 1_000 * HOUR_MS).await.expect("asked")
 }
 
 fn on_one_thread<T>(work: impl Future<Output = T>) -> T {
@@ -209,24 +211,22 @@ proptest! {
         unit_bytes in prop_oneof![Just(1_usize), Just(300), Just(1 << 20)],
         page in 1_usize..9,
         bucket_ms in prop_oneof![Just(1_i64), Just(700), Just(HOUR_MS), Just(36 * HOUR_MS), Just(7 * 60_000)],
-        stones in prop::collection::vec((0_u8..4, -2 * HOUR_MS..4 * HOUR_MS, 1..3 * HOUR_MS, any::<bool>()), 0..2),
+        stones in (prop::option::of(stone()), prop::option::weighted(0.3, stone())),
     ) {
         on_one_thread(async {
             let mut world = World::new().await;
-            let stones: Vec<_> = stones
-                .iter()
-                .map(|(n, from, length, all)| {
-                    let classes: &[SignalClass] = if *all { &[] } else { &[SignalClass::Technical, SignalClass::Position] };
-                    tombstone(*n, BEGIN_MS + from, *length, classes)
-                })
-                .collect();
-            let forgotten = Arc::new(Tombstones::of(&stones));
-            let reader = reader(&world, unit_bytes, &forgotten);
+            let mut forgotten = Tombstones::default();
+            let reader = reader(&world, unit_bytes);
             let (from_ns, until_ns) = ((BEGIN_MS + from) * MS_NS, (BEGIN_MS + from + length) * MS_NS);
             let asked = selection(&vehicles, from_ns, until_ns);
             // The reader lives over all of it, with what it remembers of the manifest and of files.
-            for steps in [steps, more] {
+            for (steps, stone) in [(steps, stones.0), (more, stones.1)] {
                 run(&mut world, &steps).await;
+                if let Some((n, from, length, all)) = stone {
+                    let classes: &[SignalClass] =
+                        if all { &[] } else { &[SignalClass::Technical, SignalClass::Position] };
+                    forgotten.add(&erase(&world, n, BEGIN_MS + from, length, classes).await);
+                }
                 let expected = expected(&world.model, &vehicles, from_ns, until_ns, &forgotten);
                 let found = drain(&mut reader.scan(asked.clone()).await.expect("begun")).await;
                 assert_eq!(found, expected);
@@ -272,12 +272,12 @@ async fn some_hours() -> World {
 #[tokio::test]
 async fn files_that_are_removed_while_they_are_read_are_found_again() {
     let world = some_hours().await;
-    let forgotten = Arc::default();
+    let forgotten = Tombstones::default();
     let expected = expected(&world.model, &[0, 1, 2], WHOLE.0, WHOLE.1, &forgotten);
     let at_once = CompactionSettings { grace_ms: 0, ..CompactionSettings::default() };
     for read_before in [0, 1, 5] {
         let mut world = some_hours().await;
-        let reader = reader(&world, 200, &forgotten);
+        let reader = reader(&world, 200);
         let mut scan = reader.scan(selection(&[0, 1, 2], WHOLE.0, WHOLE.1)).await.expect("begun");
         let before = scan.as_of();
         let mut found = Vec::new();
@@ -298,7 +298,7 @@ async fn files_that_are_removed_while_they_are_read_are_found_again() {
 #[tokio::test]
 async fn scans_are_bounded_and_end_when_they_are_dropped() {
     let world = some_hours().await;
-    let reader = reader(&world, 1, &Arc::default());
+    let reader = reader(&world, 1);
     let asked = selection(&[0, 1, 2], WHOLE.0, WHOLE.1);
     let mut first = reader.scan(asked.clone()).await.expect("begun");
     first.next().await.expect("read");
@@ -318,7 +318,7 @@ async fn scans_are_bounded_and_end_when_they_are_dropped() {
 async fn only_pages_that_may_hold_something_are_read() {
     let world = some_hours().await;
     world.compact(&CompactionSettings::default()).await;
-    let reader = reader(&world, 1 << 20, &Arc::default());
+    let reader = reader(&world, 1 << 20);
     let nobody = reader.scan(selection(&[7], WHOLE.0, WHOLE.1)).await.expect("begun");
     assert_eq!((nobody.as_of().history_files, nobody.as_of().fresh_files), (0, 0), "its shard has no file");
     drop(nobody);
@@ -340,7 +340,7 @@ async fn a_damaged_file_is_named() {
         let garbage = vec![7_u8; entry.bytes as usize];
         world.files.put(&entry.path.as_str().into(), garbage.into()).await.expect("written");
     }
-    let reader = reader(&world, 1 << 20, &Arc::default());
+    let reader = reader(&world, 1 << 20);
     let mut scan = reader.scan(selection(&[0], WHOLE.0, WHOLE.1)).await.expect("begun");
     let failed = scan.next().await.expect_err("damaged");
     let cause = std::error::Error::source(&failed).expect("why").to_string();

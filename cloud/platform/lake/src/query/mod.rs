@@ -32,7 +32,6 @@ pub use merge::{Column, SampleRows};
 pub use metrics::QueryMetrics;
 pub use scan::Scan;
 
-use crate::erasure::Tombstones;
 use crate::error::LakeError;
 use crate::lake::Lake;
 use cache::IndexCache;
@@ -154,9 +153,6 @@ impl Default for HistorySettings {
     }
 }
 
-/// Answers what is to be forgotten, as of now.
-pub type TombstonesNow = Arc<dyn Fn() -> Arc<Tombstones> + Send + Sync>;
-
 /// What all scans of a reader share.
 struct Shared {
     lake: Lake,
@@ -166,7 +162,6 @@ struct Shared {
     scans_max: usize,
     unit_bytes: usize,
     decoders: Semaphore,
-    tombstones: TombstonesNow,
     metrics: QueryMetrics,
 }
 
@@ -175,8 +170,8 @@ struct Shared {
 pub struct HistoryReader(Arc<Shared>);
 
 impl HistoryReader {
-    /// A reader of a lake that shows nothing of what `tombstones` covers.
-    pub fn new(lake: Lake, settings: &HistorySettings, tombstones: TombstonesNow) -> Self {
+    /// A reader of a lake. It shows nothing of what is to be forgotten.
+    pub fn new(lake: Lake, settings: &HistorySettings) -> Self {
         let metrics = QueryMetrics::default();
         Self(Arc::new(Shared {
             lake,
@@ -186,7 +181,6 @@ impl HistoryReader {
             scans_max: settings.scans_max,
             unit_bytes: settings.unit_bytes,
             decoders: Semaphore::new(settings.decoders.max(1)),
-            tombstones,
             metrics,
         }))
     }

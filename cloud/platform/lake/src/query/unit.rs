@@ -91,7 +91,7 @@ pub(super) async fn read(
         selection: selection.clone(),
         names: Arc::clone(names),
         ids: false,
-        tombstones: (shared.tombstones)(),
+        tombstones: shared.lake.tombstones().await?,
         stop: Arc::clone(stop),
     };
     let mut progress = Progress::default();
