@@ -1,0 +1,24 @@
+//! Bounds, each with its reason.
+
+use std::time::Duration;
+
+/// Longest bearer token that is looked at, bytes: JWTs of large companies have some KB of groups.
+pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
+/// Longest answer of an issuer, bytes: a hundred keys with their certificates.
+pub const ANSWER_BYTES_MAX: usize = 512 * 1024;
+/// Keys of an issuer that are kept.
+pub const KEYS_MAX: usize = 128;
+/// How long a request to an issuer may take.
+pub const FETCH_PATIENCE: Duration = Duration::from_secs(10);
+/// Keys are fetched again at the latest after this: a key that was withdrawn is believed so long.
+pub const KEYS_FRESH: Duration = Duration::from_secs(300);
+/// Keys are not fetched more often than this for tokens with unknown keys: anybody can send such tokens.
+pub const KEYS_PAUSE: Duration = Duration::from_secs(5);
+/// Seconds by which clocks of issuer and node may differ.
+pub const LEEWAY_S: u64 = 30;
+/// Callers whose rates are remembered; the ones longest unseen are forgotten.
+pub const CALLERS_MAX: usize = 10_000;
+/// Accounts in the configuration.
+pub const ACCOUNTS_MAX: usize = 1_000;
+/// Grants of one principal: one a fleet, depot or organisation.
+pub const GRANTS_MAX: usize = 100;

@@ -1,0 +1,276 @@
+//! Tokens of an OpenID Connect issuer: discovery, keys that rotate, claims that become grants.
+
+use std::time::Instant;
+
+use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::fetch::{FetchError, Fetcher, is_loopback};
+use crate::limits;
+use crate::principal::{Grant, Principal, Via};
+
+/// Signatures that are believed. No shared secrets: who checks such a token could also make one.
+const ALGORITHMS: &[Algorithm] = &[
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+];
+
+/// Whom to believe, and how claims become grants.
+#[derive(Debug, Clone)]
+pub struct OidcSettings {
+    /// The issuer's address, exactly as it stands in its tokens.
+    pub issuer: String,
+    /// What tokens for this console carry as `aud`.
+    pub audience: String,
+    /// The claim that names somebody, such as `email`; `sub` where it is missing.
+    pub subject_claim: String,
+    /// The claim with grants (`ORGANIZATION:ROLE`) or groups, a text or a list of texts.
+    pub roles_claim: String,
+    /// What a group is granted.
+    pub groups: Vec<(String, Grant)>,
+}
+
+/// Why an issuer cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OidcError {
+    /// A setting that is wrong.
+    #[error("{0}")]
+    Setting(String),
+    /// The issuer's documents cannot be had.
+    #[error("the issuer's documents cannot be fetched")]
+    Fetch(#[from] FetchError),
+    /// The issuer's documents are not what they should be.
+    #[error("the issuer's {document} cannot be used: {problem}")]
+    Document {
+        /// Which.
+        document: &'static str,
+        /// Why.
+        problem: String,
+    },
+}
+
+/// Why a token is not believed. Says nothing that helps to forge one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenRefusal {
+    /// Not a token, or not signed by the issuer for this console.
+    #[error("the token is not one of the issuer's for this console ({0})")]
+    Invalid(&'static str),
+    /// Its time is over.
+    #[error("the token has expired; log in again")]
+    Expired,
+    /// A true token that grants nothing here.
+    #[error("the token grants no role here; ask your administrator for one")]
+    NoGrant,
+    /// The issuer's keys cannot be had at the moment.
+    #[error("the issuer's keys cannot be fetched at the moment; try again")]
+    Unavailable,
+}
+
+/// What a token says.
+pub type OidcClaims = Map<String, Value>;
+
+#[derive(Default)]
+struct Keys {
+    set: Vec<Jwk>,
+    fetched: Option<Instant>,
+    tried: Option<Instant>,
+}
+
+/// An issuer and its keys.
+pub struct Oidc {
+    settings: OidcSettings,
+    fetcher: Fetcher,
+    keys: parking_lot::RwLock<Keys>,
+    fetching: tokio::sync::Mutex<()>,
+}
+
+impl std::fmt::Debug for Oidc {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Oidc").field("issuer", &self.settings.issuer).finish_non_exhaustive()
+    }
+}
+
+#[derive(Deserialize)]
+struct Discovery {
+    issuer: String,
+    jwks_uri: String,
+}
+
+impl Oidc {
+    /// An issuer whose keys are fetched when the first token comes.
+    ///
+    /// # Errors
+    /// When a setting cannot be right.
+    pub fn new(settings: OidcSettings, fetcher: Fetcher) -> Result<Self, OidcError> {
+        let setting = |text: String| Err(OidcError::Setting(text));
+        let uri: Result<hyper::Uri, _> = settings.issuer.parse();
+        let secure = uri.is_ok_and(|uri| match (uri.scheme_str(), uri.host()) {
+            (Some("https"), Some(_)) => uri.query().is_none(),
+            (Some("http"), Some(host)) => is_loopback(host) && uri.query().is_none(),
+            _ => false,
+        });
+        if !secure {
+            return setting(format!(
+                "issuer: `{}` is no https:// address (http:// on loopback only)",
+                settings.issuer
+            ));
+        }
+        for (key, value) in [
+            ("audience", &settings.audience),
+            ("subject_claim", &settings.subject_claim),
+            ("roles_claim", &settings.roles_claim),
+        ] {
+            if value.is_empty() {
+                return setting(format!("{key}: it is empty"));
+            }
+        }
+        Ok(Self {
+            settings,
+            fetcher,
+            keys: parking_lot::RwLock::default(),
+            fetching: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// Fetches the issuer's keys, so that a wrong address is found at start-up.
+    ///
+    /// # Errors
+    /// When they cannot be had or are not what they should be.
+    pub async fn refresh(&self) -> Result<(), OidcError> {
+        self.keys.write().tried = Some(Instant::now());
+        let issuer = self.settings.issuer.trim_end_matches('/');
+        let document = self.fetcher.get(&format!("{issuer}/.well-known/openid-configuration")).await?;
+        let problem = |document: &'static str, problem: String| OidcError::Document { document, problem };
+        let found: Discovery =
+            serde_json::from_slice(&document).map_err(|e| problem("discovery document", e.to_string()))?;
+        if found.issuer != self.settings.issuer {
+            let wrong =
+                format!("it says that it is `{}`, the setting says `{}`", found.issuer, self.settings.issuer);
+            return Err(problem("discovery document", wrong));
+        }
+        let set = self.fetcher.get(&found.jwks_uri).await?;
+        let JwkSet { keys } = serde_json::from_slice(&set).map_err(|e| problem("key set", e.to_string()))?;
+        let signs = |key: &Jwk| !matches!(key.common.public_key_use, Some(PublicKeyUse::Encryption));
+        let set: Vec<Jwk> = keys.into_iter().filter(signs).take(limits::KEYS_MAX).collect();
+        if set.is_empty() {
+            return Err(problem("key set", "it has no key that signs".into()));
+        }
+        let mut keys = self.keys.write();
+        keys.set = set;
+        keys.fetched = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Who shows a token.
+    ///
+    /// # Errors
+    /// [`TokenRefusal`] when it is not believed or grants nothing.
+    pub async fn verify(&self, token: &str) -> Result<Principal, TokenRefusal> {
+        if token.len() > limits::TOKEN_BYTES_MAX {
+            return Err(TokenRefusal::Invalid("too long"));
+        }
+        let header = decode_header(token).map_err(|_| TokenRefusal::Invalid("form"))?;
+        if !ALGORITHMS.contains(&header.alg) {
+            return Err(TokenRefusal::Invalid("algorithm"));
+        }
+        let key = self.key(header.kid.as_deref()).await?;
+        let key = DecodingKey::from_jwk(&key).map_err(|_| TokenRefusal::Invalid("key"))?;
+        let mut validation = Validation::new(header.alg);
+        validation.leeway = limits::LEEWAY_S;
+        validation.validate_nbf = true;
+        validation.set_audience(&[&self.settings.audience]);
+        validation.set_issuer(&[&self.settings.issuer]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        let claims = decode::<OidcClaims>(token, &key, &validation).map_err(|error| {
+            use jsonwebtoken::errors::ErrorKind;
+            match error.kind() {
+                ErrorKind::ExpiredSignature => TokenRefusal::Expired,
+                ErrorKind::InvalidIssuer => TokenRefusal::Invalid("issuer"),
+                ErrorKind::InvalidAudience => TokenRefusal::Invalid("audience"),
+                ErrorKind::MissingRequiredClaim(_) => TokenRefusal::Invalid("claims"),
+                _ => TokenRefusal::Invalid("signature"),
+            }
+        })?;
+        self.principal(&claims.claims)
+    }
+
+    /// The key of this name; fetched when it is unknown, or when those at hand are old.
+    async fn key(&self, id: Option<&str>) -> Result<Jwk, TokenRefusal> {
+        let asked = Instant::now();
+        if let (Some(key), true) = self.known(id) {
+            return Ok(key);
+        }
+        let _one_at_a_time = self.fetching.lock().await;
+        let (recent, tried_lately) = {
+            let keys = self.keys.read();
+            let recent = keys.fetched.is_some_and(|at| at >= asked);
+            (recent, keys.tried.is_some_and(|at| asked.saturating_duration_since(at) < limits::KEYS_PAUSE))
+        };
+        if !recent
+            && !tried_lately
+            && let Err(error) = self.refresh().await
+        {
+            tracing::warn!(error = %chain(&error), "the issuer's keys cannot be fetched");
+        }
+        match self.known(id) {
+            // Old keys are better than nobody being able to work while the issuer is away.
+            (Some(key), _) => Ok(key),
+            (None, _) if self.keys.read().fetched.is_none() => Err(TokenRefusal::Unavailable),
+            (None, _) => Err(TokenRefusal::Invalid("key")),
+        }
+    }
+
+    /// A key, and whether it is fresh.
+    fn known(&self, id: Option<&str>) -> (Option<Jwk>, bool) {
+        let keys = self.keys.read();
+        let fresh = keys.fetched.is_some_and(|at| at.elapsed() < limits::KEYS_FRESH);
+        let found = match id {
+            Some(id) => keys.set.iter().find(|key| key.common.key_id.as_deref() == Some(id)),
+            // Without a name only a single key can be meant.
+            None if keys.set.len() == 1 => keys.set.first(),
+            None => None,
+        };
+        (found.cloned(), fresh)
+    }
+
+    fn principal(&self, claims: &OidcClaims) -> Result<Principal, TokenRefusal> {
+        let text = |claim: &str| claims.get(claim).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let subject = text(&self.settings.subject_claim).or_else(|| text("sub"));
+        let subject = subject.ok_or(TokenRefusal::Invalid("claims"))?;
+        let roles: Vec<&str> = match claims.get(&self.settings.roles_claim) {
+            Some(Value::String(one)) => one.split_whitespace().collect(),
+            Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        };
+        let of_groups = |role: &&str| {
+            let named = self.settings.groups.iter().find(|(group, _)| group == role);
+            // An explicit organisation is wanted in a token: a bare word is somebody else's group.
+            named.map(|(_, grant)| *grant).or_else(|| role.contains(':').then(|| role.parse().ok()).flatten())
+        };
+        let grants: Vec<Grant> = roles.iter().filter_map(of_groups).collect();
+        if grants.is_empty() {
+            return Err(TokenRefusal::NoGrant);
+        }
+        Ok(Principal::new(subject.to_owned(), grants, Via::Oidc))
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,194 @@
+//! Tokens of an issuer that runs here: which are believed, and what happens when its keys change.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use parking_lot::Mutex;
+use remuda_access::{Fetcher, Oidc, OidcError, OidcSettings, Permission, TokenRefusal};
+use remuda_model::OrganizationId;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+struct Signer {
+    id: String,
+    key: EncodingKey,
+    jwk: Value,
+}
+
+fn signer(id: &str) -> Signer {
+    let document =
+        EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).expect("works");
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref()).expect("works");
+    let point = pair.public_key().as_ref();
+    let (x, y) = (URL_SAFE_NO_PAD.encode(&point[1..33]), URL_SAFE_NO_PAD.encode(&point[33..]));
+    let jwk = json!({"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": id, "x": x, "y": y});
+    Signer { id: id.into(), key: EncodingKey::from_ec_der(document.as_ref()), jwk }
+}
+
+struct Issuer {
+    address: String,
+    keys: Arc<Mutex<Vec<Value>>>,
+    asked: Arc<AtomicUsize>,
+}
+
+/// Serves a discovery document and whatever keys there are at the moment.
+async fn issuer(keys: Vec<Value>) -> Issuer {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("works");
+    let address = format!("http://{}", listener.local_addr().expect("works"));
+    let (keys, asked) = (Arc::new(Mutex::new(keys)), Arc::new(AtomicUsize::new(0)));
+    let (served, counted, own) = (Arc::clone(&keys), Arc::clone(&asked), address.clone());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = vec![0; 4096];
+            let read = stream.read(&mut head).await.unwrap_or(0);
+            let line = String::from_utf8_lossy(&head[..read]).into_owned();
+            let body = if line.starts_with("GET /keys ") {
+                counted.fetch_add(1, Ordering::Relaxed);
+                json!({"keys": *served.lock()}).to_string()
+            } else {
+                json!({"issuer": own, "jwks_uri": format!("{own}/keys")}).to_string()
+            };
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    Issuer { address, keys, asked }
+}
+
+fn oidc(issuer: &str) -> Oidc {
+    let settings = OidcSettings {
+        issuer: issuer.into(),
+        audience: "remuda".into(),
+        subject_claim: "email".into(),
+        roles_claim: "groups".into(),
+        groups: vec![("night-shift".into(), "default:dispatcher".parse().expect("works"))],
+    };
+    Oidc::new(settings, Fetcher::new([]).expect("works")).expect("works")
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("works").as_secs()
+}
+
+fn claims(issuer: &str) -> Value {
+    json!({
+        "iss": issuer, "aud": "remuda", "sub": "42", "email": "ada@example.com",
+        "exp": now() + 600, "groups": ["night-shift", "other:viewer", "operator", "cleaners"],
+    })
+}
+
+fn token(signer: &Signer, claims: &Value) -> String {
+    let mut header = Header::new(Algorithm::ES256);
+    header.kid = Some(signer.id.clone());
+    encode(&header, claims, &signer.key).expect("works")
+}
+
+#[tokio::test]
+async fn a_token_of_the_issuer_says_who_and_what() {
+    let signer = signer("one");
+    let issuer = issuer(vec![signer.jwk.clone()]).await;
+    let oidc = oidc(&issuer.address);
+    let ada = oidc.verify(&token(&signer, &claims(&issuer.address))).await.unwrap();
+    assert_eq!(ada.subject, "ada@example.com");
+    assert!(ada.may(Permission::TripsChange, OrganizationId::default()));
+    // A bare word in a token is a group of theirs and no role of ours.
+    assert!(!ada.may(Permission::CommandsGive, OrganizationId::default()));
+    assert!(ada.may(Permission::VehiclesRead, OrganizationId::new("other").unwrap()));
+}
+
+#[tokio::test]
+async fn what_is_not_the_issuers_for_us_and_now_is_refused() {
+    let (signer, stranger) = (signer("one"), signer("one"));
+    let issuer = issuer(vec![signer.jwk.clone()]).await;
+    let oidc = oidc(&issuer.address);
+    let with = |key: &str, value: Value| {
+        let mut claims = claims(&issuer.address);
+        claims[key] = value;
+        token(&signer, &claims)
+    };
+    let without = |key: &str| {
+        let mut claims = claims(&issuer.address);
+        claims.as_object_mut().unwrap().remove(key);
+        token(&signer, &claims)
+    };
+    let good = token(&signer, &claims(&issuer.address));
+    let mut hmac = Header::new(Algorithm::HS256);
+    hmac.kid = Some("one".into());
+    let hmac = encode(&hmac, &claims(&issuer.address), &EncodingKey::from_secret(&[7; 32]).unwrap()).unwrap();
+    let unsigned =
+        format!("{}.{}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#), good.split('.').nth(1).unwrap());
+    for (token, wanted) in [
+        (token(&stranger, &claims(&issuer.address)), TokenRefusal::Invalid("signature")),
+        (with("aud", json!("another")), TokenRefusal::Invalid("audience")),
+        (with("iss", json!("https://example.com")), TokenRefusal::Invalid("issuer")),
+        (with("exp", json!(now() - 60)), TokenRefusal::Expired),
+        (with("nbf", json!(now() + 600)), TokenRefusal::Invalid("signature")),
+        (with("groups", json!([])), TokenRefusal::NoGrant),
+        (with("groups", json!(["admin"])), TokenRefusal::NoGrant),
+        (without("exp"), TokenRefusal::Invalid("claims")),
+        (without("aud"), TokenRefusal::Invalid("claims")),
+        (hmac, TokenRefusal::Invalid("algorithm")),
+        (unsigned, TokenRefusal::Invalid("form")),
+        (good[..good.len() - 4].to_owned(), TokenRefusal::Invalid("signature")),
+        ("x".repeat(20_000), TokenRefusal::Invalid("too long")),
+        (String::new(), TokenRefusal::Invalid("form")),
+    ] {
+        assert_eq!(oidc.verify(&token).await, Err(wanted), "{token}");
+    }
+    assert!(oidc.verify(&good).await.is_ok());
+}
+
+#[tokio::test]
+async fn keys_rotate_and_strangers_cannot_make_us_ask_again_and_again() {
+    let (old, new) = (signer("old"), signer("new"));
+    let issuer = issuer(vec![old.jwk.clone()]).await;
+    let first = oidc(&issuer.address);
+    assert!(first.verify(&token(&old, &claims(&issuer.address))).await.is_ok());
+    *issuer.keys.lock() = vec![old.jwk.clone(), new.jwk.clone()];
+    // Within the pause after the last fetch an unknown key is refused without asking, however often.
+    for _ in 0..20 {
+        let answer = first.verify(&token(&new, &claims(&issuer.address))).await;
+        assert_eq!(answer, Err(TokenRefusal::Invalid("key")));
+    }
+    assert_eq!(issuer.asked.load(Ordering::Relaxed), 1);
+    // What the pause's end would do.
+    first.refresh().await.unwrap();
+    assert!(first.verify(&token(&new, &claims(&issuer.address))).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_issuer_that_is_away_or_another_is_told_apart() {
+    let signer = signer("one");
+    let issuer = issuer(vec![signer.jwk.clone()]).await;
+    let nobody = oidc("http://127.0.0.1:9");
+    let refused = nobody.verify(&token(&signer, &claims("http://127.0.0.1:9"))).await;
+    assert_eq!(refused, Err(TokenRefusal::Unavailable));
+    let slash = oidc(&format!("{}/", issuer.address));
+    let error = slash.refresh().await.unwrap_err().to_string();
+    assert!(error.contains("discovery document"), "{error}");
+}
+
+#[test]
+fn settings_are_checked() {
+    for wrong in ["http://example.com", "ftp://x", "example.com", "https://x/?a=b"] {
+        let settings = OidcSettings {
+            issuer: wrong.into(),
+            audience: "remuda".into(),
+            subject_claim: "email".into(),
+            roles_claim: "groups".into(),
+            groups: vec![],
+        };
+        let refused = Oidc::new(settings, Fetcher::new([]).unwrap());
+        assert!(matches!(refused, Err(OidcError::Setting(_))), "{wrong}");
+    }
+}
