@@ -14,6 +14,7 @@ pub mod event;
 pub mod evolve;
 mod figures;
 mod index;
+pub mod journeys;
 pub mod ledger;
 pub mod limits;
 pub mod metrics;

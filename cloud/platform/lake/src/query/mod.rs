@@ -6,6 +6,7 @@
 //! decoded off the runtime, merged by vehicle and time, and freed of duplicates and of what tombstones cover. A vehicle's
 //! rows come in order of time; several vehicles take turns, hour by hour. Dropping a scan ends its work between two columns.
 
+mod answer;
 mod buckets;
 mod cache;
 mod decode;
@@ -24,8 +25,9 @@ use std::sync::Arc;
 
 use remuda_eventsourcing::ManifestPosition;
 use remuda_model::{OrganizationId, SignalId, VehicleId};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub use answer::{Answer, AnswerEnd, AnswerRows, Mode};
 pub use buckets::{Bucket, BucketRows, Buckets};
 pub use lttb::lttb;
 pub use merge::{Column, SampleRows};
@@ -117,6 +119,11 @@ pub enum QueryError {
     /// As many scans as may be are at work.
     #[error("{0} history queries are at work, which is the most; try again later")]
     Busy(usize),
+    /// A line's samples do not fit into memory.
+    #[error(
+        "a plot looks at {0} samples of a vehicle at most; ask for a shorter time or fewer signals, or for buckets"
+    )]
+    TooLongForPlot(usize),
     /// The lake failed.
     #[error("history could not be read")]
     Lake(#[from] LakeError),
@@ -190,17 +197,60 @@ impl HistoryReader {
         &self.0.metrics
     }
 
-    /// Begins a scan: lists the manifest, reads nothing else yet.
+    /// Lists the manifest, for a selection and as of now. What is scanned of it is of one moment.
     ///
     /// # Errors
     /// When too many scans are at work, or the journal fails.
-    pub async fn scan(&self, selection: Selection) -> Result<Scan, QueryError> {
+    pub async fn moment(&self, selection: Selection) -> Result<Moment, QueryError> {
         let shared = Arc::clone(&self.0);
         let permit = Arc::clone(&shared.scans).try_acquire_owned().map_err(|_| {
             shared.metrics.refused.inc();
             QueryError::Busy(shared.scans_max)
         })?;
         let picked = shared.lister.pick(&*shared.lake.journal, &selection).await?;
-        Ok(Scan::begin(shared, selection, picked, permit))
+        Ok(Moment { shared, selection, picked, permit: Arc::new(permit) })
+    }
+
+    /// Begins a scan; nothing is read yet.
+    ///
+    /// # Errors
+    /// As [`HistoryReader::moment`].
+    pub async fn scan(&self, selection: Selection) -> Result<Scan, QueryError> {
+        Ok(self.moment(selection).await?.scan())
+    }
+}
+
+/// Files that may hold rows of a selection, as of one moment.
+pub struct Moment {
+    shared: Arc<Shared>,
+    selection: Selection,
+    picked: listing::Picked,
+    permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl Moment {
+    /// When it was.
+    pub fn as_of(&self) -> AsOf {
+        self.picked.as_of
+    }
+
+    /// Vehicles of the selection, ascending.
+    pub fn vehicles(&self) -> &[VehicleId] {
+        &self.selection.vehicles
+    }
+
+    /// Scans all of it.
+    pub fn scan(&self) -> Scan {
+        self.scan_part(self.selection.clone())
+    }
+
+    /// Scans one of its vehicles alone.
+    pub fn scan_one(&self, vehicle: VehicleId) -> Scan {
+        let vehicles = self.selection.vehicles.binary_search(&vehicle).map(|_| vehicle).into_iter().collect();
+        self.scan_part(Selection { vehicles, ..self.selection.clone() })
+    }
+
+    fn scan_part(&self, part: Selection) -> Scan {
+        Scan::begin(Arc::clone(&self.shared), part, self.picked.clone(), Arc::clone(&self.permit))
     }
 }

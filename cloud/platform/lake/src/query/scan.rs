@@ -33,8 +33,9 @@ pub struct Scan {
     state: Arc<State>,
     units: BoxStream<'static, Result<Vec<SampleRows>, LakeError>>,
     ready: std::vec::IntoIter<SampleRows>,
+    ended: bool,
     begun: Instant,
-    _permit: OwnedSemaphorePermit,
+    _permit: Arc<OwnedSemaphorePermit>,
 }
 
 impl Scan {
@@ -42,7 +43,7 @@ impl Scan {
         shared: Arc<Shared>,
         selection: Selection,
         picked: Picked,
-        permit: OwnedSemaphorePermit,
+        permit: Arc<OwnedSemaphorePermit>,
     ) -> Self {
         shared.metrics.running.inc();
         let state = Arc::new(State {
@@ -56,7 +57,14 @@ impl Scan {
             shared,
         });
         let units = units(&state);
-        Self { state, units, ready: Vec::new().into_iter(), begun: Instant::now(), _permit: permit }
+        Self {
+            state,
+            units,
+            ready: Vec::new().into_iter(),
+            ended: false,
+            begun: Instant::now(),
+            _permit: permit,
+        }
     }
 
     /// As of which moment it answers; another one than before when files were removed meanwhile.
@@ -81,9 +89,16 @@ impl Scan {
             if let Some(rows) = self.ready.next() {
                 return Ok(Some(rows));
             }
-            match self.units.try_next().await? {
-                Some(rows) => self.ready = rows.into_iter(),
-                None => return Ok(None),
+            if self.ended {
+                return Ok(None);
+            }
+            match self.units.try_next().await {
+                Ok(Some(rows)) => self.ready = rows.into_iter(),
+                Ok(None) => self.ended = true,
+                Err(error) => {
+                    self.ended = true;
+                    return Err(error.into());
+                }
             }
         }
     }
