@@ -50,15 +50,27 @@ impl Compacting {
 
 async fn compact(lake: &Lake, settings: &CompactionSettings, stop: &AtomicBool) {
     match lake.compact(settings, now_ms(), &compaction::until(stop)).await {
-        Ok(Compacted { rows: 0, merged_files: 0, expired_files: 0, .. }) => {}
+        Ok(Compacted {
+            rows: 0,
+            merged_files: 0,
+            expired_files: 0,
+            aged_files: 0,
+            finished_erasures: 0,
+            ..
+        }) => {}
         Ok(done) => {
             let Compacted { rows, fresh_files, history_files, merged_files, expired_files, .. } = done;
+            let Compacted { aged_files, erased_rows, blanked_rows, finished_erasures, .. } = done;
             tracing::info!(
                 rows,
                 fresh_files,
                 history_files,
                 merged_files,
                 expired_files,
+                aged_files,
+                erased_rows,
+                blanked_rows,
+                finished_erasures,
                 "fresh rows were moved to history"
             );
         }

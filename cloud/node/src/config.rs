@@ -7,9 +7,11 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+use crate::access::{AccountConfig, OidcConfig, access};
 pub use crate::broker::Broker;
 use crate::identity;
 pub use crate::identity::{Enrolment, Identities};
+pub use crate::lake_config::Lake;
 
 /// Everything a node can be told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -27,7 +29,7 @@ pub struct Config {
     pub broker: Broker,
     /// The people's door.
     pub console: Console,
-    /// The lake's rounds.
+    /// The lake.
     pub lake: Lake,
     /// The vehicle actors.
     pub vehicles: Vehicles,
@@ -78,28 +80,17 @@ pub enum Identity {
 pub struct Console {
     /// Address and port; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The token that people and tools show. Empty: a random one is made at start-up and printed.
+    /// The token of the node's administrator. Empty: a random one is made at start-up and printed.
     pub token: String,
-}
-
-/// The lake's rounds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Lake {
-    /// Longest time between commits, ms, 10 to 60,000.
-    pub round_interval_ms: u64,
-    /// A round is closed early at this size, bytes, 64 KiB to 1 GiB.
-    pub round_bytes_max: usize,
-    /// Time between checkpoints, ms, 100 to 3,600,000.
-    pub checkpoint_interval_ms: u64,
-    /// Time between two looks for files that were never committed, ms, 100 to 86,400,000.
-    pub sweep_interval_ms: u64,
-    /// Time between two compactions of committed rows into `history/`, s, 1 to 86,400; 0: only by `remuda lake compact`.
-    pub compact_interval_s: u64,
-    /// Rows that a compaction holds in memory, bytes, 1 MiB to 16 GiB; the files it reads and writes come to 128 MiB more.
-    pub compact_bytes_max: usize,
-    /// Days that rows stay in `history/` after their hour, 1 to 36,500; 0: for ever.
-    pub history_days: u32,
+    /// Calls a second that one caller may make, 1 to 1,000,000.
+    pub calls_per_second: u32,
+    /// Calls that one caller may make at once, 1 to 1,000,000.
+    pub calls_burst: u32,
+    /// Accounts with tokens of their own, for machines and small teams.
+    pub accounts: Vec<AccountConfig>,
+    /// The issuer of people's tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<OidcConfig>,
 }
 
 /// The vehicle actors.
@@ -168,20 +159,13 @@ impl Default for Door {
 
 impl Default for Console {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7070)), token: String::new() }
-    }
-}
-
-impl Default for Lake {
-    fn default() -> Self {
         Self {
-            round_interval_ms: 1_000,
-            round_bytes_max: 32 << 20,
-            checkpoint_interval_ms: 60_000,
-            sweep_interval_ms: 3_600_000,
-            compact_interval_s: 300,
-            compact_bytes_max: 256 << 20,
-            history_days: 0,
+            listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
+            token: String::new(),
+            calls_per_second: 2_000,
+            calls_burst: 4_000,
+            accounts: Vec::new(),
+            oidc: None,
         }
     }
 }
@@ -201,6 +185,9 @@ impl Default for Log {
 /// Why a configuration is refused: one sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// An account or an issuer that cannot be used.
+    #[error("{0}")]
+    Access(String),
     /// The file is not there or cannot be read.
     #[error("the configuration file {file} cannot be read: {reason}; name an existing file with --config")]
     File {
@@ -247,32 +234,7 @@ impl Config {
     /// # Errors
     /// The first value that is out of its range.
     pub fn check(&self) -> Result<(), ConfigError> {
-        fn within<T: PartialOrd + ToString>(
-            key: &'static str,
-            value: T,
-            low: T,
-            high: T,
-            must: &'static str,
-        ) -> Result<(), ConfigError> {
-            if value < low || value > high {
-                return Err(ConfigError::Range { key, value: value.to_string(), must });
-            }
-            Ok(())
-        }
-        within("lake.round_interval_ms", self.lake.round_interval_ms, 10, 60_000, "10 to 60000")?;
-        within("lake.round_bytes_max", self.lake.round_bytes_max, 64 << 10, 1 << 30, "65536 to 1073741824")?;
-        let checkpoint = self.lake.checkpoint_interval_ms;
-        within("lake.checkpoint_interval_ms", checkpoint, 100, 3_600_000, "100 to 3600000")?;
-        let sweep = self.lake.sweep_interval_ms;
-        within("lake.sweep_interval_ms", sweep, 100, 86_400_000, "100 to 86400000")?;
-        // 0 switches these two off.
-        if self.lake.compact_interval_s != 0 {
-            let every = self.lake.compact_interval_s;
-            within("lake.compact_interval_s", every, 1, 86_400, "0 (never), or 1 to 86400")?;
-        }
-        let bytes = self.lake.compact_bytes_max;
-        within("lake.compact_bytes_max", bytes, 1 << 20, 16 << 30, "1048576 to 17179869184")?;
-        within("lake.history_days", self.lake.history_days, 0, 36_500, "0 (for ever), or 1 to 36500")?;
+        self.lake.check()?;
         let in_flight = self.vehicles.in_flight_bytes_max;
         within("vehicles.in_flight_bytes_max", in_flight, 1 << 20, 4 << 30, "1048576 to 4294967296")?;
         within("vehicles.idle_s", self.vehicles.idle_s, 1, 86_400, "1 to 86400")?;
@@ -299,6 +261,10 @@ impl Config {
                 must: "a loopback address such as 127.0.0.1:7070, since the console speaks plain TCP",
             });
         }
+        let console = &self.console;
+        within("console.calls_per_second", console.calls_per_second, 1, 1_000_000, "1 to 1000000")?;
+        within("console.calls_burst", console.calls_burst, 1, 1_000_000, "1 to 1000000")?;
+        access(&self.console).map_err(ConfigError::Access)?;
         if !self.console.token.is_empty() && self.console.token.len() < 16 {
             return Err(ConfigError::Range {
                 key: "console.token",
@@ -324,6 +290,20 @@ impl Config {
         }
         toml::to_string(&shown).unwrap_or_default()
     }
+}
+
+/// Checks that a value is in its range.
+pub(crate) fn within<T: PartialOrd + ToString>(
+    key: &'static str,
+    value: T,
+    low: T,
+    high: T,
+    must: &'static str,
+) -> Result<(), ConfigError> {
+    if value < low || value > high {
+        return Err(ConfigError::Range { key, value: value.to_string(), must });
+    }
+    Ok(())
 }
 
 fn one_line(error: &figment::Error) -> String {

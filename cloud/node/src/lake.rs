@@ -12,8 +12,9 @@ use serde_json::json;
 
 use crate::cli::runtime;
 use crate::config::Config;
-use crate::lake_files;
+use crate::lake_erase::{EraseArgs, ErasuresArgs};
 use crate::wiring::chain;
+use crate::{lake_erase, lake_files};
 
 /// What can be done with a lake.
 #[derive(Subcommand)]
@@ -48,6 +49,10 @@ pub enum LakeAction {
         #[arg(long)]
         full: bool,
     },
+    /// Asks for rows to be forgotten: no reader shows them from then on, and their files are rewritten.
+    Erase(EraseArgs),
+    /// Lists erasures with their proofs.
+    Erasures(ErasuresArgs),
     /// Lists frames that could not be read, and whether this release could read them.
     Quarantine {
         /// One JSON object on standard output.
@@ -81,6 +86,8 @@ pub fn run(config: &Config, action: &LakeAction) -> Result<(), String> {
             LakeAction::Stats { json } => lake_files::stats(&lake, *json).await,
             LakeAction::Verify { json, deep } => lake_files::verify(&lake, *json, *deep).await,
             LakeAction::Compact { json, full } => lake_files::compact(&lake, config, *json, *full).await,
+            LakeAction::Erase(args) => lake_erase::erase(&lake, config, args).await,
+            LakeAction::Erasures(args) => lake_erase::erasures(&lake, args).await,
             LakeAction::Quarantine { json } => quarantine(&*journal, &lake, *json).await,
             LakeAction::Reprocess { json } => reprocess(&*journal, &lake, *json).await,
         }

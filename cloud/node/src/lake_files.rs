@@ -21,7 +21,8 @@ pub(crate) fn now_ms() -> i64 {
 pub(crate) fn compaction_settings(config: &Config) -> CompactionSettings {
     CompactionSettings {
         rows_bytes_max: config.lake.compact_bytes_max,
-        history_days: (config.lake.history_days > 0).then_some(config.lake.history_days),
+        retention: config.lake.retention(),
+        erase_within_ms: i64::from(config.lake.erase_within_h) * 3_600_000,
         ..CompactionSettings::default()
     }
 }
@@ -133,12 +134,17 @@ pub(crate) async fn compact(lake: &Lake, config: &Config, json: bool, full: bool
     } else {
         print(&format!(
             "{} rows of {} files moved to history ({} files wait for a checkpoint), {} small files merged, {} files beyond \
-             the retention, {} replaced files deleted\n",
+             the retention, {} files without values that are over age, {} rows erased and {} blanked, {} erasures not \
+             finished, {} replaced files deleted\n",
             done.rows,
             done.fresh_files,
             done.waiting_files,
             done.merged_files,
             done.expired_files,
+            done.aged_files,
+            done.erased_rows,
+            done.blanked_rows,
+            done.open_erasures,
             done.deleted_files
         ));
     }

@@ -13,5 +13,7 @@ mod enrolment;
 mod identity;
 mod journal;
 mod lake;
+mod lake_config;
+mod lake_erase;
 mod lake_files;
 pub mod wiring;

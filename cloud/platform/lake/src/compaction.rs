@@ -5,23 +5,29 @@
 //! stay for readers that began before; after a grace period they are deleted and forgotten. What a crash leaves between
 //! two of these, the next run finishes first, from the journal's list of replaced files and from what lies in `staged/`.
 
+mod filter;
 mod fresh;
 mod merge;
+mod rewrite;
 mod settle;
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use remuda_eventsourcing::{ManifestEntry, ReplaceOutcome};
-use remuda_model::Epoch;
+use remuda_eventsourcing::{ManifestEntry, Note, ReplaceOutcome};
+use remuda_model::{Epoch, SignalClass};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::erasure::{ErasureId, Tombstones};
 use crate::error::LakeError;
 use crate::files::Footer;
 use crate::history::{REPLACED, STAGED};
 use crate::lake::Lake;
 use crate::limits;
+use crate::retention::{Retention, mark};
 
 /// How a compaction works.
 #[derive(Debug, Clone)]
@@ -33,8 +39,11 @@ pub struct CompactionSettings {
     pub small_files_max: usize,
     /// How long a replaced file can still be read, ms.
     pub grace_ms: i64,
-    /// Hours that ended longer ago than this many days leave the lake; `None`: nothing does.
-    pub history_days: Option<u32>,
+    /// What leaves the lake, and when.
+    pub retention: Retention,
+    /// Within what time the files of an erasure are rewritten, ms. It is begun after half of it, so that erasures that
+    /// come together are done in one pass; 0: by the next compaction.
+    pub erase_within_ms: i64,
 }
 
 impl Default for CompactionSettings {
@@ -43,7 +52,8 @@ impl Default for CompactionSettings {
             rows_bytes_max: limits::COMPACTION_ROWS_BYTES,
             small_files_max: limits::SMALL_FILES_MAX,
             grace_ms: limits::REPLACED_GRACE_MS,
-            history_days: None,
+            retention: Retention::default(),
+            erase_within_ms: limits::ERASE_WITHIN_MS,
         }
     }
 }
@@ -71,6 +81,16 @@ pub struct Compacted {
     pub expired_files: u64,
     /// Rows in them.
     pub expired_rows: u64,
+    /// History files without values of classes that are over age now.
+    pub aged_files: u64,
+    /// Rows that erasures took out.
+    pub erased_rows: u64,
+    /// Rows of which erasures took values.
+    pub blanked_rows: u64,
+    /// Erasures of which nothing is left.
+    pub finished_erasures: u64,
+    /// Erasures that are not finished.
+    pub open_erasures: u64,
     /// Replaced files that were deleted after the grace period.
     pub deleted_files: u64,
     /// Steps that an earlier run had begun and this one finished.
@@ -93,6 +113,11 @@ struct Run<'a> {
     name: String,
     counter: u64,
     done: Compacted,
+    /// What was to be forgotten when it began, and the erasures that this comes from.
+    tombstones: Arc<Tombstones>,
+    knows: BTreeSet<ErasureId>,
+    /// Erasures of which rows wait in fresh files.
+    blocked: BTreeSet<ErasureId>,
 }
 
 /// A file written to `staged/`.
@@ -101,8 +126,8 @@ struct Staged {
 }
 
 impl Lake {
-    /// Moves rows of fresh files that checkpoints cover to `history/`, merges small files, drops what is older than the
-    /// retention, deletes what was replaced longer ago than the grace period. Only one compaction of a lake is at work: a
+    /// Moves rows of fresh files that checkpoints cover to `history/`, drops what is older than the retention, merges small
+    /// files, takes out what erasures ask for, deletes what was replaced longer ago than the grace period. Only one compaction of a lake is at work: a
     /// newer one refuses the older. Rounds, recovery and readers go on meanwhile.
     ///
     /// # Errors
@@ -123,6 +148,9 @@ impl Lake {
             name: format!("{:016x}", rand::random::<u64>()),
             counter: 0,
             done: Compacted::default(),
+            tombstones: Arc::default(),
+            knows: BTreeSet::new(),
+            blocked: BTreeSet::new(),
         };
         let ended = run.all().await;
         run.lake.metrics.compacted(&run.done, run.begun.1.elapsed());
@@ -133,10 +161,25 @@ impl Lake {
 
 impl Run<'_> {
     async fn all(&mut self) -> Result<(), LakeError> {
+        // Our epoch was raised before: whoever does not know of a tombstone replaces nothing any more.
+        self.lake.refresh().await?;
+        {
+            let known = self.lake.known.lock().await;
+            self.tombstones = Arc::clone(&known.tombstones);
+            self.knows = known.states.keys().copied().collect();
+        }
         self.settle().await?;
         self.fresh().await?;
+        self.expire().await?;
         self.merge().await?;
-        self.expire().await
+        self.blank_aged().await?;
+        if self.done.interrupted { Ok(()) } else { self.erase().await }
+    }
+
+    /// Counts what was taken out.
+    fn took(&mut self, taken: &filter::Taken) {
+        self.done.erased_rows += taken.rows;
+        self.done.blanked_rows += taken.blanked();
     }
 
     fn now_ms(&self) -> i64 {
@@ -152,10 +195,10 @@ impl Run<'_> {
         !self.done.interrupted
     }
 
-    /// A new file's path below the root, in an hour's folder.
-    fn new_path(&mut self, folder: &str) -> String {
+    /// A new file's path below the root, in an hour's folder; its name says what is gone from it.
+    fn new_path(&mut self, folder: &str, gone: &BTreeSet<SignalClass>) -> String {
         self.counter += 1;
-        format!("{folder}/{}-{}-{}.parquet", self.name, self.epoch.0, self.counter)
+        format!("{folder}/{}-{}-{}{}.parquet", self.name, self.epoch.0, self.counter, mark(gone))
     }
 
     /// Writes an output where nobody looks for it yet.
@@ -176,12 +219,18 @@ impl Run<'_> {
     }
 
     /// The transaction, and then the moves.
-    async fn replace(&mut self, inputs: Vec<String>, outputs: Vec<Staged>) -> Result<(), LakeError> {
+    async fn replace(
+        &mut self,
+        inputs: Vec<String>,
+        outputs: Vec<Staged>,
+        notes: Vec<Note>,
+    ) -> Result<(), LakeError> {
         fail::fail_point!("compact-after-staging", |_| std::process::abort());
         let entries: Vec<ManifestEntry> = outputs.iter().map(|staged| staged.entry.clone()).collect();
         let mut pause = limits::RETRY_MS_MIN;
         loop {
-            match self.lake.journal.replace_files(self.epoch, &inputs, &entries, &[], self.now_ms()).await {
+            match self.lake.journal.replace_files(self.epoch, &inputs, &entries, &notes, self.now_ms()).await
+            {
                 ReplaceOutcome::Committed { .. } => break,
                 ReplaceOutcome::Refused { missing } => {
                     self.unstage(outputs).await;

@@ -14,5 +14,6 @@ mod trail;
 
 pub use requests::{Erasure, ErasureRequest, RemovedFrom};
 
+pub(crate) use tombstone::blank;
 pub use tombstone::{ErasureId, Stripped, Tombstone, Tombstones, row_time_ns};
-pub(crate) use trail::{ErasureRecord, Known};
+pub(crate) use trail::{ErasureRecord, Known, State};

@@ -17,6 +17,7 @@ use crate::files::Files;
 use crate::history::HISTORY;
 use crate::metrics::LakeMetrics;
 use crate::once::is_reprocessed;
+use crate::retention::KnownHorizon;
 use crate::rounds::{Rounds, RoundsHandle, SharedListener};
 use crate::row::Row;
 use crate::watermarks::{self, Marks, ShardMarks};
@@ -62,6 +63,7 @@ pub struct Lake {
     pub(crate) files: Files,
     pub(crate) metrics: LakeMetrics,
     pub(crate) known: Arc<Mutex<Known>>,
+    pub(crate) horizon: Arc<Mutex<KnownHorizon>>,
 }
 
 impl Lake {
@@ -72,13 +74,27 @@ impl Lake {
     pub async fn open(settings: LakeSettings, journal: Arc<dyn Journal>) -> Result<Self, LakeError> {
         let files = Files::open(&settings.root)?;
         files.explain()?;
-        Ok(Self { settings, journal, files, metrics: LakeMetrics::default(), known: Arc::default() })
+        Ok(Self {
+            settings,
+            journal,
+            files,
+            metrics: LakeMetrics::default(),
+            known: Arc::default(),
+            horizon: Arc::default(),
+        })
     }
 
     /// The same on another store than a folder; what it answers must be durable.
     pub fn on_store(settings: LakeSettings, journal: Arc<dyn Journal>, store: Arc<dyn ObjectStore>) -> Self {
         let files = Files::on_store(&settings.root, store);
-        Self { settings, journal, files, metrics: LakeMetrics::default(), known: Arc::default() }
+        Self {
+            settings,
+            journal,
+            files,
+            metrics: LakeMetrics::default(),
+            known: Arc::default(),
+            horizon: Arc::default(),
+        }
     }
 
     /// Its figures, for a registry.

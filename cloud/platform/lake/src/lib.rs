@@ -20,6 +20,7 @@ pub mod limits;
 mod metrics;
 mod once;
 pub mod query;
+pub mod retention;
 pub mod rounds;
 pub mod row;
 mod scan;
@@ -36,6 +37,7 @@ pub use erasure::{
 pub use error::LakeError;
 pub use lake::{Lake, LakeSettings, Recovery};
 pub use metrics::LakeMetrics;
+pub use retention::{Horizon, Retention};
 pub use rounds::{
     Answer, Contribution, RoundListener, Rounds, RoundsClosed, RoundsHandle, SharedListener, Verdict,
 };

@@ -1,17 +1,20 @@
 //! Whether the lake's files are what its manifest says.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use remuda_eventsourcing::ManifestEntry;
 use serde::Serialize;
 
 use crate::aside::aside;
 use crate::describe::{Description, rows_of};
+use crate::erasure::{Stripped, Tombstones};
 use crate::error::LakeError;
 use crate::file;
 use crate::files::replaced;
 use crate::history::{FRESH, HISTORY, Hour, order};
 use crate::lake::Lake;
+use crate::row::Row;
 
 /// What is wrong with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -29,6 +32,8 @@ pub enum FaultKind {
     Stray,
     /// It is in the manifest more than once.
     Doubled,
+    /// It has rows of an erasure that was finished.
+    Erased,
 }
 
 /// A file that is not as it should be.
@@ -68,6 +73,9 @@ const LEFTOVER: &str = "start the node once: a file that a crash left uncommitte
 const TWICE: &str = "the journal is damaged: run remuda journal verify, and restore the journal from its last export; until \
                      then the rows of this file are counted more than once";
 
+const FORGOTTEN: &str = "a file from before the erasure was put back: run remuda lake erasures --reopen with the id of \
+                         the erasure (remuda lake erasures lists them), then remuda lake erase --now";
+
 impl Lake {
     /// Reads every committed file and compares it with the manifest; `deep` decodes and counts the rows too. Of a stopped
     /// node: while one runs, what it is just writing would be called stray. `progress` is told how many files were looked
@@ -82,6 +90,8 @@ impl Lake {
     ) -> Result<LakeVerification, LakeError> {
         let entries = self.records(0, |record| Some(record.entry)).await?;
         let mut found = LakeVerification::default();
+        self.refresh().await?;
+        let gone = self.known.lock().await.finished();
         let mut times: HashMap<&str, u32> = HashMap::new();
         for entry in &entries {
             let times = times.entry(&entry.path).or_default();
@@ -93,7 +103,7 @@ impl Lake {
                 found.files += 1;
                 found.rows += rows_of(entry);
                 found.bytes += entry.bytes;
-                self.verify_file(entry, deep, &mut found).await?;
+                self.verify_file(entry, deep.then_some(&gone), &mut found).await?;
                 progress(found.files, entries.len() as u64);
             }
         }
@@ -125,7 +135,7 @@ impl Lake {
     async fn verify_file(
         &self,
         entry: &ManifestEntry,
-        deep: bool,
+        deep: Option<&Arc<Tombstones>>,
         found: &mut LakeVerification,
     ) -> Result<(), LakeError> {
         let Some(bytes) = self.files.fetch(&entry.path).await? else {
@@ -144,11 +154,13 @@ impl Lake {
             found.fault(kind, &entry.path, detail, advice);
             return Ok(());
         }
-        if deep {
-            let committed = entry.clone();
-            let wrong = aside(move || rows_wrong(&committed, bytes)).await;
-            if let Some(detail) = wrong.unwrap_or_else(|| Some("its rows cannot be decoded".into())) {
-                found.fault(FaultKind::Rows, &entry.path, detail, RESTORE);
+        if let Some(gone) = deep {
+            let (committed, gone) = (entry.clone(), Arc::clone(gone));
+            let wrong = aside(move || rows_wrong(&committed, &gone, bytes)).await;
+            let unreadable = || Some((FaultKind::Rows, "its rows cannot be decoded".into()));
+            if let Some((kind, detail)) = wrong.unwrap_or_else(unreadable) {
+                let advice = if kind == FaultKind::Erased { FORGOTTEN } else { RESTORE };
+                found.fault(kind, &entry.path, detail, advice);
             }
         }
         Ok(())
@@ -161,13 +173,26 @@ impl LakeVerification {
     }
 }
 
-/// What does not agree between a file's rows and its entry.
-fn rows_wrong(entry: &ManifestEntry, bytes: bytes::Bytes) -> Option<String> {
+/// What does not agree between a file's rows, its entry, and what was erased.
+fn rows_wrong(entry: &ManifestEntry, gone: &Tombstones, bytes: bytes::Bytes) -> Option<(FaultKind, String)> {
     let rows = match file::decode(bytes) {
         Ok(rows) => rows,
-        Err(error) => return Some(format!("its rows cannot be decoded: {error}")),
+        Err(error) => return Some((FaultKind::Rows, format!("its rows cannot be decoded: {error}"))),
     };
-    let counted = Description::of(&rows).entry(entry.path.clone());
+    if let Some(detail) = described_wrong(entry, &rows) {
+        return Some((FaultKind::Rows, detail));
+    }
+    Hour::of_path(&entry.path)?;
+    let back = |mut row| match gone.strip(&mut row) {
+        Stripped::Kept => None,
+        Stripped::Blanked(id) | Stripped::Erased(id) => Some(id),
+    };
+    let id = rows.into_iter().find_map(back)?;
+    Some((FaultKind::Erased, format!("it has rows of the erasure {id}, which was finished")))
+}
+
+fn described_wrong(entry: &ManifestEntry, rows: &[Row]) -> Option<String> {
+    let counted = Description::of(rows).entry(entry.path.clone());
     let by_shard = |entry: &ManifestEntry| entry.rows.iter().copied().collect::<BTreeMap<_, _>>();
     if by_shard(&counted) != by_shard(entry) {
         return Some(format!("it has {} rows, {} were committed", rows.len(), rows_of(entry)));

@@ -4,13 +4,19 @@ mod common;
 
 use common::{BEGIN_MS, Fuse, HOUR_MS, World, vehicle};
 use proptest::prelude::*;
-use remuda_lake::{CompactionSettings, LakeError};
+use remuda_lake::{CompactionSettings, LakeError, Retention};
+use remuda_model::SignalClass;
 use std::ops::ControlFlow;
 
 const HOUR_NS: i64 = HOUR_MS * 1_000_000;
 
 fn settings() -> CompactionSettings {
-    CompactionSettings { grace_ms: 60_000, small_files_max: 2, ..CompactionSettings::default() }
+    CompactionSettings {
+        grace_ms: 60_000,
+        small_files_max: 2,
+        erase_within_ms: 0,
+        ..CompactionSettings::default()
+    }
 }
 
 /// Eleven frames over three hours, one of them late, one without a clock, one with an absurd one; covered.
@@ -203,7 +209,8 @@ async fn hours_beyond_the_retention_leave() {
     world.compact(&settings()).await;
     // The first hour ended just two days ago, the others did not.
     world.now_ms = BEGIN_MS + HOUR_MS + 2 * 24 * HOUR_MS;
-    let expiring = CompactionSettings { history_days: Some(2), ..settings() };
+    let expiring =
+        CompactionSettings { retention: Retention { days: Some(2), ..Retention::default() }, ..settings() };
     let done = world.compact(&expiring).await;
     assert_eq!((done.expired_files, done.expired_rows), (1, 8));
     let first = BEGIN_MS * 1_000_000;
@@ -271,6 +278,9 @@ enum Op {
     CommitAgain(prop::sample::Index),
     Wait { s: i64 },
     Sweep,
+    Erase { of: Option<u8>, from: i64, hours: i64, classes: Vec<SignalClass> },
+    Retain(Retention),
+    Days(i64),
 }
 
 /// When a frame was sampled.
@@ -295,11 +305,35 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<prop::sample::Index>().prop_map(Op::CommitAgain),
         1 => (1..50_i64).prop_map(|s| Op::Wait { s }),
         1 => Just(Op::Sweep),
+        1 => (prop::option::weighted(0.8, 0..8_u8), -4_i64..0, 1..5_i64, classes())
+            .prop_map(|(of, from, hours, classes)| Op::Erase { of, from, hours, classes }),
+        1 => retention().prop_map(Op::Retain),
+        1 => (1..3_i64).prop_map(Op::Days),
     ]
+}
+
+fn classes() -> impl Strategy<Value = Vec<SignalClass>> {
+    prop_oneof![
+        Just(Vec::new()),
+        Just(vec![SignalClass::Position]),
+        Just(vec![SignalClass::DriverBehaviour, SignalClass::Technical]),
+    ]
+}
+
+fn retention() -> impl Strategy<Value = Retention> {
+    let bytes = prop_oneof![3 => Just(None), 1 => Just(Some(9_000))];
+    (prop::option::weighted(0.3, 3..6_u32), bytes, prop::option::of(1..3_u32)).prop_map(
+        |(days, bytes_max, positions)| Retention {
+            days,
+            bytes_max,
+            class_days: positions.map(|days| (SignalClass::Position, days)).into_iter().collect(),
+        },
+    )
 }
 
 async fn run(ops: Vec<Op>) {
     let mut world = World::new().await;
+    let mut retention = Retention::default();
     for op in ops {
         let known = world.manifest().await;
         match op {
@@ -313,12 +347,14 @@ async fn run(ops: Vec<Op>) {
             }
             Op::Restart { covered } => world.restart(covered).await,
             Op::Compact { rows_bytes_max, small_files_max } => {
-                world.compact(&CompactionSettings { rows_bytes_max, small_files_max, ..settings() }).await;
+                let kept = CompactionSettings { retention: retention.clone(), ..settings() };
+                world.compact(&CompactionSettings { rows_bytes_max, small_files_max, ..kept }).await;
                 world.check_outside().await;
             }
             Op::Die { step, done, rows_bytes_max } => {
                 let fuse = Fuse::after(step, done);
-                world.compact_and_die(&CompactionSettings { rows_bytes_max, ..settings() }, &fuse).await;
+                let kept = CompactionSettings { retention: retention.clone(), ..settings() };
+                world.compact_and_die(&CompactionSettings { rows_bytes_max, ..kept }, &fuse).await;
             }
             Op::CommitAgain(index) => {
                 if !known.is_empty() {
@@ -329,6 +365,11 @@ async fn run(ops: Vec<Op>) {
             Op::Sweep => {
                 world.lake(&Fuse::never()).sweep().await.expect("swept");
             }
+            Op::Erase { of, from, hours, classes } => {
+                world.erase(of, (from, from + hours), &classes).await;
+            }
+            Op::Retain(other) => retention = other,
+            Op::Days(days) => world.now_ms += days * 24 * HOUR_MS,
         }
         world.check().await;
     }
@@ -337,6 +378,14 @@ async fn run(ops: Vec<Op>) {
     assert_eq!(done.waiting_files, 0);
     world.check().await;
     world.check_outside().await;
+    for _ in 0..2 {
+        world.now_ms += 61_000;
+        world.compact(&settings()).await;
+    }
+    world.check().await;
+    world.check_forgotten().await;
+    let erasures = world.lake(&Fuse::never()).erasures().await.expect("read");
+    assert!(erasures.iter().all(|erasure| erasure.finished_at_ms.is_some()), "{erasures:#?}");
 }
 
 proptest! {

@@ -1,14 +1,17 @@
 //! Fresh files to history files: rows are distributed over their hours; the largest hour is written out when memory is
 //! full, the rest when the batch is committed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
-use remuda_eventsourcing::{ManifestEntry, ManifestPosition};
+use remuda_eventsourcing::{ManifestEntry, ManifestPosition, Note};
 use remuda_model::ShardId;
 
+use super::filter::{Filter, Taken};
 use super::{Run, Staged, footer};
 use crate::aside::aside;
 use crate::describe::{Description, rows_of};
+use crate::erasure::{Tombstone, blank};
 use crate::error::LakeError;
 use crate::file::encode_as;
 use crate::history::{FRESH, Hour, bytes_of, order};
@@ -49,13 +52,22 @@ impl Hours {
 }
 
 /// Reads on until the file ends (true) or memory is full.
-fn fill(scan: &mut Scan, hours: &mut Hours, bytes_max: usize) -> Result<bool, LakeError> {
+fn fill(
+    scan: &mut Scan,
+    (filter, taken): (&Filter, &mut Taken),
+    hours: &mut Hours,
+    bytes_max: usize,
+) -> Result<bool, LakeError> {
     let mut chunk = Vec::new();
     while hours.bytes < bytes_max {
         if scan.read(limits::SCAN_ROWS, &mut chunk)? == 0 {
             return Ok(true);
         }
-        chunk.drain(..).for_each(|row| hours.add(row));
+        for mut row in chunk.drain(..) {
+            if filter.keeps(&mut row, taken) {
+                hours.add(row);
+            }
+        }
     }
     Ok(false)
 }
@@ -68,6 +80,9 @@ struct Batch {
     rows: u64,
     bytes: u64,
     outputs: Vec<Staged>,
+    /// What erasures took, and the lines that say so.
+    taken: Vec<Taken>,
+    notes: Vec<Note>,
 }
 
 impl Run<'_> {
@@ -106,6 +121,16 @@ impl Run<'_> {
             covered.insert(owner.shard, watermarks::covered_to(owner.shard, checkpoint.as_ref())?);
         }
         let mut waiting = 0;
+        let open: Vec<Tombstone> = {
+            let known = self.lake.known.lock().await;
+            known
+                .states
+                .values()
+                .filter(|s| s.finished_at_ms.is_none())
+                .map(|s| s.tombstone.clone())
+                .collect()
+        };
+        let mut blocked = BTreeSet::new();
         let files = self
             .lake
             .records(0, |record| {
@@ -116,6 +141,7 @@ impl Run<'_> {
                 let to = |(shard, _): &(ShardId, u32)| covered.get(shard).copied().unwrap_or(0);
                 if entry.rows.iter().any(|shard| to(shard) < record.position) {
                     waiting += 1;
+                    blocked.extend(Self::blocks(&open, &entry));
                     return None;
                 }
                 let rows = rows_of(&entry);
@@ -123,6 +149,7 @@ impl Run<'_> {
             })
             .await?;
         self.done.waiting_files = waiting;
+        self.blocked = blocked;
         Ok(files)
     }
 
@@ -130,14 +157,16 @@ impl Run<'_> {
         let bytes = self.lake.files.read(&file.entry).await?;
         let mut scan = Scan::open(bytes)?;
         let bytes_max = self.settings.rows_bytes_max;
+        let mut taken = Taken::default();
         loop {
             let mut hours = std::mem::take(&mut batch.hours);
+            let filter = Filter { tombstones: Arc::clone(&self.tombstones), ..Filter::default() };
             let filled = aside(move || {
-                let ended = fill(&mut scan, &mut hours, bytes_max);
-                (scan, hours, ended)
+                let ended = fill(&mut scan, (&filter, &mut taken), &mut hours, bytes_max);
+                (scan, hours, taken, ended)
             });
             let ended;
-            (scan, batch.hours, ended) = filled.await.ok_or_else(|| unreadable(&file.entry))?;
+            (scan, batch.hours, taken, ended) = filled.await.ok_or_else(|| unreadable(&file.entry))?;
             if ended? {
                 break;
             }
@@ -147,6 +176,8 @@ impl Run<'_> {
                 batch.outputs.push(staged);
             }
         }
+        batch.notes.extend(taken.notes(&file.entry.path, self.now_ms())?);
+        batch.taken.push(taken);
         batch.inputs.push(file.entry.path);
         batch.rows += file.rows;
         batch.bytes += file.entry.bytes;
@@ -155,10 +186,17 @@ impl Run<'_> {
 
     /// Sorts one hour's rows and writes them.
     async fn write(&mut self, hour: Hour, mut rows: Vec<Row>) -> Result<Staged, LakeError> {
-        let path = self.new_path(&hour.folder());
+        let gone = self.settings.retention.gone(hour.end_ms(), self.now_ms());
+        self.tell_aged(&gone).await?;
+        let path = self.new_path(&hour.folder(), &gone);
         let entry = Description::of(&rows).entry(path);
         let footer = footer(&self.name, &entry)?;
         let encoded = aside(move || {
+            if !gone.is_empty() {
+                rows.iter_mut().for_each(|row| {
+                    blank(&mut row.body, |class| gone.contains(&class));
+                });
+            }
             rows.sort_unstable_by_key(order);
             encode_as(&rows, footer, Style::History)
         });
@@ -178,15 +216,17 @@ impl Run<'_> {
             }
         }
         let written: u64 = batch.outputs.iter().map(|staged| rows_of(&staged.entry)).sum();
-        if written != batch.rows {
+        let erased: u64 = batch.taken.iter().map(|taken| taken.rows).sum();
+        if written + erased != batch.rows {
             self.unstage(batch.outputs).await;
-            return Err(LakeError::Miscounted { committed: batch.rows, read: written });
+            return Err(LakeError::Miscounted { committed: batch.rows, read: written + erased });
         }
         let (files, bytes) =
             (batch.outputs.len() as u64, batch.outputs.iter().map(|staged| staged.entry.bytes).sum::<u64>());
         let inputs = batch.inputs.len() as u64;
-        self.replace(batch.inputs, batch.outputs).await?;
+        self.replace(batch.inputs, batch.outputs, batch.notes).await?;
         if !self.done.interrupted {
+            batch.taken.iter().for_each(|taken| self.took(taken));
             self.done.fresh_files += inputs;
             self.done.rows += batch.rows;
             self.done.fresh_bytes += batch.bytes;

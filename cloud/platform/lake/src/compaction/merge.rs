@@ -2,10 +2,13 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use remuda_eventsourcing::ManifestEntry;
+use remuda_model::signal;
 
+use super::filter::{Filter, Taken};
 use super::{Run, footer};
 use crate::aside::aside;
 use crate::describe::{Description, rows_of};
@@ -41,15 +44,26 @@ impl Input {
     }
 }
 
-/// Merges sorted files into one; the footer is made of what is in it.
-fn merged(
+/// A file made of others.
+pub(super) struct Merged {
+    pub entry: ManifestEntry,
+    pub bytes: Vec<u8>,
+    /// What was taken out of each of them.
+    pub taken: Vec<Taken>,
+}
+
+/// Merges sorted files into one at `path`, without what the filter takes.
+pub(super) fn merged(
     files: Vec<Bytes>,
-    finish: impl FnOnce(Description) -> Result<(ManifestEntry, String), LakeError>,
-) -> Result<(ManifestEntry, Vec<u8>), LakeError> {
+    filter: &Filter,
+    name: &str,
+    path: String,
+) -> Result<Merged, LakeError> {
     let mut inputs = Vec::with_capacity(files.len());
     let mut signals = BTreeSet::new();
     let mut heap: BinaryHeap<Reverse<(Order, usize)>> = BinaryHeap::new();
     let mut heads: Vec<Option<Row>> = Vec::with_capacity(files.len());
+    let mut taken = vec![Taken::default(); files.len()];
     for (i, file) in files.into_iter().enumerate() {
         let mut input = Input { scan: Scan::open(file)?, rows: Vec::new().into_iter() };
         signals.append(&mut input.scan.signals());
@@ -58,13 +72,16 @@ fn merged(
         heads.push(head);
         inputs.push(input);
     }
+    signals.retain(|signal| !filter.gone.contains(&signal::class_of(*signal)));
     let mut encoder = Encoder::new(&signals, Style::History)?;
     let mut description = Description::default();
     let mut group: Vec<Row> = Vec::new();
     while let Some(Reverse((_, i))) = heap.pop() {
         let next = inputs[i].next()?;
         heap.extend(next.as_ref().map(|row| Reverse((order(row), i))));
-        if let Some(row) = std::mem::replace(&mut heads[i], next) {
+        if let Some(mut row) = std::mem::replace(&mut heads[i], next)
+            && filter.keeps(&mut row, &mut taken[i])
+        {
             description.add(&row);
             group.push(row);
         }
@@ -76,8 +93,9 @@ fn merged(
     if !group.is_empty() {
         encoder.group(&group)?;
     }
-    let (entry, footer) = finish(description)?;
-    Ok((entry, encoder.finish(footer)?))
+    let entry = description.entry(path);
+    let footer = footer(name, &entry)?;
+    Ok(Merged { bytes: encoder.finish(footer)?, entry, taken })
 }
 
 impl Run<'_> {
@@ -142,25 +160,31 @@ impl Run<'_> {
         for entry in &files {
             bytes.push(self.lake.files.read(entry).await?);
         }
-        let path = self.new_path(&hour.folder());
+        let gone = self.settings.retention.gone(hour.end_ms(), self.now_ms());
+        self.tell_aged(&gone).await?;
+        let path = self.new_path(&hour.folder(), &gone);
+        let filter = Filter { tombstones: Arc::clone(&self.tombstones), gone };
         let name = self.name.clone();
-        let made = aside(move || {
-            merged(bytes, |description| {
-                let entry = description.entry(path);
-                let footer = footer(&name, &entry)?;
-                Ok((entry, footer))
-            })
-        });
-        let (entry, bytes) =
+        let made = aside(move || merged(bytes, &filter, &name, path));
+        let made =
             made.await.ok_or_else(|| LakeError::Encode("the thread that merges panicked".into()))??;
-        let (committed, read) = (files.iter().map(rows_of).sum::<u64>(), rows_of(&entry));
-        if committed != read {
-            return Err(LakeError::Miscounted { committed, read });
+        let erased: u64 = made.taken.iter().map(|taken| taken.rows).sum();
+        let (committed, read) = (files.iter().map(rows_of).sum::<u64>(), rows_of(&made.entry));
+        if committed != read + erased {
+            return Err(LakeError::Miscounted { committed, read: read + erased });
         }
-        let staged = self.stage(entry, bytes).await?;
+        let mut notes = Vec::new();
+        for (entry, taken) in files.iter().zip(&made.taken) {
+            notes.extend(taken.notes(&entry.path, self.now_ms())?);
+        }
+        let mut outputs = Vec::new();
+        if read > 0 {
+            outputs.push(self.stage(made.entry, made.bytes).await?);
+        }
         let count = files.len() as u64;
-        self.replace(files.into_iter().map(|entry| entry.path).collect(), vec![staged]).await?;
+        self.replace(files.into_iter().map(|entry| entry.path).collect(), outputs, notes).await?;
         if !self.done.interrupted {
+            made.taken.iter().for_each(|taken| self.took(taken));
             self.done.merged_files += count;
             self.done.merged_rows += read;
         }

@@ -1,6 +1,6 @@
 //! Finishing what an earlier run left, deleting what nobody reads any more, and dropping what is too old.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::Run;
 use crate::describe::rows_of;
@@ -8,6 +8,7 @@ use crate::error::LakeError;
 use crate::files::replaced;
 use crate::history::{HISTORY, Hour, REPLACED, STAGED, epoch_in_name};
 use crate::limits;
+use crate::retention::RetentionRecord;
 
 impl Run<'_> {
     /// Moves that are still to be made, files that no run can commit any more, files after their grace period.
@@ -35,8 +36,9 @@ impl Run<'_> {
                 self.lake.files.relocate(&from, path).await?;
                 self.done.finished_steps += 1;
             } else if epoch_in_name(path).is_none_or(|epoch| epoch < self.epoch.0) {
-                tracing::info!(path, "a file that a compaction left goes to the trash");
-                self.lake.files.discard(&from, self.now_ms()).await?;
+                // Its rows are in its inputs, or were taken out of the files that replaced them.
+                tracing::info!(path, "a file that a compaction left is deleted");
+                self.lake.files.delete(&from).await?;
                 self.done.finished_steps += 1;
             }
         }
@@ -62,30 +64,70 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Takes hours beyond the retention out of the lake; their files are deleted after the grace period.
+    /// Takes hours beyond the retention out of the lake, by age and then by bytes; their files are deleted after the grace
+    /// period.
     pub(super) async fn expire(&mut self) -> Result<(), LakeError> {
-        let Some(days) = self.settings.history_days else { return Ok(()) };
-        let oldest = self.now_ms().saturating_sub(i64::from(days) * 86_400_000);
-        let expired: Vec<(String, u64)> = self
+        let retention = &self.settings.retention;
+        if self.done.interrupted || (retention.days, retention.bytes_max) == (None, None) {
+            return Ok(());
+        }
+        let mut hours: BTreeMap<i64, Vec<(String, u64, u64)>> = BTreeMap::new();
+        let history = self
             .lake
             .records(0, |record| {
                 let hour = Hour::of_path(&record.entry.path)?;
                 let rows = rows_of(&record.entry);
-                (hour.end_ms() <= oldest).then_some((record.entry.path, rows))
+                Some((hour.end_ms(), (record.entry.path, rows, record.entry.bytes)))
             })
             .await?;
-        for files in expired.chunks(limits::REPLACED_FILES_MAX) {
-            if !self.go_on() {
-                return Ok(());
+        let mut bytes: u64 = history.iter().map(|(_, (_, _, bytes))| bytes).sum();
+        history.into_iter().for_each(|(end_ms, file)| hours.entry(end_ms).or_default().push(file));
+        let oldest = retention.oldest_ms(self.now_ms()).unwrap_or(i64::MIN);
+        let bytes_max = retention.bytes_max.unwrap_or(u64::MAX);
+        for (end_ms, files) in hours {
+            let why = match () {
+                () if end_ms <= oldest => "age",
+                () if bytes > bytes_max => "bytes",
+                () => break,
+            };
+            let of_hour: u64 = files.iter().map(|(_, _, bytes)| bytes).sum();
+            bytes -= of_hour;
+            if !self.drop_hour(why, end_ms, files).await? {
+                break;
             }
-            let paths = files.iter().map(|(path, _)| path.clone()).collect();
-            self.replace(paths, Vec::new()).await?;
-            if self.done.interrupted {
-                return Ok(());
-            }
-            self.done.expired_files += files.len() as u64;
-            self.done.expired_rows += files.iter().map(|(_, rows)| rows).sum::<u64>();
         }
         Ok(())
+    }
+
+    /// Whether to go on.
+    async fn drop_hour(
+        &mut self,
+        why: &str,
+        end_ms: i64,
+        files: Vec<(String, u64, u64)>,
+    ) -> Result<bool, LakeError> {
+        for files in files.chunks(limits::REPLACED_FILES_MAX) {
+            if !self.go_on() {
+                return Ok(false);
+            }
+            let rows = files.iter().map(|(_, rows, _)| rows).sum();
+            let record = RetentionRecord {
+                at_ms: self.now_ms(),
+                why: why.to_owned(),
+                class: None,
+                until_ms: end_ms,
+                files: files.len() as u64,
+                rows,
+                bytes: files.iter().map(|(_, _, bytes)| bytes).sum(),
+            };
+            let paths = files.iter().map(|(path, ..)| path.clone()).collect();
+            self.replace(paths, Vec::new(), vec![record.note()?]).await?;
+            if self.done.interrupted {
+                return Ok(false);
+            }
+            self.done.expired_files += files.len() as u64;
+            self.done.expired_rows += rows;
+        }
+        Ok(true)
     }
 }

@@ -108,6 +108,12 @@ impl Known {
         Ok(())
     }
 
+    /// Tombstones of which nothing should be left in history.
+    pub fn finished(&self) -> Arc<Tombstones> {
+        let finished = self.states.values().filter(|state| state.finished_at_ms.is_some());
+        Arc::new(Tombstones::of(finished.map(|state| &state.tombstone)))
+    }
+
     /// One line; a tombstone that is new.
     fn apply(&mut self, record: ErasureRecord) -> Option<Tombstone> {
         match record {

@@ -15,10 +15,10 @@ use object_store::*;
 use remuda_eventsourcing::*;
 use remuda_lake::compaction::Watch;
 use remuda_lake::{
-    Answer, Compacted, CompactionSettings, Contribution, Lake, LakeError, LakeSettings, RoundListener,
-    Rounds, Row, RowBody, file,
+    Answer, Compacted, CompactionSettings, Contribution, ErasureRequest, Horizon, Lake, LakeError,
+    LakeSettings, RoundListener, Rounds, Row, RowBody, Stripped, Tombstone, Tombstones, file,
 };
-use remuda_model::{Epoch, Incarnation, OrganizationId, Seq, ShardId, VehicleId, signal};
+use remuda_model::{Epoch, Incarnation, OrganizationId, Seq, ShardId, SignalClass, VehicleId, signal};
 
 /// 2023-11-14T22:00:00Z.
 pub const BEGIN_MS: i64 = 1_699_999_200_000;
@@ -253,7 +253,12 @@ pub fn row(n: u8, seq: Seq, row_in_frame: u32, sample_time_ns: Option<i64>, rece
         1 => RowBody::Quarantine { reason: "signal".into(), raw: vec![n; 5] },
         2 => RowBody::Gap { to: seq, reason: "shed".into() },
         3 => RowBody::Samples(vec![(signal::CHARGE, -(seq as i64))]),
-        _ => RowBody::Samples(vec![(signal::SPEED, seq as i64), (signal::CHARGE, i64::from(n))]),
+        5 => RowBody::Samples(vec![(signal::LATITUDE, seq as i64)]),
+        _ => RowBody::Samples(vec![
+            (signal::SPEED, seq as i64),
+            (signal::LONGITUDE, -7),
+            (signal::CHARGE, i64::from(n)),
+        ]),
     };
     Row {
         organization: OrganizationId::default(),
@@ -267,6 +272,44 @@ pub fn row(n: u8, seq: Seq, row_in_frame: u32, sample_time_ns: Option<i64>, rece
         receive_time_ms,
         body,
     }
+}
+
+/// A row's time.
+pub fn at(row: &Row) -> i64 {
+    let received = row.receive_time_ms * 1_000_000;
+    let sampled = row.sample_time_ns.unwrap_or(received);
+    if (sampled - received).abs() > 200 * 86_400_000_000_000 { received } else { sampled }
+}
+
+/// Takes a class out of a row, naively.
+fn without(row: &mut Row, class: SignalClass) {
+    match &mut row.body {
+        RowBody::Quarantine { raw, .. } => raw.clear(),
+        RowBody::Samples(values) => {
+            values.retain(|(id, _)| signal::class_of(*id) != class);
+            if values.is_empty() {
+                row.body = RowBody::Marker;
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Takes out what retention may have taken.
+fn beyond(rows: &mut Vec<Row>, horizon: &Horizon) {
+    rows.retain(|row| horizon.rows_ms.is_none_or(|ms| at(row) >= ms * 1_000_000));
+    for (class, ms) in &horizon.classes_ms {
+        rows.iter_mut().filter(|row| at(row) < ms * 1_000_000).for_each(|row| without(row, *class));
+    }
+}
+
+/// The same rows, each once.
+fn same(mut rows: Vec<Row>, mut model: Vec<Row>) {
+    rows.sort_by_key(key);
+    model.sort_by_key(key);
+    assert_eq!(rows.len(), model.len(), "rows in the lake, and in the model");
+    let differ = rows.iter().zip(&model).find(|(row, model)| row != model);
+    assert!(differ.is_none(), "the lake has, and the model has: {differ:#?}");
 }
 
 /// A row's identity.
@@ -285,6 +328,8 @@ pub struct World {
     pub model: Vec<Row>,
     /// Of these, the ones that no checkpoint covers.
     pub uncovered: Vec<Row>,
+    /// What was asked to be forgotten.
+    pub forgotten: Vec<Tombstone>,
     next: [Seq; 8],
     owned: Mutex<Vec<Owner>>,
 }
@@ -299,6 +344,7 @@ impl World {
             running: None,
             model: Vec::new(),
             uncovered: Vec::new(),
+            forgotten: Vec::new(),
             next: [1; 8],
             owned: Mutex::default(),
         };
@@ -413,15 +459,96 @@ impl World {
         paths
     }
 
-    /// The lake holds the model's rows, each once.
+    /// Asks for an erasure of what was sampled from and until so many hours after the beginning.
+    pub async fn erase(
+        &mut self,
+        of: Option<u8>,
+        (from, until): (i64, i64),
+        classes: &[SignalClass],
+    ) -> Tombstone {
+        let ns = |hours: i64| Some((BEGIN_MS + hours * HOUR_MS) * 1_000_000);
+        let request = ErasureRequest {
+            organization: OrganizationId::default(),
+            vehicle: of.map(vehicle),
+            from_ns: ns(from),
+            until_ns: ns(until),
+            classes: classes.iter().copied().collect(),
+            requested_by: "ada".into(),
+            reason: "a rider asked".into(),
+        };
+        let tombstone = self.lake(&Fuse::never()).erase(request, self.now_ms).await.expect("asked");
+        self.forgotten.push(tombstone.clone());
+        tombstone
+    }
+
+    /// The rows that readers must find, said as naively as can be: what was written, without what is forgotten and
+    /// without what retention says it took.
+    fn expected(&self, horizon: &Horizon) -> Vec<Row> {
+        let mut rows: Vec<Row> = self.model.clone();
+        for tombstone in &self.forgotten {
+            let (from, until) =
+                (tombstone.from_ns.unwrap_or(i64::MIN), tombstone.until_ns.unwrap_or(i64::MAX));
+            let until = until.min(tombstone.requested_at_ms * 1_000_000);
+            let is_covered = |row: &Row| {
+                let named = tombstone.vehicle.is_none_or(|vehicle| vehicle == row.vehicle);
+                named && (from..until).contains(&at(row))
+            };
+            if tombstone.classes.is_empty() {
+                rows.retain(|row| !is_covered(row));
+            }
+            for row in rows.iter_mut().filter(|row| is_covered(row)) {
+                tombstone.classes.iter().for_each(|class| without(row, *class));
+            }
+        }
+        beyond(&mut rows, horizon);
+        rows
+    }
+
+    /// The lake holds the model's rows, each once, as a reader is shown them.
     pub async fn check(&self) {
+        let lake = self.lake(&Fuse::never());
+        let tombstones = lake.tombstones().await.expect("read");
+        let horizon = lake.horizon().await.expect("read");
         let mut rows = Vec::new();
-        self.lake(&Fuse::never()).for_each_row(|row| rows.push(row.clone())).await.expect("read");
-        let mut model = self.model.clone();
-        rows.sort_by_key(key);
-        model.sort_by_key(key);
-        assert_eq!(rows.len(), model.len(), "rows in the lake, and in the model");
-        assert!(rows == model, "the same rows");
+        let shown = |row: &Row| {
+            let mut row = row.clone();
+            if !matches!(tombstones.strip(&mut row), Stripped::Erased(_)) {
+                rows.push(row);
+            }
+        };
+        lake.for_each_row(shown).await.expect("read");
+        beyond(&mut rows, &horizon);
+        same(rows, self.expected(&horizon));
+    }
+
+    /// Puts a history file with a row that a tombstone covers into the lake.
+    pub async fn bring_back(&self, tombstone: &Tombstone) {
+        let at_ns = tombstone.from_ns.expect("a range") + 77;
+        let row = row(1, 4, 0, Some(at_ns), self.now_ms);
+        let bytes = file::encode(std::slice::from_ref(&row), "{}".into()).expect("encoded");
+        let entry = ManifestEntry {
+            path: "history/organization=default/date=2023-11-14/hour=23/00-1-9.parquet".into(),
+            schema: 1,
+            checksum: crc32c::crc32c(&bytes),
+            bytes: bytes.len() as u64,
+            rows: vec![(ShardId::of(&row.vehicle), 1)],
+            sample_time_ns: (at_ns, at_ns),
+            receive_time_ms: (self.now_ms, self.now_ms),
+        };
+        self.files.put(&Path::from(entry.path.as_str()), bytes.into()).await.expect("written");
+        let outcome = self.journal.commit_file(&[], &[entry], &[]).await;
+        assert!(matches!(outcome, CommitOutcome::Committed { .. }), "{outcome:?}");
+    }
+
+    /// Nothing that is forgotten is on the disk, in any file, of any folder.
+    pub async fn check_forgotten(&self) {
+        let tombstones = Tombstones::of(&self.forgotten);
+        for path in self.listed("").await.into_iter().filter(|path| path.ends_with(".parquet")) {
+            let bytes = self.files.get(&Path::from(path.as_str())).await.expect("there").bytes().await;
+            for mut row in file::decode(bytes.expect("read")).expect("ours") {
+                assert_eq!(tombstones.strip(&mut row), Stripped::Kept, "{path} has {row:?}");
+            }
+        }
     }
 
     /// Whoever reads `history/` as it lies there finds the manifest's files and no others, sorted and each at its place.
@@ -434,11 +561,6 @@ impl World {
             let bytes =
                 self.files.get(&Path::from(path.as_str())).await.expect("there").bytes().await.expect("read");
             let rows = file::decode(bytes).expect("ours");
-            let at = |row: &Row| {
-                let received = row.receive_time_ms * 1_000_000;
-                let sampled = row.sample_time_ns.unwrap_or(received);
-                if (sampled - received).abs() > 200 * 86_400_000_000_000 { received } else { sampled }
-            };
             assert!(rows.is_sorted_by_key(|row| (row.vehicle, at(row))), "{path}");
             let hours: std::collections::BTreeSet<i64> =
                 rows.iter().map(|row| at(row).div_euclid(3_600_000_000_000)).collect();
