@@ -3,6 +3,7 @@
 //!
 //! Owns: data and the ports between crates that must not know each other. Deliberately absent: behaviour.
 
+pub mod booking;
 pub mod commands;
 pub mod fleet;
 pub mod history;

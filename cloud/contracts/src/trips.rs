@@ -145,6 +145,8 @@ pub struct TripCancelled {
     pub reason: String,
     /// What fee the terms of the trip allow for.
     pub fee: CancellationFee,
+    /// When, ms since 1970 UTC.
+    pub time_ms: i64,
     /// Since a vehicle was assigned, ms; absent when none was.
     pub since_assigned_ms: Option<i64>,
     /// How long the vehicle waited at the pick-up, ms.

@@ -14,7 +14,9 @@ pub mod event;
 pub mod evolve;
 pub mod hours;
 pub mod limits;
+pub mod lists;
 pub mod privacy;
+pub mod service;
 pub mod state;
 
 use remuda_eventsourcing::{Aggregate, Context, Encoded, Unreadable};
@@ -24,6 +26,8 @@ pub use decide::decide;
 pub use error::UserRefusal;
 pub use event::UserEvent;
 pub use evolve::evolve;
+pub use lists::{UserDirectory, UserLists};
+pub use service::{UserError, UserService};
 pub use state::User;
 
 /// The aggregate `user`.

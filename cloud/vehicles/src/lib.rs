@@ -23,6 +23,7 @@ pub mod orders;
 pub mod policies;
 pub mod reception;
 pub mod reprocess;
+pub mod reservation;
 pub mod rules;
 pub mod signals;
 pub mod state;

@@ -1,0 +1,232 @@
+//! Trips by state, vehicle and rider, read off their events.
+
+use std::collections::BTreeSet;
+
+use remuda_entities::projection::{Poisoned, Projected, Projection, View, fact, key};
+use remuda_eventsourcing::{Aggregate, Event};
+use remuda_model::OrganizationId;
+use serde::{Deserialize, Serialize};
+
+use crate::state::{Trip, TripPhase};
+use crate::{TripEvent, Trips};
+
+/// A trip in a list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TripLine {
+    /// Which.
+    pub trip: String,
+    /// How far it is.
+    pub phase: TripPhase,
+    /// Who rides.
+    pub rider: String,
+    /// Which vehicle has it, or had it last; empty = none.
+    pub vehicle: String,
+    /// Who drives.
+    pub driver: Option<String>,
+    /// Fleet.
+    pub fleet: Option<String>,
+    /// Depot.
+    pub depot: Option<String>,
+    /// When it was asked for, ms since 1970 UTC.
+    pub requested_ms: i64,
+    /// When it last changed, ms since 1970 UTC.
+    pub changed_ms: i64,
+    /// Stars.
+    pub rating: Option<u8>,
+    /// Driven with the rider, m, once it has ended.
+    pub distance_m: Option<u64>,
+}
+
+impl TripLine {
+    fn of(trip: &Trip, event: &TripEvent, before: Option<&Self>, changed_ms: i64) -> Self {
+        let distance_m = match event {
+            TripEvent::Completed(done) => Some(done.distance_m),
+            _ => before.and_then(|line| line.distance_m),
+        };
+        let parties = trip.parties.clone();
+        Self {
+            trip: trip.id.clone(),
+            phase: trip.phase,
+            rider: parties.rider,
+            vehicle: parties.vehicle,
+            driver: parties.driver,
+            fleet: parties.fleet,
+            depot: parties.depot,
+            requested_ms: trip.requested_ms,
+            changed_ms,
+            rating: trip.rating,
+            distance_m,
+        }
+    }
+
+    /// Under which lists it stands.
+    fn places(&self, organization: &str) -> BTreeSet<Vec<u8>> {
+        let of = |list: &str, value: &str| key(&[list, organization, value, &self.trip]);
+        let mut places = BTreeSet::from([of("state", self.phase.name())]);
+        for (list, value) in [("vehicle", &self.vehicle), ("rider", &self.rider)] {
+            if !value.is_empty() {
+                places.insert(of(list, value));
+            }
+        }
+        // A fleet may be large: only what runs, so that the list stays short.
+        if let Some(fleet) = self.fleet.as_ref().filter(|_| !self.phase.is_final()) {
+            places.insert(of("fleet", fleet));
+        }
+        places.insert(key(&["trip", organization, &self.trip]));
+        places
+    }
+}
+
+/// The projection.
+#[derive(Debug, Clone, Copy)]
+pub struct TripLists;
+
+impl Projection for TripLists {
+    const NAME: &'static str = "trip-lists";
+    const VERSION: u32 = 1;
+    const READS: &'static [&'static str] = &["trip"];
+
+    fn apply(&self, event: &Event, view: &mut View<'_>) -> Result<(), Poisoned> {
+        let Some(fact) = fact::<Trips>(event)? else { return Ok(()) };
+        let stream = &event.event.stream;
+        let (organization, id) = (stream.organization.as_str(), &stream.aggregate_id);
+        let state = key(&["whole", organization, id]);
+        let before: Option<TripLine> = view.get(&key(&["trip", organization, id]))?;
+        let mut trip: Trip = view.get(&state)?.unwrap_or_default();
+        // The same rules as the aggregate's own, so that a list never says anything else.
+        Trips::evolve(&mut trip, &fact);
+        trip.id.clone_from(id);
+        let line = TripLine::of(&trip, &fact, before.as_ref(), event.event.time_ms);
+        let places = line.places(organization);
+        for gone in
+            before.iter().flat_map(|line| line.places(organization)).filter(|place| !places.contains(place))
+        {
+            view.remove(&gone);
+        }
+        places.iter().try_for_each(|place| view.put(place, &line))?;
+        view.put(&state, &trip)
+    }
+}
+
+/// Reads the lists.
+#[derive(Clone)]
+pub struct TripDirectory(Projected<TripLists>);
+
+impl TripDirectory {
+    /// Over a running projection.
+    pub const fn new(lists: Projected<TripLists>) -> Self {
+        Self(lists)
+    }
+
+    /// The projection beneath.
+    pub const fn projected(&self) -> &Projected<TripLists> {
+        &self.0
+    }
+
+    /// One trip.
+    ///
+    /// # Errors
+    /// When nothing serves yet, or the store fails.
+    pub fn trip(&self, organization: &OrganizationId, trip: &str) -> Result<Option<TripLine>, Poisoned> {
+        self.0.get(&key(&["trip", organization.as_str(), trip]))
+    }
+
+    /// All trips of an organisation by id, after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// As [`TripDirectory::trip`].
+    pub fn all(
+        &self,
+        organization: &OrganizationId,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<TripLine>, Poisoned> {
+        self.page(&["trip", organization.as_str()], after, limit)
+    }
+
+    /// Trips in a state.
+    ///
+    /// # Errors
+    /// As [`TripDirectory::trip`].
+    pub fn in_state(
+        &self,
+        organization: &OrganizationId,
+        phase: TripPhase,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<TripLine>, Poisoned> {
+        self.page(&["state", organization.as_str(), phase.name()], after, limit)
+    }
+
+    /// Trips of a vehicle.
+    ///
+    /// # Errors
+    /// As [`TripDirectory::trip`].
+    pub fn of_vehicle(
+        &self,
+        organization: &OrganizationId,
+        vehicle: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<TripLine>, Poisoned> {
+        self.page(&["vehicle", organization.as_str(), vehicle], after, limit)
+    }
+
+    /// Trips of a rider.
+    ///
+    /// # Errors
+    /// As [`TripDirectory::trip`].
+    pub fn of_rider(
+        &self,
+        organization: &OrganizationId,
+        rider: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<TripLine>, Poisoned> {
+        self.page(&["rider", organization.as_str(), rider], after, limit)
+    }
+
+    /// Trips of a fleet that have not ended.
+    ///
+    /// # Errors
+    /// As [`TripDirectory::trip`].
+    pub fn of_fleet(
+        &self,
+        organization: &OrganizationId,
+        fleet: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<TripLine>, Poisoned> {
+        self.page(&["fleet", organization.as_str(), fleet], after, limit)
+    }
+
+    /// Trips of a rider that run: what stands in the way of an erasure. Looks at all that have not ended.
+    ///
+    /// # Errors
+    /// As [`TripDirectory::trip`].
+    pub fn running_of_rider(
+        &self,
+        organization: &OrganizationId,
+        rider: &str,
+        limit: usize,
+    ) -> Result<Vec<String>, Poisoned> {
+        let mut running = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.of_rider(organization, rider, after.as_deref(), 256)?;
+            let full = page.len() == 256;
+            after = page.last().map(|line| line.trip.clone());
+            running.extend(page.into_iter().filter(|line| !line.phase.is_final()).map(|line| line.trip));
+            if !full || running.len() >= limit {
+                running.truncate(limit);
+                return Ok(running);
+            }
+        }
+    }
+
+    fn page(&self, list: &[&str], after: Option<&str>, limit: usize) -> Result<Vec<TripLine>, Poisoned> {
+        let after = after.map(|after| key(&[list, &[after]].concat()));
+        let lines = self.0.scan(&key(list), after.as_deref(), limit)?;
+        Ok(lines.into_iter().map(|(_, line)| line).collect())
+    }
+}

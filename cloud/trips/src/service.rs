@@ -1,0 +1,176 @@
+//! Trips as others ask for them: the saga's `trip-service`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use remuda_contracts::booking::{Booking, RESERVE_VEHICLE, TRIP_SERVICE};
+use remuda_contracts::trips::{CancelledBy, QuoteReference, TripParties};
+use remuda_entities::{AskError, Entities};
+use remuda_eventsourcing::Context;
+use remuda_model::OrganizationId;
+use remuda_saga::{ActionSpec, Service, StepContext, StepError};
+use serde_json::{Value, json};
+
+use crate::lists::TripDirectory;
+use crate::state::{Plan, Stop, Terms, TripPhase};
+use crate::{TripCommand, Trips};
+
+/// Now, ms since 1970 UTC.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// Makes a trip's request out of a booking. A second way to do it stands behind this (a feature flag chooses).
+pub trait MakeTrip: Send + Sync + 'static {
+    /// The command; `vehicle` is reserved already.
+    ///
+    /// # Errors
+    /// A sentence that says what of the booking cannot be.
+    fn make(&self, id: &str, booking: Booking, vehicle: String) -> Result<TripCommand, String>;
+}
+
+/// The way it is done unless told otherwise: one trip per booking, under the usual terms.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PlainTrip {
+    /// What is agreed on.
+    pub terms: Terms,
+}
+
+impl MakeTrip for PlainTrip {
+    fn make(&self, id: &str, booking: Booking, vehicle: String) -> Result<TripCommand, String> {
+        let quote = booking.quote_id.map(|quote_id| QuoteReference { quote_id, price: booking.price });
+        let stop = |stop: remuda_contracts::booking::BookingStop| Stop {
+            latitude_e7: stop.latitude_e7,
+            longitude_e7: stop.longitude_e7,
+            radius_m: stop.radius_m,
+            label: stop.label,
+        };
+        Ok(TripCommand::Request {
+            id: id.to_owned(),
+            parties: TripParties {
+                rider: booking.rider,
+                vehicle,
+                driver: booking.driver,
+                fleet: booking.fleet,
+                depot: booking.depot,
+            },
+            plan: Plan {
+                stops: booking.stops.into_iter().map(stop).collect(),
+                planned_distance_m: booking.planned_distance_m,
+                terms: self.terms,
+                quote,
+                hold_key: Some(id.to_owned()),
+            },
+        })
+    }
+}
+
+/// Asks trips. Cheap to clone.
+#[derive(Clone)]
+pub struct TripService {
+    trips: Entities<Trips>,
+    make: Arc<dyn MakeTrip>,
+    clock: Clock,
+}
+
+/// Trips looked at in one sweep, per state: the next sweep goes on.
+const SWEEP_MAX: usize = 1_000;
+
+impl TripService {
+    /// Over these entities; trips are made as [`PlainTrip`] does.
+    pub fn new(trips: Entities<Trips>, clock: Clock) -> Self {
+        Self { trips, make: Arc::new(PlainTrip::default()), clock }
+    }
+
+    /// Makes trips in another way.
+    #[must_use]
+    pub fn with_maker(mut self, make: Arc<dyn MakeTrip>) -> Self {
+        self.make = make;
+        self
+    }
+
+    /// The aggregates beneath.
+    pub const fn entities(&self) -> &Entities<Trips> {
+        &self.trips
+    }
+
+    /// Tells trips that time has passed: those that wait for a vehicle or a rider. Every few seconds. Answers how many ended.
+    ///
+    /// # Errors
+    /// When the lists cannot be read; a trip that cannot be asked is asked again the next time.
+    pub async fn sweep(&self, organization: &OrganizationId, lists: &TripDirectory) -> Result<usize, String> {
+        let mut ended = 0;
+        for phase in [TripPhase::Requested, TripPhase::Boarding] {
+            let waiting =
+                lists.in_state(organization, phase, None, SWEEP_MAX).map_err(|error| error.to_string())?;
+            for line in waiting {
+                let now_ms = (self.clock)();
+                let context = Context {
+                    now_ms,
+                    command_id: format!("sweep/{now_ms}"),
+                    actor: "policy/trip-sweep".into(),
+                    correlation_id: line.trip.clone(),
+                };
+                match self.trips.ask(organization, &line.trip, TripCommand::Sweep, context).await {
+                    Ok(outcome) => ended += usize::from(!outcome.events.is_empty()),
+                    Err(error) => tracing::debug!(trip_id = line.trip, %error, "a trip was not swept"),
+                }
+            }
+        }
+        Ok(ended)
+    }
+
+    fn command(&self, action: &str, step: &StepContext) -> Result<TripCommand, StepError> {
+        let id = step.saga_id.clone();
+        match action {
+            "create-trip" => {
+                let bad = |detail: String| StepError::refused("bad-booking", detail);
+                let booking: Booking =
+                    serde_json::from_value(step.data.clone()).map_err(|error| bad(error.to_string()))?;
+                let vehicle = step.data[RESERVE_VEHICLE]["vehicle"].as_str();
+                let vehicle = vehicle.ok_or_else(|| bad("no step has reserved a vehicle".into()))?.to_owned();
+                self.make.make(&id, booking, vehicle).map_err(bad)
+            }
+            "cancel-trip" => Ok(TripCommand::Cancel {
+                id,
+                by: CancelledBy::System,
+                reason: "the booking was called off".into(),
+            }),
+            _ => Err(StepError::refused("no-such-action", format!("trip-service offers no {action}"))),
+        }
+    }
+}
+
+/// What an unsuccessful ask means to a saga.
+fn step_error(error: AskError) -> StepError {
+    match error {
+        AskError::Refused { code, text } => StepError::refused(code, text),
+        AskError::Invalid { .. } => StepError::refused("invalid", error.to_string()),
+        AskError::Overloaded { .. } | AskError::VersionMismatch { .. } => {
+            StepError::Transient(error.to_string())
+        }
+        AskError::Unavailable { .. } | AskError::Unreadable(_) => StepError::Unknown(error.to_string()),
+    }
+}
+
+#[async_trait]
+impl Service for TripService {
+    fn name(&self) -> &'static str {
+        TRIP_SERVICE
+    }
+
+    fn actions(&self) -> &'static [ActionSpec] {
+        const { &[ActionSpec::undone_by("create-trip", "cancel-trip"), ActionSpec::plain("cancel-trip")] }
+    }
+
+    async fn call(&self, action: &str, key: &str, step: &StepContext) -> Result<Value, StepError> {
+        let command = self.command(action, step)?;
+        let context = Context {
+            now_ms: (self.clock)(),
+            command_id: key.to_owned(),
+            actor: format!("saga/{}", step.saga_id),
+            correlation_id: step.saga_id.clone(),
+        };
+        // A trip has its booking's id.
+        self.trips.ask(&step.organization, &step.saga_id, command, context).await.map_err(step_error)?;
+        Ok(json!({ "trip": step.saga_id }))
+    }
+}
