@@ -3,7 +3,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use remuda_eventsourcing::Context;
+use remuda_eventsourcing::{Context, Refusal as _};
 use remuda_model::OrganizationId;
 
 use crate::aggregate::{Command, SagaEvent, SagaRefusal, State};
@@ -34,8 +34,13 @@ impl fmt::Display for SagaId {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HostError {
     /// The saga says no.
-    #[error(transparent)]
-    Refused(#[from] SagaRefusal),
+    #[error("{text}")]
+    Refused {
+        /// Stable, kebab-case: [`SagaRefusal`]'s.
+        code: String,
+        /// For people.
+        text: String,
+    },
     /// Its events cannot be read by this program: a newer one wrote them, or they are damaged.
     #[error("{0}")]
     Unreadable(String),
@@ -45,6 +50,12 @@ pub enum HostError {
     /// Nobody knows whether it was written: load the saga and see.
     #[error("{0}")]
     Failed(String),
+}
+
+impl From<SagaRefusal> for HostError {
+    fn from(refusal: SagaRefusal) -> Self {
+        Self::Refused { code: refusal.code().to_owned(), text: refusal.to_string() }
+    }
 }
 
 /// An event of a saga's history.
@@ -63,16 +74,16 @@ pub struct Recorded {
 /// What a command did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Executed {
-    /// What is known after it.
-    pub state: State,
-    /// Whether this call wrote something: false for a repetition, and where it was so already.
-    pub written: bool,
+    /// The facts that followed; none where it was so already.
+    pub events: Vec<SagaEvent>,
+    /// It was done before, by an earlier call with the same command id; these are the facts of then.
+    pub repeated: bool,
 }
 
 /// Keeps sagas. Everything it answers is durable.
 #[async_trait]
 pub trait SagaHost: Send + Sync + 'static {
-    /// Decides, appends, and answers the state after it. A command id seen before is not decided again.
+    /// Decides, appends, and answers what followed. A command id seen before is not decided again.
     async fn execute(&self, id: &SagaId, command: Command, context: Context) -> Result<Executed, HostError>;
 
     /// What is known of a saga; the default where there is none.

@@ -19,7 +19,7 @@ pub struct MemoryHost {
 struct Kept {
     state: State,
     events: Vec<Recorded>,
-    commands: Vec<String>,
+    commands: BTreeMap<String, Vec<SagaEvent>>,
 }
 
 impl MemoryHost {
@@ -41,8 +41,8 @@ impl MemoryHost {
         let mut sagas = self.sagas.lock();
         let fresh = !sagas.contains_key(id);
         let kept = sagas.entry(id.clone()).or_default();
-        if kept.commands.contains(&context.command_id) {
-            return Ok(Executed { state: kept.state.clone(), written: false });
+        if let Some(events) = kept.commands.get(&context.command_id) {
+            return Ok(Executed { events: events.clone(), repeated: true });
         }
         let decided = match Saga::decide(&kept.state, command, context) {
             Ok(events) => events,
@@ -53,9 +53,8 @@ impl MemoryHost {
                 return Err(refusal.into());
             }
         };
-        let written = !decided.is_empty();
-        for event in decided {
-            let stored = Saga::encode(&event);
+        for event in &decided {
+            let stored = Saga::encode(event);
             let event = Saga::decode(stored.event_type, stored.schema_version, &stored.payload)
                 .map_err(|e| HostError::Unreadable(e.to_string()))?;
             Saga::evolve(&mut kept.state, &event);
@@ -67,8 +66,8 @@ impl MemoryHost {
                 event,
             });
         }
-        kept.commands.push(context.command_id.clone());
-        Ok(Executed { state: kept.state.clone(), written })
+        kept.commands.insert(context.command_id.clone(), decided.clone());
+        Ok(Executed { events: decided, repeated: false })
     }
 
     /// A saga's events.

@@ -74,7 +74,7 @@ fn line(state: &State, event: &SagaEvent) -> (Option<u16>, String) {
             (Some(e.step), format!("try {} failed: {}", tries(&e.step), failure(&e.failure)))
         }
         SagaEvent::StepFailed(e) => {
-            let doubt = if e.failure.kind.may_have_happened() { "; it may have been done" } else { "" };
+            let doubt = if e.doubtful { "; it may have been done" } else { "" };
             (Some(e.step), format!("failed at try {}: {}{doubt}", tries(&e.step), failure(&e.failure)))
         }
         SagaEvent::UnwindingBegun(e) => {

@@ -32,6 +32,8 @@ pub enum Command {
         step: u16,
         /// How.
         failure: Failure,
+        /// An earlier process may have called it and died before it wrote down what came of it.
+        inherited: bool,
         /// As in [`Command::Succeeded`].
         uncalled: Vec<u16>,
     },

@@ -45,7 +45,9 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decided {
     match command {
         Command::Start { .. } => Ok(Vec::new()),
         Command::Succeeded { step, output, uncalled } => draft.succeeded(*step, output, uncalled),
-        Command::Failed { step, failure, uncalled } => draft.failed(*step, failure, uncalled),
+        Command::Failed { step, failure, inherited, uncalled } => {
+            draft.failed(*step, failure, *inherited, uncalled)
+        }
         Command::TimerFired { step } => draft.timer_fired(*step),
         Command::Undone { step } => draft.undone(*step),
         Command::UndoFailed { step, failure } => draft.undo_failed(*step, failure),
@@ -85,13 +87,18 @@ impl Draft<'_> {
         if output.len() > limits::OUTPUT_BYTES_MAX || total > limits::CONTEXT_BYTES_MAX {
             let detail = format!("{} bytes, {total} with all before", output.len());
             let kind = FailureKind::OutputTooLarge;
-            return self.failed(step, &Failure { kind, code: kind.code().to_owned(), detail }, uncalled);
+            return self.failed(
+                step,
+                &Failure { kind, code: kind.code().to_owned(), detail },
+                false,
+                uncalled,
+            );
         }
         self.push(SagaEvent::StepSucceeded(StepSucceeded { step, output: output.to_owned() }));
         Ok(self.settle())
     }
 
-    fn failed(mut self, step: u16, failure: &Failure, uncalled: &[u16]) -> Decided {
+    fn failed(mut self, step: u16, failure: &Failure, inherited: bool, uncalled: &[u16]) -> Decided {
         let (status, its_turn) = self.doing(step)?;
         if status != StepStatus::Open || self.state.is_ended() {
             return Ok(Vec::new());
@@ -109,7 +116,9 @@ impl Draft<'_> {
             return Ok(self.events);
         }
         let code = failure.code.clone();
-        self.push(SagaEvent::StepFailed(StepFailed { step, failure }));
+        let before = self.state.step(step).is_some_and(|(_, s)| s.doubtful);
+        let doubtful = inherited || before || failure.kind.may_have_happened();
+        self.push(SagaEvent::StepFailed(StepFailed { step, failure, doubtful }));
         if running {
             self.unwind(Cause::StepFailed { step, code }, uncalled);
         }
@@ -182,11 +191,14 @@ impl Draft<'_> {
     }
 
     fn hold(mut self, step: u16, reason: &str) -> Decided {
-        self.doing(step)?;
-        if self.state.is_ended() || self.state.stuck.is_some() {
-            return Ok(Vec::new());
+        let (status, its_turn) = self.doing(step)?;
+        let wanted = match self.state.phase {
+            Phase::Running => its_turn && status == StepStatus::Open,
+            _ => self.undoing(step)?,
+        };
+        if wanted && self.state.stuck.is_none() {
+            self.stuck(step, StuckWhy::NoService, reason);
         }
-        self.stuck(step, StuckWhy::NoService, reason);
         Ok(self.events)
     }
 

@@ -130,6 +130,8 @@ pub struct StepFailed {
     pub step: u16,
     /// How.
     pub failure: Failure,
+    /// This try or one before may have been done all the same.
+    pub doubtful: bool,
 }
 
 /// See [`SagaEvent::StepsClosed`].

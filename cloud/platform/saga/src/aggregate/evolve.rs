@@ -18,10 +18,13 @@ pub fn evolve(state: &mut State, event: &SagaEvent) {
             s.retry_at_ms = set.fires_at_ms;
         }),
         SagaEvent::TimerFired(fired) => one(state, fired.step, |s| s.status = StepStatus::Succeeded),
-        SagaEvent::StepSucceeded(done) => one(state, done.step, |s| {
-            s.status = StepStatus::Succeeded;
-            s.output = Some(done.output.clone());
-        }),
+        SagaEvent::StepSucceeded(done) => {
+            one(state, done.step, |s| {
+                s.status = StepStatus::Succeeded;
+                s.output = Some(done.output.clone());
+            });
+            unstick(state, done.step);
+        }
         SagaEvent::TryFailed(failed) => one(state, failed.step, |s| {
             s.tries = s.tries.saturating_add(1);
             s.retry_at_ms = failed.retry_at_ms;
@@ -29,7 +32,7 @@ pub fn evolve(state: &mut State, event: &SagaEvent) {
         }),
         SagaEvent::StepFailed(failed) => one(state, failed.step, |s| {
             s.status = StepStatus::Failed;
-            s.doubtful |= failed.failure.kind.may_have_happened();
+            s.doubtful |= failed.doubtful;
         }),
         SagaEvent::UnwindingBegun(begun) => {
             state.phase = Phase::Unwinding;
@@ -68,6 +71,7 @@ pub fn evolve(state: &mut State, event: &SagaEvent) {
         }
         SagaEvent::Completed(completed) => {
             state.phase = Phase::Completed;
+            state.stuck = None;
             state.ended_ms = Some(completed.at_ms);
         }
         SagaEvent::Compensated(compensated) => {

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use super::call::{Answer, Prepared, Uncallable, Way, of_kind};
 use super::summary::{Summary, waits_for_service};
 use super::{Inner, SagaError};
-use crate::aggregate::{Command, FailureKind, Intent, Phase, Saga, State, StepStatus, next};
+use crate::aggregate::{Command, FailureKind, Intent, Phase, Saga, SagaEvent, State, StepStatus, next};
 use crate::host::{Executed, HostError, SagaId};
 use crate::limits;
 
@@ -37,6 +37,8 @@ type Reply = oneshot::Sender<Result<Summary, SagaError>>;
 struct Entry {
     command: Command,
     context: Context,
+    /// What follows from it, in `ahead` already.
+    events: Vec<SagaEvent>,
     reply: Option<Reply>,
 }
 
@@ -60,8 +62,11 @@ pub(super) struct Driver {
     tasks: BTreeMap<tokio::task::Id, u16>,
     /// Steps whose action may have been called, by this process or one before it.
     called: BTreeSet<u16>,
+    /// Those of them that an earlier process may have called.
+    inherited: BTreeSet<u16>,
     waiting: VecDeque<Entry>,
     writing: Option<Pin<Box<dyn Future<Output = Written> + Send>>>,
+    writing_events: Vec<SagaEvent>,
     writing_reply: Option<Reply>,
     requests: mpsc::Receiver<Request>,
     shown: watch::Sender<Summary>,
@@ -89,8 +94,10 @@ impl Driver {
             in_flight: BTreeMap::new(),
             tasks: BTreeMap::new(),
             called: BTreeSet::new(),
+            inherited: BTreeSet::new(),
             waiting: VecDeque::new(),
             writing: None,
+            writing_events: Vec::new(),
             writing_reply: None,
             requests,
             shown,
@@ -162,6 +169,7 @@ impl Driver {
                         .filter(|(_, _, s)| s.status == StepStatus::Open)
                         .map(|(i, ..)| i)
                         .collect();
+                    self.inherited = self.called.clone();
                     self.take(state);
                     self.unstick_if_served();
                     return true;
@@ -326,7 +334,11 @@ impl Driver {
         let (command, key) = match (answer.way, answer.outcome) {
             (Way::Do, Ok(output)) => (Command::Succeeded { step, output, uncalled }, format!("{step}/done")),
             (Way::Do, Err(failure)) => {
-                (Command::Failed { step, failure, uncalled }, format!("{step}/failed/{round}/{tries}"))
+                let inherited = self.inherited.contains(&step);
+                (
+                    Command::Failed { step, failure, inherited, uncalled },
+                    format!("{step}/failed/{round}/{tries}"),
+                )
             }
             (Way::Undo, Ok(_)) => (Command::Undone { step }, format!("{step}/undone")),
             (Way::Undo, Err(failure)) => {
@@ -379,7 +391,7 @@ impl Driver {
             return Ok(());
         }
         events.iter().for_each(|event| Saga::evolve(&mut self.ahead, event));
-        self.waiting.push_back(Entry { command, context, reply });
+        self.waiting.push_back(Entry { command, context, events, reply });
         Ok(())
     }
 
@@ -403,22 +415,23 @@ impl Driver {
         if self.writing.is_some() {
             return;
         }
-        let Some(Entry { command, context, reply }) = self.waiting.pop_front() else { return };
+        let Some(Entry { command, context, events, reply }) = self.waiting.pop_front() else { return };
         let (inner, id) = (Arc::clone(&self.inner), self.id.clone());
         self.writing = Some(Box::pin(async move { inner.host.execute(&id, command, context).await }));
+        self.writing_events = events;
         self.writing_reply = reply;
     }
 
     fn written(&mut self, written: Written) -> Option<Over> {
         match written {
-            Ok(Executed { state, .. }) => {
-                self.durable = state;
-                self.reloads = 0;
-                if self.waiting.is_empty() && self.durable != self.ahead {
+            Ok(Executed { events, repeated }) => {
+                if repeated || events != self.writing_events {
                     // Somebody else wrote to this saga, past its driver.
                     tracing::warn!(saga_id = %self.id, "a saga was changed from outside, loading it again");
                     return Some(Over::Reload);
                 }
+                events.iter().for_each(|event| Saga::evolve(&mut self.durable, event));
+                self.reloads = 0;
                 self.show();
                 if let Some(reply) = self.writing_reply.take() {
                     let _ = reply.send(Ok(Summary::of(&self.id, &self.durable)));

@@ -54,8 +54,13 @@ pub enum SagaError {
     #[error("{0}")]
     Invalid(String),
     /// The saga says no.
-    #[error(transparent)]
-    Refused(#[from] SagaRefusal),
+    #[error("{text}")]
+    Refused {
+        /// Stable, kebab-case: [`SagaRefusal`]'s.
+        code: String,
+        /// For people.
+        text: String,
+    },
     /// Too many sagas are under way.
     #[error("{0} sagas are under way, as many as are taken; try again later")]
     Busy(usize),
@@ -69,11 +74,11 @@ pub enum SagaError {
 
 impl SagaError {
     /// Stable, kebab-case.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &str {
         match self {
             Self::UnknownDefinition { .. } => "unknown-definition",
             Self::Invalid(_) => "invalid",
-            Self::Refused(refusal) => refusal.code(),
+            Self::Refused { code, .. } => code,
             Self::Busy(_) => "busy",
             Self::Stopping => "stopping",
             Self::Journal(_) => "journal",
@@ -84,9 +89,15 @@ impl SagaError {
 impl From<HostError> for SagaError {
     fn from(error: HostError) -> Self {
         match error {
-            HostError::Refused(refusal) => Self::Refused(refusal),
+            HostError::Refused { code, text } => Self::Refused { code, text },
             other => Self::Journal(other.to_string()),
         }
+    }
+}
+
+impl From<SagaRefusal> for SagaError {
+    fn from(refusal: SagaRefusal) -> Self {
+        Self::Refused { code: refusal.code().to_owned(), text: refusal.to_string() }
     }
 }
 
@@ -260,16 +271,21 @@ impl Sagas {
 
     async fn begin(&self, id: SagaId, command: Command, context: Context) -> Result<Summary, SagaError> {
         match self.inner.host.execute(&id, command, context).await {
-            Ok(Executed { state, written }) => {
+            Ok(Executed { events, repeated: false }) if !events.is_empty() => {
+                let mut state = State::default();
+                events.iter().for_each(|event| Saga::evolve(&mut state, event));
                 let summary = Summary::of(&id, &state);
-                if written {
-                    self.inner.metrics.on_start();
-                }
-                if !state.is_ended() {
-                    // A repetition may find a saga that an earlier process began: then its steps may have been called.
-                    self.drive(&id, written.then_some(state));
-                }
+                self.inner.metrics.on_start();
+                self.drive(&id, Some(state));
                 Ok(summary)
+            }
+            Ok(_) => {
+                // A repetition may find a saga that an earlier process began: then its steps may have been called.
+                let state = self.inner.host.state(&id).await?;
+                if !state.is_ended() {
+                    self.drive(&id, None);
+                }
+                Ok(Summary::of(&id, &state))
             }
             Err(HostError::Failed(reason)) => {
                 // It may have been written: then it must run.
