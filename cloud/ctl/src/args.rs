@@ -32,18 +32,41 @@ pub struct Global {
     /// The organization.
     #[arg(long, global = true, env = "REMUDA_ORGANIZATION", default_value = "default")]
     pub organization: String,
-    /// How to print. YAML is left out: JSON is YAML.
-    #[arg(short, long, global = true, value_enum, default_value_t = OutputFormat::Table)]
+    /// How to print; `csv` and `ndjson` are for history.
+    #[arg(short, long = "output", global = true, value_enum, default_value_t = Output::Table)]
+    pub print: Output,
+    /// What `print` means to a command that knows documents: YAML is made of them on the way out.
+    #[arg(skip)]
     pub output: OutputFormat,
     /// Seconds that a call may take; a watch has no end.
     #[arg(long, global = true, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout: u64,
 }
 
-/// How to print.
+/// How to print, as it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Columns.
+    Table,
+    /// More columns.
+    Wide,
+    /// One JSON document; one a line when watching.
+    Json,
+    /// One YAML document; one after the other when watching.
+    Yaml,
+    /// Resource names only.
+    Name,
+    /// Comma-separated values, RFC 4180.
+    Csv,
+    /// One JSON object a line.
+    Ndjson,
+}
+
+/// How a command prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OutputFormat {
     /// Columns.
+    #[default]
     Table,
     /// More columns.
     Wide,
@@ -65,6 +88,9 @@ pub enum Command {
     /// What vehicles collect: documents, whom they are meant for, how far they have come.
     #[command(subcommand, visible_alias = "policy")]
     Policies(crate::policies::PoliciesCommand),
+    /// What vehicles measured: samples, positions, journeys; plots and exports.
+    #[command(subcommand)]
+    History(crate::history::HistoryCommand),
 }
 
 /// What can be done with vehicles.

@@ -74,13 +74,14 @@ fn innermost(error: &dyn Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::OutputFormat;
+    use crate::args::{Output, OutputFormat};
 
     fn global(server: &str, token: Option<&str>) -> Global {
         Global {
             server: server.into(),
             token: token.map(str::to_owned),
             organization: "default".into(),
+            print: Output::Table,
             output: OutputFormat::Table,
             timeout: 10,
         }

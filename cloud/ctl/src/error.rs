@@ -79,6 +79,18 @@ pub enum CtlError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A signal that is not clear.
+    #[error("{0}")]
+    Signal(String),
+    /// An answer that is not what was agreed.
+    #[error("the server's answer cannot be used: {0}")]
+    Answer(&'static str),
+    /// The person has enough.
+    #[error("interrupted; what was written is not complete")]
+    Interrupted,
+    /// What a format cannot hold.
+    #[error("{0}")]
+    Export(remuda_exports::ExportError),
     /// The server said no.
     #[error("{}", describe(.0))]
     Refused(#[from] Box<Status>),
@@ -93,6 +105,15 @@ impl From<Status> for CtlError {
     }
 }
 
+impl From<remuda_exports::ExportError> for CtlError {
+    fn from(error: remuda_exports::ExportError) -> Self {
+        match error {
+            remuda_exports::ExportError::Write(error) => Self::Output(error),
+            other => Self::Export(other),
+        }
+    }
+}
+
 impl CtlError {
     /// 2 when the command itself was wrong, 1 when it failed.
     pub fn exit_code(&self) -> u8 {
@@ -101,6 +122,7 @@ impl CtlError {
             | Self::NoToken
             | Self::Token
             | Self::Usage(_)
+            | Self::Signal(_)
             | Self::File { .. }
             | Self::Unwritable { .. }
             | Self::Csv { .. }
@@ -110,6 +132,9 @@ impl CtlError {
             | Self::Refused(_)
             | Self::Output(_)
             | Self::TokensLost { .. }
+            | Self::Answer(_)
+            | Self::Interrupted
+            | Self::Export(_)
             | Self::NotDone { .. } => 1,
         }
     }

@@ -1,23 +1,29 @@
 //! remudactl, the operators' command line: `remudactl <resource> <verb>`.
 //!
-//! Owns: arguments, the client, how answers are printed. Deliberately absent: the signal registry (the server answers in
-//! physical values with their units), and any address or token of its own: both come from flags or the environment.
+//! Owns: arguments, the client, how answers are printed. Deliberately absent: scales of signals (the server answers in physical
+//! values with their units; the registry is asked for names only), and any address or token of its own: both come from flags
+//! or the environment.
 
 mod args;
 mod client;
 mod commands;
 mod delivery;
 mod error;
+mod history;
 mod identities;
 mod policies;
 mod print;
 mod run;
 mod table;
 mod text;
+mod yaml;
 
-pub use args::{Cli, Command, Global, OutputFormat, VehiclesCommand};
+pub use args::{Cli, Command, Global, Output, OutputFormat, VehiclesCommand};
 pub use commands::{ActionName, CommandsCommand, SendArgs};
 pub use error::CtlError;
+pub use history::{
+    Aggregate, ExportArgs, Format, HistoryCommand, JourneysArgs, QueryArgs, ScopeArgs, SignalArgs,
+};
 pub use identities::IdentityCommand;
 pub use policies::{PoliciesCommand, TargetArgs};
 pub use run::run;

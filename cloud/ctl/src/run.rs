@@ -11,17 +11,37 @@ use remuda_api::{OrganizationName, VehicleName};
 use serde_json::{Value, json};
 use tonic::{Request, Status, Streaming};
 
-use crate::args::{Cli, Command, Global, OutputFormat, VehiclesCommand};
+use crate::args::{Cli, Command, Global, Output, OutputFormat, VehiclesCommand};
 use crate::client::{Client, connect};
 use crate::error::CtlError;
 use crate::print::{VehiclePrinter, vehicle_json};
 use crate::text::id;
+use crate::yaml::Yaml;
 
 /// Runs one command, writing its answer to `out`.
 ///
 /// # Errors
 /// A sentence for the person who typed it.
-pub async fn run(cli: Cli, out: &mut dyn Write, colours: bool) -> Result<(), CtlError> {
+pub async fn run(mut cli: Cli, out: &mut dyn Write, colours: bool) -> Result<(), CtlError> {
+    let history = matches!(cli.command, Command::History(_));
+    cli.global.output = match cli.global.print {
+        Output::Csv | Output::Ndjson if !history => {
+            return Err(CtlError::Usage(
+                "csv and ndjson are for history; say -o table, wide, json, yaml or name",
+            ));
+        }
+        Output::Table | Output::Csv => OutputFormat::Table,
+        Output::Wide => OutputFormat::Wide,
+        Output::Json | Output::Yaml | Output::Ndjson => OutputFormat::Json,
+        Output::Name => OutputFormat::Name,
+    };
+    if cli.global.print == Output::Yaml {
+        return dispatch(cli, &mut Yaml::new(out), false).await;
+    }
+    dispatch(cli, out, colours).await
+}
+
+async fn dispatch(cli: Cli, out: &mut dyn Write, colours: bool) -> Result<(), CtlError> {
     let Cli { global, command } = cli;
     let command = match command {
         Command::Vehicles(VehiclesCommand::Identity(command)) => {
@@ -30,6 +50,7 @@ pub async fn run(cli: Cli, out: &mut dyn Write, colours: bool) -> Result<(), Ctl
         Command::Vehicles(command) => command,
         Command::Commands(command) => return crate::commands::run(command, global, out, colours).await,
         Command::Policies(command) => return crate::policies::run(command, global, out, colours).await,
+        Command::History(command) => return crate::history::run(command, global, out, colours).await,
     };
     let client = connect(&global).await?;
     let printer = VehiclePrinter::new(out, global.output, colours);

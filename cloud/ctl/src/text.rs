@@ -15,6 +15,11 @@ pub(crate) fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
+pub(crate) fn now_ns() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
 /// `0.4s`, `12s`, `3m`, `2h`, `5d`: as exact as it is young. A time ahead of ours is 0.
 pub(crate) fn age(ms: i64) -> String {
     let ms = ms.max(0);

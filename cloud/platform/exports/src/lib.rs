@@ -27,7 +27,7 @@ pub use kml::Kml;
 pub use mcap::Mcap;
 pub use model::{Position, Sample, Signal, Summary, Track, Value};
 pub use parquet::LongParquet;
-pub use text::iso_8601;
+pub use text::{iso_8601, number};
 
 /// A format for tracks. Dropping it without [`finish`](Tracks::finish) leaves a file that is not whole.
 pub trait Tracks {

@@ -14,8 +14,8 @@ pub fn iso_8601(time_ns: i64) -> String {
     DateTime::from_timestamp_nanos(time_ns).to_rfc3339_opts(digits, true)
 }
 
-/// A finite number with at most so many digits after the point; none for what is not finite.
-pub(crate) fn number(value: f64, decimals: Option<u8>) -> Option<String> {
+/// A finite number with at most so many digits after the point, or as many as it takes; none for what is not finite.
+pub fn number(value: f64, decimals: Option<u8>) -> Option<String> {
     if !value.is_finite() {
         return None;
     }
