@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use remuda_observability::{LogFormat, init_logs};
 
 use crate::config::Config;
-use crate::{enrolment, journal, lake, wiring};
+use crate::{backup, enrolment, journal, lake, wiring};
 
 /// The cloud of a connected-vehicle fleet.
 #[derive(Parser)]
@@ -52,6 +52,22 @@ enum Command {
         /// What to do with it.
         #[command(subcommand)]
         action: lake::LakeAction,
+    },
+    /// Takes a backup, of a node that runs or one that is stopped; keys, lists, checks and removes backups.
+    Backup {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// What to do.
+        #[command(flatten)]
+        args: backup::BackupArgs,
+    },
+    /// Makes a data folder out of a backup; it must be new, or empty.
+    Restore {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// What to do.
+        #[command(flatten)]
+        args: backup::RestoreArgs,
     },
     /// Vehicles that may connect.
     Vehicles {
@@ -126,6 +142,10 @@ fn run(command: Command) -> Result<ExitCode, String> {
             journal::run(&config.load()?, action).map(|()| ExitCode::SUCCESS)
         }
         Command::Lake { config, action } => lake::run(&config.load()?, &action).map(|()| ExitCode::SUCCESS),
+        Command::Backup { config, args } => backup::run(&config.load()?, args).map(|()| ExitCode::SUCCESS),
+        Command::Restore { config, args } => {
+            backup::run_restore(&config.load()?, args).map(|()| ExitCode::SUCCESS)
+        }
         Command::Vehicles { config, action } => {
             enrolment::run(&config.load()?, action).map(|()| ExitCode::SUCCESS)
         }

@@ -8,6 +8,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
 use crate::access::{AccountConfig, OidcConfig, access};
+pub use crate::backup::Backup;
 pub use crate::broker::Broker;
 use crate::identity;
 pub use crate::identity::{Enrolment, Identities};
@@ -37,6 +38,8 @@ pub struct Config {
     pub log: Log,
     /// The map that the console draws.
     pub map: Map,
+    /// Backups.
+    pub backup: Backup,
 }
 
 /// The vehicles' door.
@@ -134,6 +137,7 @@ impl Default for Config {
             vehicles: Vehicles::default(),
             log: Log::default(),
             map: Map::default(),
+            backup: Backup::default(),
         }
     }
 }
@@ -246,6 +250,7 @@ impl Config {
         within("door.logins_per_minute", door.logins_per_minute, 1, 10_000, "1 to 10000")?;
         within("door.failures_per_minute", door.failures_per_minute, 10, 10_000_000, "10 to 10000000")?;
         self.broker.check()?;
+        self.backup.check()?;
         identity::check(&self.enrolment, &self.identity)?;
         if let Some(plain) = self.door.plain_listen.filter(|plain| !plain.ip().is_loopback()) {
             return Err(ConfigError::Range {

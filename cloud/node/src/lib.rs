@@ -3,10 +3,12 @@
 //! Owns: the `remuda` binary and the one place where ports meet adapters (`wiring`). It alone reads the environment.
 //! Deliberately absent: any rule of the business, any protocol.
 
+mod backup;
 pub mod broker;
 pub mod cli;
 mod compacting;
 pub mod config;
+mod control;
 #[cfg(feature = "demo")]
 mod demo;
 mod enrolment;

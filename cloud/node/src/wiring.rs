@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use remuda_backup::BackupMetrics;
 use remuda_console::{
     Console, ConsoleError, ConsoleMetrics, ConsoleSettings, ConsoleSources, Identities, Token, TokenError,
 };
-use remuda_eventsourcing::{Journal, JournalError, JournalMetrics, SledJournal};
+use remuda_eventsourcing::{CopySource, Journal, JournalError, JournalMetrics, SledJournal};
 use remuda_ingress::external::{BrokerHealth, ExternalBroker};
 use remuda_ingress::{
     Authenticator, Door, DoorError, DoorMetrics, DoorSettings, EnrolledSecrets, EnrolmentPort, TlsEntrance,
@@ -23,9 +24,11 @@ use remuda_vehicles::{
     FiguresNow, StartError, VehicleHandle, VehicleMetrics, VehicleSettings, VehicleSystem,
 };
 
+use crate::backup::{self, Backing};
 use crate::broker::{self, BrokerStartError};
 use crate::compacting::Compacting;
 use crate::config::{Config, Identity};
+use crate::control::Control;
 use crate::identity::{self, IdentityError, Keeper};
 use crate::lake_files::compaction_settings;
 
@@ -76,6 +79,18 @@ pub enum NodeError {
     /// The map.
     #[error("{}", chain(.0))]
     Map(#[from] MapError),
+    /// The data folder is half a restore.
+    #[error("{0}")]
+    Restore(String),
+    /// The control socket.
+    #[error("the control socket in {folder} cannot be made: {source}")]
+    Control {
+        /// The data folder.
+        folder: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 /// An error with everything that caused it, in one line.
@@ -110,6 +125,7 @@ pub struct Node {
     ready: Arc<AtomicBool>,
     sweeping: tokio::task::JoinHandle<()>,
     compacting: Compacting,
+    control: Control,
 }
 
 struct Parts {
@@ -140,6 +156,7 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
             "the limit of open files bounds how many vehicles can connect; ulimit -n raises it"
         );
     }
+    backup::check_restored(&config.data_dir).map_err(NodeError::Restore)?;
     let roads = load_roads(&config, drawing)?;
     let keeper = identity::keep(&config)?;
     let metrics = Metrics::default();
@@ -148,7 +165,9 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
     metrics.register(|registry| journal_metrics.register(registry));
     let journal = SledJournal::open(&folder, journal_metrics)
         .map_err(|source| NodeError::Journal { folder, source })?;
-    let journal: Arc<dyn Journal> = Arc::new(journal);
+    let journal = Arc::new(journal);
+    let control = open_control(&config, vec![Arc::clone(&journal) as _], &metrics)?;
+    let journal: Arc<dyn Journal> = journal;
     let lake = open_lake(&config, &journal, &metrics).await?;
     let ready = Arc::new(AtomicBool::new(false));
     let vehicle_metrics = VehicleMetrics::default();
@@ -214,6 +233,7 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
         ready,
         sweeping,
         compacting,
+        control,
     })
 }
 
@@ -223,6 +243,19 @@ fn load_roads(config: &Config, drawing: Drawing) -> Result<Option<Bytes>, NodeEr
         (Drawing::FromConfig, Some(file)) => Ok(Some(RoadNetwork::load(file)?.geojson().into())),
         (Drawing::FromConfig, None) => Ok(None),
     }
+}
+
+/// What commands on this machine ask of the node: backups.
+fn open_control(
+    config: &Config,
+    journals: Vec<Arc<dyn CopySource>>,
+    metrics: &Metrics,
+) -> Result<Control, NodeError> {
+    let backup_metrics = BackupMetrics::default();
+    metrics.register(|registry| backup_metrics.register(registry));
+    let folder = config.data_dir.clone();
+    let backing = Backing::new(backup::parts(&folder, journals), backup_metrics);
+    Control::start(&folder, backing, &config.backup).map_err(|source| NodeError::Control { folder, source })
 }
 
 async fn open_lake(
@@ -333,6 +366,7 @@ impl Node {
     /// When the last checkpoint or the console failed; what was acknowledged is safe all the same.
     pub async fn stop(self) -> Result<(), NodeError> {
         self.ready.store(false, Ordering::Release);
+        self.control.stop().await;
         self.sweeping.abort();
         self.compacting.stop().await;
         let Parts { door, enrolment, keeper, broker, console, vehicles } = self.parts;

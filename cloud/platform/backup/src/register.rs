@@ -35,21 +35,33 @@ pub enum RegisterMerge {
     Nothing,
 }
 
-/// The newest copy of a folder of files whose authority is the same.
+/// The newest copy of each folder of small files, of this snapshot and of newer ones of the same authority: neither a
+/// refusal nor a tombstone is forgotten with a journal that is set back. Each with the index that it is from.
 pub(crate) fn newest(
     repository: &Repository,
     index: &Index,
-    copy: &FilesCopy,
-) -> Result<(Index, FilesCopy, RegisterSource), BackupError> {
+) -> Result<Vec<(Index, FilesCopy, RegisterSource)>, BackupError> {
+    let authority = |index: &Index| index.files.iter().find_map(|files| files.authority.clone());
+    let whose = authority(index);
+    let mut found: Vec<(Index, FilesCopy, RegisterSource)> = Vec::new();
+    let mut take = |index: &Index, source: &RegisterSource| {
+        for copy in &index.files {
+            if !found.iter().any(|(_, known, _)| known.name == copy.name) {
+                found.push((index.clone(), copy.clone(), source.clone()));
+            }
+        }
+    };
     for id in repository.snapshots()?.into_iter().rev().take_while(|id| *id > index.id) {
         // One that is damaged has no say; `verify` tells of it.
         let Ok(newer) = repository.index(&id) else { continue };
-        let same = newer.files.iter().find(|f| f.name == copy.name && f.authority == copy.authority).cloned();
-        if let Some(files) = same.filter(|f| f.authority.is_some()) {
-            return Ok((newer, files, RegisterSource::NewerSnapshot(id)));
+        if whose.is_some() && authority(&newer) == whose {
+            // Without its lists, which may be long.
+            let newer = Index { journals: Vec::new(), lake: None, ..newer };
+            take(&newer, &RegisterSource::NewerSnapshot(id));
         }
     }
-    Ok((index.clone(), copy.clone(), RegisterSource::Snapshot))
+    take(&Index { journals: Vec::new(), lake: None, ..index.clone() }, &RegisterSource::Snapshot);
+    Ok(found)
 }
 
 /// Adds what a register that survived knows beyond the one in `folder`.

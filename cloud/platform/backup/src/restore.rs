@@ -321,18 +321,17 @@ impl Run<'_> {
     fn files(&mut self) -> Result<(RegisterSource, Option<RegisterMerge>), BackupError> {
         self.pace.phase("keys and register", 0);
         let (mut from, mut merged) = (RegisterSource::Snapshot, None);
-        for copy in &self.index.files {
-            let (index, copy, source) = register::newest(self.repository, self.index, copy)?;
-            if source != RegisterSource::Snapshot {
-                from = source;
-            }
+        for (index, copy, source) in register::newest(self.repository, self.index)? {
             let identities = &self.order.identities;
             let archive = open_object(self.repository, &index, &copy.object, identities, self.pace)?;
             let files = files_part::read(&copy.object.name, &archive)?;
             let folder = self.order.data.join(&copy.name);
             files_part::restore(&folder, &files)?;
-            let survivor = self.order.register.as_ref().filter(|_| folder.join(register::FILE).exists());
-            if let Some(survivor) = survivor {
+            if !folder.join(register::FILE).exists() {
+                continue;
+            }
+            from = source;
+            if let Some(survivor) = &self.order.register {
                 merged = Some(register::merge(&folder, survivor, now_ms())?);
             }
         }

@@ -1,0 +1,209 @@
+//! Backups: what a node consists of, its configuration's section, and the backups that a running node takes.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use remuda_backup::pace::Tell;
+use remuda_backup::restore::{MARKER, note_of};
+use remuda_backup::{
+    BackupError, BackupMetrics, FilesPart, JournalPart, LakePart, Pace, Parts, Recipients, Repository,
+    Request, SnapshotKind, Taken, take,
+};
+use remuda_eventsourcing::CopySource;
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
+
+use crate::config::ConfigError;
+use crate::control;
+use crate::wiring::chain;
+
+mod commands;
+
+pub use commands::{BackupArgs, RestoreArgs};
+pub(crate) use commands::{run, run_restore};
+
+/// Backups.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backup {
+    /// Folder of the backups, on another disk. None: named with `--to` each time.
+    pub to: Option<PathBuf>,
+    /// To whom keys, register and journals are encrypted: what `remuda backup keygen` printed, `age1...`.
+    pub recipients: Vec<String>,
+    /// Whether the lake's files are encrypted too; they are copied then, never linked.
+    pub encrypt_lake: bool,
+    /// Most that a backup reads, MB (10^6 bytes) a second, 1 to 100,000; 0: as fast as it goes.
+    pub rate_mb_per_second: u32,
+    /// Minutes between two backups that a running node takes by itself, 1 to 525,600; 0: only when told to.
+    pub every_minutes: u32,
+}
+
+impl Default for Backup {
+    fn default() -> Self {
+        let rate = remuda_backup::limits::BYTES_PER_SECOND / 1_000_000;
+        Self {
+            to: None,
+            recipients: Vec::new(),
+            encrypt_lake: false,
+            rate_mb_per_second: u32::try_from(rate).unwrap_or(u32::MAX),
+            every_minutes: 0,
+        }
+    }
+}
+
+impl Backup {
+    /// Checks the section.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let range = |key, value: String, must| Err(ConfigError::Range { key, value, must });
+        if self.rate_mb_per_second > 100_000 {
+            let value = self.rate_mb_per_second.to_string();
+            return range("backup.rate_mb_per_second", value, "0 (as fast as it goes), or 1 to 100000");
+        }
+        if self.every_minutes > 525_600 {
+            let value = self.every_minutes.to_string();
+            return range("backup.every_minutes", value, "0 (only when told to), or 1 to 525600");
+        }
+        if !self.recipients.is_empty()
+            && let Err(error) = Recipients::parse(&self.recipients)
+        {
+            return range("backup.recipients", error.to_string(), "lines that remuda backup keygen printed");
+        }
+        if self.every_minutes > 0 && (self.to.is_none() || self.recipients.is_empty()) {
+            let must = "0, unless backup.to and backup.recipients say where to and for whom";
+            return range("backup.every_minutes", self.every_minutes.to_string(), must);
+        }
+        Ok(())
+    }
+}
+
+/// Journals below the data folder. All of them are copied as of one moment.
+pub(crate) const JOURNALS: &[&str] = &["journal"];
+/// Folders of small files below the data folder; of a restored node they are the newest that the repository has.
+const FILES: &[&str] = &["identity", "lake/erasures"];
+/// The lake's folder, and the journal that holds its manifest.
+const LAKE: (&str, &str) = ("lake", "journal");
+
+/// What a node consists of; `journals` are open, in the order of [`JOURNALS`].
+pub(crate) fn parts(data: &Path, journals: Vec<Arc<dyn CopySource>>) -> Parts {
+    let named = JOURNALS.iter().zip(journals);
+    Parts {
+        journals: named.map(|(name, source)| JournalPart { name, source }).collect(),
+        lake: Some(LakePart { name: LAKE.0, journal: LAKE.1, root: data.join(LAKE.0) }),
+        files: FILES.iter().map(|name| FilesPart { name, folder: data.join(name) }).collect(),
+    }
+}
+
+/// What a restore left in a data folder: a node does not start on half of one.
+///
+/// # Errors
+/// One sentence, when it was not finished.
+pub(crate) fn check_restored(data: &Path) -> Result<(), String> {
+    if data.join(MARKER).exists() {
+        return Err(format!(
+            "{} was not restored to its end; remove the folder and run remuda restore again",
+            data.display()
+        ));
+    }
+    if let Some(note) = note_of(data) {
+        tracing::info!(
+            snapshot = note.snapshot,
+            moment_ms = note.moment_ms,
+            restored_ms = note.restored_ms,
+            epoch = note.epoch,
+            "this node was restored; what vehicles were told is durable since that moment is missing, and becomes gaps \
+             with the reason cloud-lost"
+        );
+    }
+    Ok(())
+}
+
+/// A backup that is wanted of a running node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Wanted {
+    to: PathBuf,
+    recipients: Vec<String>,
+    only_identity: bool,
+    encrypt_lake: bool,
+    rate_mb_per_second: u32,
+}
+
+impl Wanted {
+    fn configured(backup: &Backup) -> Result<Self, BackupError> {
+        Ok(Self {
+            to: backup.to.clone().ok_or_else(|| BackupError::NotARepository(PathBuf::new()))?,
+            recipients: backup.recipients.clone(),
+            only_identity: false,
+            encrypt_lake: backup.encrypt_lake,
+            rate_mb_per_second: backup.rate_mb_per_second,
+        })
+    }
+
+    fn take(&self, parts: &Parts, stop: Arc<AtomicBool>, tell: Tell) -> Result<Taken, BackupError> {
+        let recipients = Recipients::parse(&self.recipients)?;
+        let kind = if self.only_identity { SnapshotKind::Identity } else { SnapshotKind::Full };
+        let rate = (self.rate_mb_per_second > 0).then(|| u64::from(self.rate_mb_per_second) * 1_000_000);
+        let mut repository = Repository::create(&self.to)?;
+        let request = Request { kind, recipients, seal_lake: self.encrypt_lake };
+        take(&mut repository, parts, &request, &mut Pace::new(rate, stop, tell))
+    }
+}
+
+/// What a running node backs up.
+#[derive(Clone)]
+pub(crate) struct Backing {
+    parts: Parts,
+    metrics: BackupMetrics,
+    at_work: Arc<Mutex<()>>,
+}
+
+impl Backing {
+    pub fn new(parts: Parts, metrics: BackupMetrics) -> Self {
+        Self { parts, metrics, at_work: Arc::default() }
+    }
+
+    /// Takes a backup on a thread of its own; one at a time.
+    pub fn back_up(
+        &self,
+        wanted: Wanted,
+        stop: Arc<AtomicBool>,
+        tell: Tell,
+    ) -> JoinHandle<Result<Taken, String>> {
+        let Self { parts, metrics, at_work } = self.clone();
+        tokio::task::spawn_blocking(move || {
+            let Ok(_alone) = at_work.try_lock() else {
+                return Err("this node takes a backup already; wait for its end".to_owned());
+            };
+            match wanted.take(&parts, stop, tell) {
+                Ok(taken) => {
+                    metrics.taken(&taken);
+                    let Taken { snapshot, bytes_new, seconds, .. } = &taken;
+                    tracing::info!(snapshot, bytes_new, seconds, "a backup was taken");
+                    Ok(taken)
+                }
+                Err(error) => {
+                    metrics.failed();
+                    tracing::warn!(error = chain(&error), "a backup was not finished");
+                    Err(chain(&error))
+                }
+            }
+        })
+    }
+
+    /// Takes one every so often, as the configuration says.
+    pub fn schedule(&self, backup: &Backup, stop: Arc<AtomicBool>) -> Option<JoinHandle<()>> {
+        let wanted = Wanted::configured(backup).ok().filter(|_| backup.every_minutes > 0)?;
+        let (backing, every) = (self.clone(), Duration::from_secs(u64::from(backup.every_minutes) * 60));
+        Some(tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(every) => {}
+                    () = control::stopped(&stop) => return,
+                }
+                // What went wrong was logged and counted.
+                let _ = backing.back_up(wanted.clone(), Arc::clone(&stop), Box::new(|_| ())).await;
+            }
+        }))
+    }
+}
