@@ -10,6 +10,7 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor};
 use prost_types::FileDescriptorSet;
 
 const PROTOS: &[&str] = &[
+    "remuda/audit/v1/audit.proto",
     "remuda/commands/v1/commands.proto",
     "remuda/identity/v1/identity.proto",
     "remuda/policies/v1/policies.proto",
@@ -38,9 +39,10 @@ fn methods(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
             let (permission, audited) = access(pool, &method)?;
             writeln!(
                 table,
-                "    Method {{ path: \"/{}/{}\", permission: {permission:?}, audited: {audited}, request: {:?} }},",
+                "    Method {{ path: \"/{}/{}\", permission: {permission:?}, audited: {audited}, streams: {}, request: {:?} }},",
                 service.full_name(),
                 method.name(),
+                method.is_server_streaming(),
                 method.input().full_name(),
             )?;
         }

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use remuda_console::{Console, ConsoleSettings, Token};
+use remuda_console::{Access, Console, ConsoleSettings, Token};
 use remuda_model::OrganizationId;
 use support::FakeFleet;
 use tokio::io::AsyncReadExt;
@@ -22,7 +22,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let vehicles: usize = arguments.next().as_deref().unwrap_or("2000").parse()?;
     let addr: SocketAddr = arguments.next().as_deref().unwrap_or("127.0.0.1:0").parse()?;
     let fleet = Arc::new(FakeFleet::new(vehicles));
-    let settings = ConsoleSettings { addr, token: Token::random()?, organization: OrganizationId::default() };
+    let settings = ConsoleSettings {
+        addr,
+        token: Token::random()?,
+        organization: OrganizationId::default(),
+        access: Access::default(),
+    };
     let mut sources = support::sources(&fleet);
     if let Some(path) = arguments.next() {
         let roads = bytes::Bytes::from(std::fs::read(path)?);

@@ -21,7 +21,7 @@ use tonic::{Request, Response, Status};
 use crate::convert::timestamp_of;
 use crate::limits;
 use crate::refusal::Refusal;
-use crate::scope::{Scope, WHO, field};
+use crate::scope::{Scope, field, who};
 use crate::watch::stopped;
 
 /// How long a command waits for its vehicle when nobody says, ms.
@@ -72,7 +72,7 @@ impl Commands {
         }
     }
 
-    async fn create(&self, request: CreateCommandRequest) -> Result<Command, Refusal> {
+    async fn create(&self, request: CreateCommandRequest, who: String) -> Result<Command, Refusal> {
         let vehicle = self.scope.vehicle(&request.parent, "parent")?;
         let kind = kind_of(request.action)?;
         let ttl_ms = match request.time_to_live {
@@ -87,7 +87,7 @@ impl Commands {
             request_id,
             kind,
             reason: request.reason,
-            requested_by: WHO.to_owned(),
+            requested_by: who,
             ttl_ms,
             validate_only: request.validate_only,
         };
@@ -113,9 +113,9 @@ impl Commands {
         Ok(ListCommandsResponse { commands: all.iter().map(|view| self.command_of(view)).collect() })
     }
 
-    async fn cancel(&self, request: CancelCommandRequest) -> Result<Command, Refusal> {
+    async fn cancel(&self, request: CancelCommandRequest, who: String) -> Result<Command, Refusal> {
         let (vehicle, id) = self.named(&request.name)?;
-        let view = self.desk.cancel(&self.scope.organization, &vehicle, &id, WHO, &request.reason).await;
+        let view = self.desk.cancel(&self.scope.organization, &vehicle, &id, &who, &request.reason).await;
         view.map(|view| self.command_of(&view)).map_err(|e| Refusal::command(e, &vehicle))
     }
 
@@ -210,7 +210,8 @@ impl CommandService for Commands {
         &self,
         request: Request<CreateCommandRequest>,
     ) -> Result<Response<Command>, Status> {
-        self.scope.measured("CreateCommand", self.create(request.into_inner())).await
+        let who = who(&request);
+        self.scope.measured("CreateCommand", self.create(request.into_inner(), who)).await
     }
 
     async fn get_command(&self, request: Request<GetCommandRequest>) -> Result<Response<Command>, Status> {
@@ -228,7 +229,8 @@ impl CommandService for Commands {
         &self,
         request: Request<CancelCommandRequest>,
     ) -> Result<Response<Command>, Status> {
-        self.scope.measured("CancelCommand", self.cancel(request.into_inner())).await
+        let who = who(&request);
+        self.scope.measured("CancelCommand", self.cancel(request.into_inner(), who)).await
     }
 
     type WatchCommandStream = Changes;

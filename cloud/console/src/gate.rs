@@ -1,6 +1,7 @@
-//! What every request passes first: the token, the deadline.
+//! What every request passes first: who calls, whether they may, how often; and the deadline.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -8,17 +9,43 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use remuda_access::{Accounts, Oidc, Permission, Principal, Rate, RateLimiter};
+use remuda_audit::AuditLog;
+use remuda_model::OrganizationId;
 use tonic::Status;
 
+use crate::audit::{method, what};
 use crate::limits;
 use crate::metrics::ConsoleMetrics;
 use crate::refusal::Refusal;
+use crate::time::now_ms;
 use crate::token::Token;
+
+/// Who may call beside the node's own token, and how often one caller may.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// Accounts of the configuration.
+    pub accounts: Arc<Accounts>,
+    /// The issuer of people's tokens.
+    pub oidc: Option<Arc<Oidc>>,
+    /// Calls of each caller.
+    pub rate: Arc<RateLimiter>,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        let rate = Rate { per_second: limits::CALLS_PER_SECOND, burst: limits::CALLS_BURST };
+        Self { accounts: Arc::default(), oidc: None, rate: Arc::new(RateLimiter::new(rate)) }
+    }
+}
 
 /// What the gate needs to know.
 #[derive(Clone)]
 pub(crate) struct Gate {
     pub token: Token,
+    pub access: Access,
+    pub organization: OrganizationId,
+    pub audit: Arc<AuditLog>,
     pub metrics: ConsoleMetrics,
 }
 
@@ -36,18 +63,76 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
-pub(crate) async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+/// The bearer token of a request.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case("bearer ").then_some(token)
+}
+
+impl Gate {
+    /// Who calls.
+    async fn principal(&self, headers: &HeaderMap) -> Result<Principal, Refusal> {
+        if self.token.opens(headers.get(AUTHORIZATION).map(HeaderValue::as_bytes)) {
+            return Ok(Principal::node(self.organization));
+        }
+        let Some(token) = bearer(headers) else { return Err(Refusal::Unauthenticated) };
+        if let Some(principal) = self.access.accounts.find(token) {
+            return Ok(principal);
+        }
+        match &self.access.oidc {
+            // Three parts: only a JWT is worth the issuer's time.
+            Some(oidc) if token.split('.').count() == 3 => oidc.verify(token).await.map_err(Refusal::Token),
+            _ => Err(Refusal::Unauthenticated),
+        }
+    }
+
+    /// Whether a caller may call this; the one place where it is decided.
+    fn permitted(&self, principal: &Principal, path: &str) -> Result<(), Refusal> {
+        let permission = match method(path) {
+            Some(method) => Permission::named(method.permission),
+            None if path.starts_with("/map/") => Some(Permission::VehiclesRead),
+            // Reflection and the console's own page are for whoever has any role here; an unknown method finds nothing.
+            None if principal.reaches(self.organization) => return Ok(()),
+            None => return Err(Refusal::ForeignOrganization(self.organization.to_string())),
+        };
+        match permission {
+            Some(permission) if principal.may(permission, self.organization) => Ok(()),
+            Some(permission) => Err(Refusal::PermissionMissing {
+                permission: permission.as_str(),
+                roles: permission.roles().iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", "),
+            }),
+            // A permission that the roles do not know: a test of the protos fails before this is ever shipped.
+            None => Err(Refusal::PermissionMissing { permission: "unknown", roles: "no role".into() }),
+        }
+    }
+
+    async fn admit(&self, request: &mut Request) -> Result<(), Refusal> {
+        let principal = self.principal(request.headers()).await?;
+        self.access.rate.take(&principal.subject, Instant::now()).map_err(Refusal::TooManyCalls)?;
+        let permitted = self.permitted(&principal, request.uri().path());
+        if let Err(Refusal::PermissionMissing { permission, .. }) = &permitted
+            && method(request.uri().path()).is_some_and(|method| method.audited)
+        {
+            let (log, what, permission) = (Arc::clone(&self.audit), what(&principal, request), *permission);
+            let written = tokio::task::spawn_blocking(move || log.denied(what, permission, now_ms())).await;
+            if let Ok(Err(error)) = written {
+                tracing::error!(error = &error as &dyn std::error::Error, "a denial is not in the audit log");
+            }
+        }
+        permitted?;
+        request.extensions_mut().insert(principal);
+        Ok(())
+    }
+}
+
+pub(crate) async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let grpc = is_grpc(request.headers());
     let kind = request.headers().get(CONTENT_TYPE).cloned();
-    let authorization = request.headers().get(AUTHORIZATION);
-    if !is_open(request.uri().path(), grpc) && !gate.token.opens(authorization.map(HeaderValue::as_bytes)) {
-        gate.metrics.rejected("token_invalid");
-        if grpc {
-            return grpc_error(Refusal::Unauthenticated, kind);
-        }
-        let challenge = [(WWW_AUTHENTICATE, "Bearer")];
-        return (StatusCode::UNAUTHORIZED, challenge, format!("{}\n", Refusal::Unauthenticated))
-            .into_response();
+    if !is_open(request.uri().path(), grpc)
+        && let Err(refusal) = gate.admit(&mut request).await
+    {
+        gate.metrics.rejected(rejection(&refusal));
+        return if grpc { grpc_error(refusal, kind) } else { page_error(&refusal) };
     }
     let deadline = deadline_of(request.headers()).unwrap_or(limits::CALL_TIMEOUT_MAX);
     // Covers the time until the response begins: a stream's end is its reader's business.
@@ -58,6 +143,26 @@ pub(crate) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
             grpc_error(Refusal::DeadlinePassed, kind)
         }
         Err(_) => (StatusCode::GATEWAY_TIMEOUT, format!("{}\n", Refusal::DeadlinePassed)).into_response(),
+    }
+}
+
+/// The metric's label of a request that was not let in.
+fn rejection(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::TooManyCalls(_) => "rate_exceeded",
+        Refusal::PermissionMissing { .. } | Refusal::ForeignOrganization(_) => "permission_missing",
+        _ => "token_invalid",
+    }
+}
+
+fn page_error(refusal: &Refusal) -> Response {
+    let text = format!("{refusal}\n");
+    match refusal {
+        Refusal::PermissionMissing { .. } | Refusal::ForeignOrganization(_) => {
+            (StatusCode::FORBIDDEN, text).into_response()
+        }
+        Refusal::TooManyCalls(_) => (StatusCode::TOO_MANY_REQUESTS, text).into_response(),
+        _ => (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], text).into_response(),
     }
 }
 

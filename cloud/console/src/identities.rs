@@ -18,7 +18,7 @@ use crate::convert::timestamp_of;
 use crate::limits;
 use crate::page::PageToken;
 use crate::refusal::Refusal;
-use crate::scope::{Scope, WHO, field};
+use crate::scope::{Scope, field, who};
 use crate::time::now_ms;
 
 /// Where vehicles are registered.
@@ -42,16 +42,21 @@ impl IdentityDesk {
     /// The register waits for a disk.
     async fn decide<T: Send + 'static>(
         &self,
+        by: String,
         work: impl FnOnce(&Identities, OrganizationId, &Who) -> Result<T, RegisterError> + Send + 'static,
     ) -> Result<T, Refusal> {
         let (identities, organization) = (self.identities.clone(), self.scope.organization);
-        let who = Who { by: WHO.to_owned(), at_ms: now_ms() };
+        let who = Who { by, at_ms: now_ms() };
         let done = tokio::task::spawn_blocking(move || work(&identities, organization, &who)).await;
         // It panicked, which was reported, or the node is stopping.
         done.map_err(|_| Refusal::Stopping)?.map_err(refusal_of)
     }
 
-    async fn create(&self, request: CreateVehiclesRequest) -> Result<CreateVehiclesResponse, Refusal> {
+    async fn create(
+        &self,
+        request: CreateVehiclesRequest,
+        who: String,
+    ) -> Result<CreateVehiclesResponse, Refusal> {
         self.scope.parent(&request.parent)?;
         if request.vehicles.is_empty() {
             return Err(field("vehicles", "it is empty"));
@@ -69,7 +74,7 @@ impl IdentityDesk {
             .collect();
         let (vehicles, valid) = (vehicles?, self.token_valid_ms(request.token_valid)?);
         let tokens = self
-            .decide(move |to, organization, who| {
+            .decide(who, move |to, organization, who| {
                 to.register.create(organization, &vehicles, valid, to.fingerprint, who)
             })
             .await?;
@@ -77,24 +82,28 @@ impl IdentityDesk {
         Ok(CreateVehiclesResponse { tokens })
     }
 
-    async fn new_token(&self, request: CreateEnrolmentTokenRequest) -> Result<EnrolmentToken, Refusal> {
+    async fn new_token(
+        &self,
+        request: CreateEnrolmentTokenRequest,
+        who: String,
+    ) -> Result<EnrolmentToken, Refusal> {
         let vehicle = self.scope.vehicle(&request.name, "name")?;
         let valid = self.token_valid_ms(request.token_valid)?;
         let token = self
-            .decide(move |to, organization, who| {
+            .decide(who, move |to, organization, who| {
                 to.register.new_token(organization, vehicle, valid, to.fingerprint, who)
             })
             .await?;
         Ok(self.token_of(&token))
     }
 
-    async fn revoke(&self, request: RevokeVehicleRequest) -> Result<Registration, Refusal> {
+    async fn revoke(&self, request: RevokeVehicleRequest, who: String) -> Result<Registration, Refusal> {
         let vehicle = self.scope.vehicle(&request.name, "name")?;
         if request.reason.trim().is_empty() {
             return Err(field("reason", "it is empty; say why the vehicle is revoked"));
         }
         let registered = self
-            .decide(move |to, organization, who| {
+            .decide(who, move |to, organization, who| {
                 to.register.revoke(organization, vehicle, request.reason.trim(), who)?;
                 to.register.get(organization, vehicle).ok_or(RegisterError::NoSuchVehicle(vehicle))
             })
@@ -200,21 +209,24 @@ impl IdentityService for IdentityDesk {
         &self,
         request: Request<CreateVehiclesRequest>,
     ) -> Result<Response<CreateVehiclesResponse>, Status> {
-        self.scope.measured("CreateVehicles", self.create(request.into_inner())).await
+        let who = who(&request);
+        self.scope.measured("CreateVehicles", self.create(request.into_inner(), who)).await
     }
 
     async fn create_enrolment_token(
         &self,
         request: Request<CreateEnrolmentTokenRequest>,
     ) -> Result<Response<EnrolmentToken>, Status> {
-        self.scope.measured("CreateEnrolmentToken", self.new_token(request.into_inner())).await
+        let who = who(&request);
+        self.scope.measured("CreateEnrolmentToken", self.new_token(request.into_inner(), who)).await
     }
 
     async fn revoke_vehicle(
         &self,
         request: Request<RevokeVehicleRequest>,
     ) -> Result<Response<Registration>, Status> {
-        self.scope.measured("RevokeVehicle", self.revoke(request.into_inner())).await
+        let who = who(&request);
+        self.scope.measured("RevokeVehicle", self.revoke(request.into_inner(), who)).await
     }
 
     async fn get_registration(

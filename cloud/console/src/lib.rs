@@ -4,6 +4,8 @@
 //! and reflection, `/health`, `/ready`, `/metrics`, the roads and the web app. Deliberately absent: any state of its own
 //! that matters (the mirror is a cache), and vehicles' connections (`remuda-ingress`).
 
+mod audit;
+mod audits;
 mod columns;
 mod commands;
 mod connection;
@@ -26,6 +28,7 @@ mod token;
 mod watch;
 
 pub use filter::{Filter, FilterError};
+pub use gate::Access;
 pub use identities::Identities;
 pub use metrics::ConsoleMetrics;
 pub use pages::{MetricsText, Readiness, Roads};

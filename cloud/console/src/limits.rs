@@ -42,3 +42,7 @@ pub const CALL_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 pub const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// How often the health service asks whether the node is ready.
 pub const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+/// Calls a second that one caller may make unless the configuration says otherwise: ten times a busy script.
+pub const CALLS_PER_SECOND: f64 = 2_000.0;
+/// Calls that one caller may make at once.
+pub const CALLS_BURST: f64 = 4_000.0;

@@ -86,7 +86,7 @@ impl ConsoleMetrics {
     }
 
     pub(crate) fn finished(&self, method: &'static str, code: Code) {
-        self.calls.get_or_create(&Call { method, code: code_name(code) }).inc();
+        self.calls.get_or_create(&Call { method, code: name_of(code) }).inc();
     }
 
     pub(crate) fn took(&self, method: &'static str, time: Duration) {
@@ -109,7 +109,7 @@ impl ConsoleMetrics {
     }
 }
 
-fn code_name(code: Code) -> &'static str {
+pub(crate) fn name_of(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

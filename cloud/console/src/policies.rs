@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 
 use crate::convert::timestamp_of;
 use crate::refusal::Refusal;
-use crate::scope::{Scope, WHO, field};
+use crate::scope::{Scope, field, who};
 
 /// The service, over the vehicle domain's book.
 pub(crate) struct Policies {
@@ -61,36 +61,48 @@ impl Policies {
         }
     }
 
-    async fn change(&self, change: PolicyChange, dry_run: bool) -> Result<Impact, Refusal> {
-        self.book.change(&self.scope.organization, change, WHO, dry_run).await.map_err(Refusal::Policy)
+    async fn change(&self, change: PolicyChange, who: &str, dry_run: bool) -> Result<Impact, Refusal> {
+        self.book.change(&self.scope.organization, change, who, dry_run).await.map_err(Refusal::Policy)
     }
 
-    async fn set(&self, request: SetPolicyRequest) -> Result<SetPolicyResponse, Refusal> {
+    async fn set(&self, request: SetPolicyRequest, who: String) -> Result<SetPolicyResponse, Refusal> {
         let name = self.named(&request.name)?;
         let expected = etag_of(&request.etag)?;
         let change = PolicyChange::Set { name: name.clone(), document: request.document, expected };
-        let impact = self.change(change, request.validate_only).await?;
+        let impact = self.change(change, &who, request.validate_only).await?;
         Ok(SetPolicyResponse { policy: self.view(&name), impact: Some(impact_of(impact)) })
     }
 
-    async fn assign(&self, request: AssignPolicyRequest) -> Result<AssignPolicyResponse, Refusal> {
+    async fn assign(
+        &self,
+        request: AssignPolicyRequest,
+        who: String,
+    ) -> Result<AssignPolicyResponse, Refusal> {
         let name = self.named(&request.name)?;
         let change = PolicyChange::Assign { name: name.clone(), target: target_of(request.target)? };
-        let impact = self.change(change, request.validate_only).await?;
+        let impact = self.change(change, &who, request.validate_only).await?;
         Ok(AssignPolicyResponse { policy: self.view(&name), impact: Some(impact_of(impact)) })
     }
 
-    async fn unassign(&self, request: UnassignPolicyRequest) -> Result<UnassignPolicyResponse, Refusal> {
+    async fn unassign(
+        &self,
+        request: UnassignPolicyRequest,
+        who: String,
+    ) -> Result<UnassignPolicyResponse, Refusal> {
         self.scope.parent(&request.parent)?;
         let change = PolicyChange::Unassign { target: target_of(request.target)? };
-        let impact = self.change(change, request.validate_only).await?;
+        let impact = self.change(change, &who, request.validate_only).await?;
         Ok(UnassignPolicyResponse { impact: Some(impact_of(impact)) })
     }
 
-    async fn delete(&self, request: DeletePolicyRequest) -> Result<DeletePolicyResponse, Refusal> {
+    async fn delete(
+        &self,
+        request: DeletePolicyRequest,
+        who: String,
+    ) -> Result<DeletePolicyResponse, Refusal> {
         let name = self.named(&request.name)?;
         let change = PolicyChange::Delete { name, expected: etag_of(&request.etag)? };
-        self.change(change, request.validate_only).await?;
+        self.change(change, &who, request.validate_only).await?;
         Ok(DeletePolicyResponse {})
     }
 
@@ -174,28 +186,32 @@ impl PolicyService for Policies {
         &self,
         request: Request<SetPolicyRequest>,
     ) -> Result<Response<SetPolicyResponse>, Status> {
-        self.scope.measured("SetPolicy", self.set(request.into_inner())).await
+        let who = who(&request);
+        self.scope.measured("SetPolicy", self.set(request.into_inner(), who)).await
     }
 
     async fn assign_policy(
         &self,
         request: Request<AssignPolicyRequest>,
     ) -> Result<Response<AssignPolicyResponse>, Status> {
-        self.scope.measured("AssignPolicy", self.assign(request.into_inner())).await
+        let who = who(&request);
+        self.scope.measured("AssignPolicy", self.assign(request.into_inner(), who)).await
     }
 
     async fn unassign_policy(
         &self,
         request: Request<UnassignPolicyRequest>,
     ) -> Result<Response<UnassignPolicyResponse>, Status> {
-        self.scope.measured("UnassignPolicy", self.unassign(request.into_inner())).await
+        let who = who(&request);
+        self.scope.measured("UnassignPolicy", self.unassign(request.into_inner(), who)).await
     }
 
     async fn delete_policy(
         &self,
         request: Request<DeletePolicyRequest>,
     ) -> Result<Response<DeletePolicyResponse>, Status> {
-        self.scope.measured("DeletePolicy", self.delete(request.into_inner())).await
+        let who = who(&request);
+        self.scope.measured("DeletePolicy", self.delete(request.into_inner(), who)).await
     }
 
     async fn get_policy_status(

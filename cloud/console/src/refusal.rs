@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use remuda_access::{RateRefusal, TokenRefusal};
 use remuda_api::ERROR_DOMAIN;
 use remuda_contracts::commands::CommandError;
 use remuda_contracts::policies::PolicyRefusal;
@@ -10,11 +11,38 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 /// Everything the console says no with.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// The call carries no token, or another one.
     #[error("a valid token is wanted, as metadata `authorization: Bearer TOKEN`")]
     Unauthenticated,
+    /// A token that is not believed, or grants nothing.
+    #[error("{0}")]
+    Token(TokenRefusal),
+    /// The caller's roles do not include what the method needs.
+    #[error(
+        "this needs the permission `{permission}`, which {roles} have; ask your administrator for the role"
+    )]
+    PermissionMissing {
+        /// What is missing.
+        permission: &'static str,
+        /// Who has it.
+        roles: String,
+    },
+    /// The caller calls too often.
+    #[error("{0}")]
+    TooManyCalls(RateRefusal),
+    /// What must stand in the audit log cannot be written there.
+    #[error(
+        "the audit log cannot be written, so nothing that must stand in it is carried out; see the node's log"
+    )]
+    AuditUnavailable,
+    /// The audit log's chain does not hold.
+    #[error("the audit log is damaged: {0}")]
+    AuditBroken(String),
+    /// A request that is too large.
+    #[error("the request is larger than 4 MiB; send less at once")]
+    RequestTooLarge,
     /// The token is for another organization.
     #[error("this token does not reach the organization `{0}`")]
     ForeignOrganization(String),
@@ -77,6 +105,15 @@ impl Refusal {
     pub fn code_and_reason(&self) -> (Code, &'static str) {
         match self {
             Self::Unauthenticated => (Code::Unauthenticated, "TOKEN_INVALID"),
+            Self::Token(TokenRefusal::NoGrant) => (Code::PermissionDenied, "ROLE_MISSING"),
+            Self::Token(TokenRefusal::Expired) => (Code::Unauthenticated, "TOKEN_EXPIRED"),
+            Self::Token(TokenRefusal::Unavailable) => (Code::Unavailable, "ISSUER_UNAVAILABLE"),
+            Self::Token(TokenRefusal::Invalid(_)) => (Code::Unauthenticated, "TOKEN_INVALID"),
+            Self::PermissionMissing { .. } => (Code::PermissionDenied, "PERMISSION_MISSING"),
+            Self::TooManyCalls(_) => (Code::ResourceExhausted, "CALLS_EXHAUSTED"),
+            Self::AuditUnavailable => (Code::Unavailable, "AUDIT_UNAVAILABLE"),
+            Self::AuditBroken(_) => (Code::DataLoss, "AUDIT_BROKEN"),
+            Self::RequestTooLarge => (Code::ResourceExhausted, "REQUEST_TOO_LARGE"),
             Self::ForeignOrganization(_) => (Code::PermissionDenied, "ORGANIZATION_FOREIGN"),
             Self::NoSuchVehicle(_) => (Code::NotFound, "VEHICLE_NOT_FOUND"),
             Self::NoSuchPolicy(_) => (Code::NotFound, "POLICY_NOT_FOUND"),
@@ -142,6 +179,13 @@ impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let (code, reason) = refusal.code_and_reason();
         let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::new());
+        if let Refusal::PermissionMissing { permission, .. } = &refusal {
+            let metadata = HashMap::from([("permission".to_owned(), (*permission).to_owned())]);
+            details.set_error_info(reason, ERROR_DOMAIN, metadata);
+        }
+        if let Refusal::TooManyCalls(rate) = &refusal {
+            details.set_retry_info(Some(rate.retry_after));
+        }
         if let Refusal::Field { field, problem } = &refusal {
             details.add_bad_request_violation(*field, problem.clone());
         }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use remuda_access::Principal;
 use remuda_api::{OrganizationName, VehicleName};
 use remuda_model::{OrganizationId, VehicleId};
 use tonic::{Code, Response, Status};
@@ -9,10 +10,13 @@ use tonic::{Code, Response, Status};
 use crate::metrics::ConsoleMetrics;
 use crate::refusal::Refusal;
 
-/// Who changes what, as long as one token opens the console.
-pub(crate) const WHO: &str = "console";
+/// Who calls, as it stands in journals. The gate let nobody through without a principal.
+pub(crate) fn who<T>(request: &tonic::Request<T>) -> String {
+    let principal = request.extensions().get::<Principal>();
+    principal.map_or_else(|| "unknown".to_owned(), |principal| principal.subject.clone())
+}
 
-/// The organization that the token reaches, the only one there is.
+/// The organization that is served here, the only one there is.
 #[derive(Clone)]
 pub(crate) struct Scope {
     pub organization: OrganizationId,

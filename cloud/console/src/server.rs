@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::middleware::from_fn_with_state;
+use remuda_api::audit::v1::audit_service_server::AuditServiceServer;
 use remuda_api::commands::v1::command_service_server::CommandServiceServer;
 use remuda_api::identity::v1::identity_service_server::IdentityServiceServer;
 use remuda_api::policies::v1::policy_service_server::PolicyServiceServer;
 use remuda_api::vehicles::v1::vehicle_service_server::VehicleServiceServer;
 use remuda_api::{DESCRIPTORS, MESSAGE_BYTES_MAX};
+use remuda_audit::AuditLog;
 use remuda_contracts::commands::CommandDesk;
 use remuda_contracts::fleet::FleetView;
 use remuda_contracts::policies::PolicyBook;
@@ -23,9 +25,11 @@ use tonic::transport::server::TcpIncoming;
 use tonic_web::GrpcWebLayer;
 use tower::Layer;
 
+use crate::audit::AuditLayer;
+use crate::audits::Audits;
 use crate::commands::Commands;
 use crate::connection::bounded;
-use crate::gate::{Gate, pass};
+use crate::gate::{Access, Gate, pass};
 use crate::identities::{Identities, IdentityDesk};
 use crate::limits;
 use crate::metrics::ConsoleMetrics;
@@ -42,10 +46,12 @@ use crate::watch::stopped;
 pub struct ConsoleSettings {
     /// Where to listen; port 0 takes a free one.
     pub addr: SocketAddr,
-    /// The secret that opens it.
+    /// The secret of the node's own administrator.
     pub token: Token,
-    /// The organization that the token reaches.
+    /// The organization that is served.
     pub organization: OrganizationId,
+    /// Who else may call, and how often.
+    pub access: Access,
 }
 
 /// What the console shows.
@@ -56,6 +62,8 @@ pub struct ConsoleSources {
     pub policies: Arc<dyn PolicyBook>,
     /// Commands to vehicles.
     pub commands: Arc<dyn CommandDesk>,
+    /// Where every change is written down.
+    pub audit: Arc<AuditLog>,
     /// Where vehicles are registered.
     pub identities: Identities,
     /// The roads, as GeoJSON: lines with a `class`; the collection's `bbox` and `attribution` are shown.
@@ -144,6 +152,11 @@ impl Console {
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX);
 
+        let audits =
+            AuditServiceServer::new(Audits { log: Arc::clone(&sources.audit), scope: scope.clone() })
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX);
+
         let (reporter, health) = tonic_health::server::health_reporter();
         let ready = Arc::clone(&sources.ready);
         let report = tokio::spawn(report_health(reporter, ready, stopping.clone()));
@@ -165,16 +178,24 @@ impl Console {
         // Older tools ask v1alpha only.
         let v1 = reflection(tonic_reflection::server::Builder::configure()).build_v1();
         let v1alpha = reflection(tonic_reflection::server::Builder::configure()).build_v1alpha();
+        let audited = AuditLayer(Arc::clone(&sources.audit));
         // The gRPC-Web layer goes around one service: around the whole it would refuse every plain request.
         let routes = Routes::from(router(pages))
             .add_service(GrpcWebLayer::new().layer(vehicles))
-            .add_service(GrpcWebLayer::new().layer(commands))
-            .add_service(GrpcWebLayer::new().layer(policies))
-            .add_service(GrpcWebLayer::new().layer(identities))
+            .add_service(GrpcWebLayer::new().layer(audited.layer(commands)))
+            .add_service(GrpcWebLayer::new().layer(audited.layer(policies)))
+            .add_service(GrpcWebLayer::new().layer(audited.layer(identities)))
+            .add_service(GrpcWebLayer::new().layer(audits))
             .add_service(health)
             .add_service(v1.map_err(ConsoleError::Reflection)?)
             .add_service(v1alpha.map_err(ConsoleError::Reflection)?);
-        let gate = Gate { token: settings.token.clone(), metrics: sources.metrics };
+        let gate = Gate {
+            token: settings.token.clone(),
+            access: settings.access,
+            organization: settings.organization,
+            audit: Arc::clone(&sources.audit),
+            metrics: sources.metrics,
+        };
         let guarded = routes.into_axum_router().layer(from_fn_with_state(gate, pass));
 
         // tonic's server, and not axum's, which ignores deadlines.
@@ -246,8 +267,9 @@ async fn report_health(
     mut stopping: watch::Receiver<bool>,
 ) {
     use tonic_health::ServingStatus;
-    const SERVICES: [&str; 5] = [
+    const SERVICES: [&str; 6] = [
         "",
+        "remuda.audit.v1.AuditService",
         "remuda.commands.v1.CommandService",
         "remuda.identity.v1.IdentityService",
         "remuda.policies.v1.PolicyService",

@@ -14,7 +14,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use remuda_console::{Console, ConsoleSettings, Token};
+use remuda_console::{Access, Console, ConsoleSettings, Token};
 use remuda_model::OrganizationId;
 use support::FakeFleet;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -26,7 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 async fn start(addr: SocketAddr, fleet: &Arc<FakeFleet>) -> Console {
     let token = Token::new("a-token-for-browsers-0123456789").unwrap();
-    let settings = ConsoleSettings { addr, token, organization: OrganizationId::default() };
+    let settings =
+        ConsoleSettings { addr, token, organization: OrganizationId::default(), access: Access::default() };
     Console::bind(settings, support::sources(fleet)).await.unwrap()
 }
 

@@ -13,7 +13,7 @@ use remuda_api::commands::v1::{
     Action, CancelCommandRequest, Command, CreateCommandRequest, GetCommandRequest, ListCommandsRequest,
     State, WatchCommandRequest, action,
 };
-use remuda_console::{Console, ConsoleSettings, Token};
+use remuda_console::{Access, Console, ConsoleSettings, Token};
 use remuda_contracts::commands::CommandState;
 use remuda_model::OrganizationId;
 use support::{FakeDesk, FakeFleet};
@@ -30,6 +30,7 @@ async fn console(desk: &Arc<FakeDesk>) -> Console {
         addr: SocketAddr::from(([127, 0, 0, 1], 0)),
         token: Token::new(TOKEN).unwrap(),
         organization: OrganizationId::default(),
+        access: Access::default(),
     };
     let mut sources = support::sources(&Arc::new(FakeFleet::new(3)));
     sources.commands = desk.clone();

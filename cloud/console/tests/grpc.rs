@@ -14,7 +14,7 @@ use remuda_api::vehicles::v1::{
     GetVehicleRequest, ListVehiclesRequest, Presence, Vehicle, VehicleEncoding, WatchVehicleRequest,
     WatchVehiclesRequest, WatchVehiclesResponse,
 };
-use remuda_console::{Console, ConsoleSettings, Token, limits};
+use remuda_console::{Access, Console, ConsoleSettings, Token, limits};
 use remuda_contracts::fleet;
 use remuda_model::OrganizationId;
 use support::FakeFleet;
@@ -48,6 +48,7 @@ async fn start(fleet: &Arc<FakeFleet>) -> Console {
         addr: SocketAddr::from(([127, 0, 0, 1], 0)),
         token: Token::new(TOKEN).unwrap(),
         organization: OrganizationId::default(),
+        access: Access::default(),
     };
     Console::bind(settings, support::sources(fleet)).await.unwrap()
 }
@@ -454,7 +455,12 @@ async fn a_stop_ends_streams_and_frees_the_port() {
     next(&mut stream).await;
 
     let taken = Console::bind(
-        ConsoleSettings { addr, token: Token::new(TOKEN).unwrap(), organization: OrganizationId::default() },
+        ConsoleSettings {
+            addr,
+            token: Token::new(TOKEN).unwrap(),
+            organization: OrganizationId::default(),
+            access: Access::default(),
+        },
         support::sources(&fleet),
     )
     .await

@@ -14,7 +14,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use remuda_console::{Console, ConsoleSettings, Token};
+use remuda_console::{Access, Console, ConsoleSettings, Token};
 use remuda_model::OrganizationId;
 use support::FakeFleet;
 use tokio::process::Command;
@@ -52,6 +52,7 @@ async fn python_reads_the_fleet_through_reflection() {
         addr: SocketAddr::from(([127, 0, 0, 1], 0)),
         token: token.clone(),
         organization: OrganizationId::default(),
+        access: Access::default(),
     };
     let console = Console::bind(settings, support::sources(&fleet)).await.unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/independent.py");

@@ -3,6 +3,7 @@
 //! Owns: the `remuda` binary and the one place where ports meet adapters (`wiring`). It alone reads the environment.
 //! Deliberately absent: any rule of the business, any protocol.
 
+pub mod access;
 mod backup;
 pub mod broker;
 pub mod cli;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use remuda_audit::{AuditError, AuditLog};
 use remuda_backup::BackupMetrics;
 use remuda_console::{
     Console, ConsoleError, ConsoleMetrics, ConsoleSettings, ConsoleSources, Identities, Token, TokenError,
@@ -24,6 +25,7 @@ use remuda_vehicles::{
     FiguresNow, StartError, VehicleHandle, VehicleMetrics, VehicleSettings, VehicleSystem,
 };
 
+use crate::access::access;
 use crate::backup::{self, Backing};
 use crate::broker::{self, BrokerStartError};
 use crate::compacting::Compacting;
@@ -73,6 +75,12 @@ pub enum NodeError {
     /// The people's door.
     #[error(transparent)]
     Console(#[from] ConsoleError),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The console's accounts or issuer.
+    #[error("{0}")]
+    Access(String),
     /// The token of the configuration.
     #[error("console.token: {0}")]
     Token(#[from] TokenError),
@@ -290,6 +298,7 @@ async fn open_console(
         view: Arc::clone(&system.view),
         policies: Arc::clone(&system.policies),
         commands: Arc::clone(&system.commands),
+        audit: Arc::new(AuditLog::open(&config.data_dir.join("audit"))?),
         identities: Identities {
             register: Arc::clone(&keeper.register),
             fingerprint: keeper.authority.fingerprint(),
@@ -307,8 +316,12 @@ async fn open_console(
         }),
         metrics: console_metrics,
     };
-    let settings =
-        ConsoleSettings { addr: config.console.listen, token, organization: OrganizationId::default() };
+    let settings = ConsoleSettings {
+        addr: config.console.listen,
+        token,
+        organization: OrganizationId::default(),
+        access: access(&config.console).map_err(NodeError::Access)?,
+    };
     Ok(Console::bind(settings, sources).await?)
 }
 

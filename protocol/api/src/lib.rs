@@ -7,6 +7,15 @@ mod name;
 
 pub use name::{CommandName, NameError, OrganizationName, PolicyName, VehicleName};
 
+/// `remuda.audit`.
+pub mod audit {
+    /// `remuda.audit.v1`.
+    #[allow(missing_docs, unused_qualifications, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("remuda.audit.v1");
+    }
+}
+
 /// `remuda.identity`.
 pub mod identity {
     /// `remuda.identity.v1`.
@@ -61,6 +70,8 @@ pub struct Method {
     pub permission: &'static str,
     /// Each call stands in the audit log.
     pub audited: bool,
+    /// Its answer is a stream.
+    pub streams: bool,
     /// Full name of its request message.
     pub request: &'static str,
 }

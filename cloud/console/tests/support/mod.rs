@@ -407,6 +407,12 @@ pub fn identities() -> Identities {
     Identities { register, fingerprint: [7; 32], token_valid_ms: 86_400_000 }
 }
 
+/// An empty audit log. Its folder is gone at once; the open file serves as long as the log does.
+pub fn audit() -> Arc<remuda_audit::AuditLog> {
+    let folder = tempfile::tempdir().expect("a folder");
+    Arc::new(remuda_audit::AuditLog::open(folder.path()).expect("a log"))
+}
+
 /// What a console needs, from a fake fleet.
 pub fn sources(fleet: &Arc<FakeFleet>) -> ConsoleSources {
     let metrics = ConsoleMetrics::default();
@@ -417,6 +423,7 @@ pub fn sources(fleet: &Arc<FakeFleet>) -> ConsoleSources {
         view: Arc::clone(fleet) as Arc<dyn FleetView>,
         policies: Arc::new(FakeBook::default()),
         commands: Arc::new(FakeDesk::default()),
+        audit: audit(),
         identities: identities(),
         roads: Arc::new(move || Some(roads.clone())),
         metrics_text: Arc::new(move || {

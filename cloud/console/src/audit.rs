@@ -1,0 +1,249 @@
+//! Around a service: a method that must be audited stands in the log before it is carried out.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+use http_body_util::{BodyExt, Limited};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, ReflectMessage};
+use remuda_access::{Principal, Via};
+use remuda_api::{DESCRIPTORS, MESSAGE_BYTES_MAX, METHODS, Method};
+use remuda_audit::{AuditLog, What};
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic::transport::server::TcpConnectInfo;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+
+use crate::metrics::name_of;
+use crate::refusal::Refusal;
+use crate::time::now_ms;
+
+/// Methods by their path.
+static TABLE: LazyLock<HashMap<&'static str, &'static Method>> =
+    LazyLock::new(|| METHODS.iter().map(|method| (method.path, method)).collect());
+
+/// The messages of the API. The descriptors are ours and were compiled with it.
+static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).ok());
+
+/// What a method says of itself.
+pub(crate) fn method(path: &str) -> Option<&'static Method> {
+    TABLE.get(path).copied()
+}
+
+/// What can be said of a call before its request is read.
+pub(crate) fn what<B>(principal: &Principal, request: &axum::http::Request<B>) -> What {
+    let peer: Option<SocketAddr> =
+        request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+    let via = match principal.via {
+        Via::NodeToken => "node-token",
+        Via::Account => "account",
+        Via::Oidc => "oidc",
+    };
+    What {
+        who: principal.subject.clone(),
+        from: peer.map_or_else(|| "unknown".to_owned(), |addr| addr.to_string()),
+        via: via.to_owned(),
+        method: request.uri().path().to_owned(),
+        reason: String::new(),
+        resource: String::new(),
+        detail: String::new(),
+    }
+}
+
+/// Makes services audited.
+#[derive(Clone)]
+pub(crate) struct AuditLayer(pub Arc<AuditLog>);
+
+impl<S> Layer<S> for AuditLayer {
+    type Service = Audited<S>;
+
+    fn layer(&self, inner: S) -> Audited<S> {
+        Audited { inner, log: Arc::clone(&self.0) }
+    }
+}
+
+/// A service whose changing methods stand in the log. Sits inside the gRPC-Web layer, so that it sees plain gRPC.
+#[derive(Clone)]
+pub(crate) struct Audited<S> {
+    inner: S,
+    log: Arc<AuditLog>,
+}
+
+impl<S: NamedService> NamedService for Audited<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+type Request = axum::http::Request<Body>;
+type Response = axum::http::Response<Body>;
+
+impl<S> Service<Request> for Audited<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        // The one that is ready goes; its clone waits for the next call.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let log = Arc::clone(&self.log);
+        Box::pin(async move {
+            let audited = method(request.uri().path()).filter(|method| method.audited);
+            let Some(method) = audited else { return inner.call(request).await };
+            // A caller who goes away does not stop what has begun, nor its end from being written.
+            let call = tokio::spawn(async move { through(&mut inner, &log, method, request).await });
+            Ok(call.await.unwrap_or_else(|_| Status::from(Refusal::Stopping).into_http()))
+        })
+    }
+}
+
+async fn through<S>(inner: &mut S, log: &Arc<AuditLog>, method: &'static Method, request: Request) -> Response
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    let (parts, body) = request.into_parts();
+    let Some(principal) = parts.extensions.get::<Principal>().cloned() else {
+        return Status::from(Refusal::Unauthenticated).into_http();
+    };
+    // The prefix of a message has five bytes.
+    let Ok(body) = Limited::new(body, MESSAGE_BYTES_MAX + 5).collect().await else {
+        return Status::from(Refusal::RequestTooLarge).into_http();
+    };
+    let body = body.to_bytes();
+    let request = Request::from_parts(parts, Body::new(http_body_util::Full::new(body.clone())));
+    let mut what = what(&principal, &request);
+    describe(method, body.get(5..).unwrap_or_default(), &mut what);
+    let begun = {
+        let (log, what) = (Arc::clone(log), what.clone());
+        tokio::task::spawn_blocking(move || log.begin(what, now_ms())).await
+    };
+    let begun = match begun {
+        Ok(Ok(number)) => number,
+        Ok(Err(error)) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "a call was not carried out: it cannot be audited"
+            );
+            return Status::from(Refusal::AuditUnavailable).into_http();
+        }
+        Err(_) => return Status::from(Refusal::Stopping).into_http(),
+    };
+    let Ok(response) = inner.call(request).await;
+    let (response, status) = status_of(method, response).await;
+    let log = Arc::clone(log);
+    let ended = tokio::task::spawn_blocking(move || log.end(begun, what, status, now_ms())).await;
+    if let Ok(Err(error)) = ended {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            begun,
+            "the end of a call is not in the audit log"
+        );
+    }
+    response
+}
+
+/// The status of an answer. A unary one is read to its end; a stream says only that it began.
+async fn status_of(method: &Method, response: Response) -> (Response, &'static str) {
+    let at_once = response.headers().get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()));
+    if let Some(code) = at_once {
+        return (response, name_of(code));
+    }
+    if method.streams {
+        return (response, "STREAMS");
+    }
+    let (parts, body) = response.into_parts();
+    let Ok(body) = body.collect().await else {
+        return (Status::internal("the answer broke off").into_http(), name_of(Code::Internal));
+    };
+    let code = body.trailers().and_then(|trailers| trailers.get("grpc-status"));
+    let code = code.map_or(Code::Unknown, |code| Code::from_bytes(code.as_bytes()));
+    (Response::from_parts(parts, Body::new(body)), name_of(code))
+}
+
+/// What the request says, without what is secret.
+fn describe(method: &Method, message: &[u8], what: &mut What) {
+    let described = POOL.as_ref().and_then(|pool| pool.get_message_by_name(method.request));
+    let Some(mut message) = described.and_then(|descriptor| decode(descriptor, message)) else { return };
+    let text = |message: &DynamicMessage, field: &str| {
+        let value = message.get_field_by_name(field)?;
+        value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    what.reason = text(&message, "reason").unwrap_or_default();
+    what.resource = text(&message, "name").or_else(|| text(&message, "parent")).unwrap_or_default();
+    redact(&mut message);
+    what.detail = serde_json::to_string(&message).unwrap_or_default();
+}
+
+fn decode(descriptor: MessageDescriptor, message: &[u8]) -> Option<DynamicMessage> {
+    DynamicMessage::decode(descriptor, message).ok()
+}
+
+/// Takes out the fields that the protos mark as secret, and does the same in messages below.
+fn redact(message: &mut DynamicMessage) {
+    let secret = |field: &prost_reflect::FieldDescriptor| {
+        let mark = POOL.as_ref().and_then(|pool| pool.get_extension_by_name("remuda.options.v1.secret"));
+        mark.is_some_and(|mark| field.options().get_extension(&mark).as_bool() == Some(true))
+    };
+    for field in message.descriptor().fields() {
+        if secret(&field) {
+            message.clear_field(&field);
+        } else if message.has_field(&field) {
+            match message.get_field_mut(&field) {
+                prost_reflect::Value::Message(below) => redact(below),
+                prost_reflect::Value::List(list) => {
+                    list.iter_mut().filter_map(prost_reflect::Value::as_message_mut).for_each(redact)
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use remuda_access::Permission;
+
+    use super::*;
+
+    #[test]
+    fn every_method_names_a_permission_that_roles_know_and_every_permission_is_wanted_or_planned() {
+        for method in METHODS {
+            assert!(Permission::named(method.permission).is_some(), "{}: {}", method.path, method.permission);
+            let reads = method.permission.ends_with(".read");
+            assert!(method.audited || reads, "{} changes something and is not audited", method.path);
+        }
+    }
+
+    #[test]
+    fn requests_are_described_by_name_reason_and_content() {
+        let method = method("/remuda.commands.v1.CommandService/CancelCommand").expect("there is one");
+        let request = remuda_api::commands::v1::CancelCommandRequest {
+            name: "organizations/default/vehicles/CAR1/commands/1".into(),
+            reason: "a mistake".into(),
+        };
+        let mut what = What {
+            who: String::new(),
+            from: String::new(),
+            via: String::new(),
+            method: String::new(),
+            reason: String::new(),
+            resource: String::new(),
+            detail: String::new(),
+        };
+        describe(method, &prost::Message::encode_to_vec(&request), &mut what);
+        assert_eq!((&what.resource, &what.reason), (&request.name, &request.reason));
+        assert!(what.detail.contains("\"reason\":\"a mistake\""), "{}", what.detail);
+        describe(method, b"\xff\xff\xff", &mut what);
+    }
+}
