@@ -49,6 +49,12 @@ pub enum LakeAction {
         #[arg(long)]
         full: bool,
     },
+    /// Brings in files that the journal does not know, after it was restored or lost: only rows that the lake has not yet.
+    Adopt {
+        /// One JSON object on standard output.
+        #[arg(long)]
+        json: bool,
+    },
     /// Asks for rows to be forgotten: no reader shows them from then on, and their files are rewritten.
     Erase(EraseArgs),
     /// Lists erasures with their proofs.
@@ -86,6 +92,7 @@ pub fn run(config: &Config, action: &LakeAction) -> Result<(), String> {
             LakeAction::Stats { json } => lake_files::stats(&lake, *json).await,
             LakeAction::Verify { json, deep } => lake_files::verify(&lake, *json, *deep).await,
             LakeAction::Compact { json, full } => lake_files::compact(&lake, config, *json, *full).await,
+            LakeAction::Adopt { json } => lake_files::adopt(&lake, *json).await,
             LakeAction::Erase(args) => lake_erase::erase(&lake, config, args).await,
             LakeAction::Erasures(args) => lake_erase::erasures(&lake, args).await,
             LakeAction::Quarantine { json } => quarantine(&*journal, &lake, *json).await,

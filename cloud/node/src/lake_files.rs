@@ -105,6 +105,38 @@ pub(crate) async fn verify(lake: &Lake, json: bool, deep: bool) -> Result<(), St
     Err(format!("{} faults in the lake {}", found.faults.len(), lake.root().display()))
 }
 
+/// Brings in files that the journal does not know; an error when something is left.
+pub(crate) async fn adopt(lake: &Lake, json: bool) -> Result<(), String> {
+    let mut progress = |done: u64, of: u64| {
+        if done.is_multiple_of(64) || done == of {
+            eprint!("\r{done} of {of} files");
+        }
+    };
+    let done = lake.adopt(now_ms(), &mut progress).await.map_err(|e| chain(&e))?;
+    eprintln!();
+    if json {
+        print_json(&done)?;
+    } else {
+        print(&format!(
+            "{} stray files: {} rows adopted, {} were there, {} are erased; {} erasures came back, {} missing files made up\n",
+            done.stray_files, done.rows, done.known_rows, done.erased_rows, done.erasures, done.made_up_files
+        ));
+    }
+    for left in &done.left {
+        eprintln!("{}: {}\n  what to do: {}", left.path, left.detail, left.advice);
+    }
+    for lost in &done.lost {
+        eprintln!(
+            "{} {}: frames {} to {} are in no file",
+            lost.vehicle, lost.incarnation, lost.from, lost.to
+        );
+    }
+    match (done.left.len(), done.lost.len()) {
+        (0, 0) => Ok(()),
+        (left, lost) => Err(format!("{left} files are left or missing, {lost} ranges of frames are lost")),
+    }
+}
+
 /// Compacts until it is done or told to stop.
 pub(crate) async fn compact(lake: &Lake, config: &Config, json: bool, full: bool) -> Result<(), String> {
     let mut settings = compaction_settings(config);

@@ -4,6 +4,7 @@
 //! incarnation, checkpoints, recovery, sweeping, compaction into `history/`. Deliberately absent: what a row means (rules live in
 //! `remuda-vehicles`), and MQTT.
 
+pub mod adopt;
 mod arrow_schema;
 mod aside;
 mod catalogue;
@@ -20,6 +21,7 @@ pub mod limits;
 mod metrics;
 mod once;
 pub mod query;
+mod ranges;
 pub mod retention;
 pub mod rounds;
 pub mod row;
@@ -29,6 +31,7 @@ mod verify;
 mod watermarks;
 mod writer;
 
+pub use adopt::{Adopted, LeftFile, LostFrames};
 pub use catalogue::{LakeFile, LakeStats, Part};
 pub use compaction::{Compacted, CompactionSettings};
 pub use erasure::{

@@ -42,6 +42,8 @@ pub const MERGE_FILES_MAX: usize = 32;
 pub const LOWEST_TIER_BYTES: u64 = 2 << 20;
 /// Small files that an hour may have in each tier before they are merged, unless the settings say otherwise.
 pub const SMALL_FILES_MAX: usize = 8;
+/// Ranges of lost frames that an adoption tells of: more of them say nothing new.
+pub const LOST_TOLD_MAX: usize = 1_000;
 /// Longest text of an erasure's reason and author, bytes: they stay in the trail for ever.
 pub const ERASURE_TEXT_MAX: usize = 1_000;
 /// How long an erasure's files may wait to be rewritten unless the settings say otherwise, ms: a day.

@@ -21,6 +21,15 @@ const ENDING: &str = ".reprocessed.parquet";
 /// Times that a lost answer is asked for again.
 const TRIES: u32 = 10;
 
+/// What the rows of such a file are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Of frames that are durable already.
+    Reprocessed,
+    /// Of frames that this file makes durable, as a round would.
+    Round,
+}
+
 /// Does a file hold only rows of frames that were durable before it? Such a file moves no watermark, and nothing replays
 /// it: an incarnation that was closed meanwhile would come back with a number that is too low.
 pub(crate) fn is_reprocessed(path: &str) -> bool {
@@ -36,8 +45,19 @@ impl Lake {
     pub async fn commit_reprocessed(
         &self,
         owners: &[Owner],
+        rows: Vec<Row>,
+        decisions: &[(ShardId, NewEvent)],
+    ) -> Result<ManifestPosition, LakeError> {
+        self.commit_rows(owners, rows, decisions, Kind::Reprocessed).await
+    }
+
+    /// The same for rows of either kind.
+    pub(crate) async fn commit_rows(
+        &self,
+        owners: &[Owner],
         mut rows: Vec<Row>,
         decisions: &[(ShardId, NewEvent)],
+        kind: Kind,
     ) -> Result<ManifestPosition, LakeError> {
         let mut entries = Vec::new();
         if !rows.is_empty() {
@@ -48,7 +68,7 @@ impl Lake {
             let epoch = owners.iter().map(|owner| owner.epoch.0).max().unwrap_or_default();
             let mut entry = Description::of(&rows).entry(String::new());
             let path = fresh_path(entry.receive_time_ms.1, &writer, epoch, 1);
-            entry.path = path.replace(".parquet", ENDING);
+            entry.path = if kind == Kind::Reprocessed { path.replace(".parquet", ENDING) } else { path };
             let footer = Footer { writer, owners: owners.to_vec(), entry: entry.clone() };
             let footer = serde_json::to_string(&footer).map_err(|e| LakeError::Encode(e.to_string()))?;
             let rows = Arc::new(rows);

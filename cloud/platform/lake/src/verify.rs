@@ -69,7 +69,9 @@ const LOOK_AT_THE_DISK: &str = "put this file back from a backup of the lake, th
 const FOREIGN: &str = "move it out of the lake's folder: readers of history/ would count its rows; nothing of Remuda refers \
                        to it";
 const LEFTOVER: &str = "start the node once: a file that a crash left uncommitted goes to trash/, and its vehicles send its \
-                        frames again";
+                        frames again; but if the journal was restored or lost, run remuda lake adopt before";
+const ADOPT: &str =
+    "run remuda lake adopt: it brings in what the lake has not yet, and moves the file to trash/";
 const TWICE: &str = "the journal is damaged: run remuda journal verify, and restore the journal from its last export; until \
                      then the rows of this file are counted more than once";
 
@@ -113,8 +115,11 @@ impl Lake {
             for meta in self.files.listed(folder.trim_end_matches('/')).await? {
                 let path = meta.location.to_string();
                 if !known.contains(&path) {
-                    let ours = folder == FRESH && self.has_footer(&path).await?;
-                    let advice = if ours { LEFTOVER } else { FOREIGN };
+                    let advice = match (self.has_footer(&path).await?, folder == FRESH) {
+                        (false, _) => FOREIGN,
+                        (true, true) => LEFTOVER,
+                        (true, false) => ADOPT,
+                    };
                     found.fault(
                         FaultKind::Stray,
                         &path,

@@ -459,6 +459,22 @@ impl World {
         paths
     }
 
+    /// The journal is lost, and a new one begun. Nobody is running.
+    pub async fn lose_journal(&mut self) {
+        self.running.take().expect("it runs").stop().await.expect("stopped");
+        self.journal = Arc::new(MemoryJournal::in_place());
+        self.floor.0.store(0, Ordering::SeqCst);
+    }
+
+    /// Begins again after [`Self::lose_journal`] and an adoption: what is not forgotten is replayed.
+    pub async fn begin_again(&mut self) {
+        let lake = self.lake(&Fuse::never());
+        self.uncovered.clear();
+        let uncovered = &mut self.uncovered;
+        lake.for_each_row(|row| uncovered.push(row.clone())).await.expect("read");
+        self.start().await;
+    }
+
     /// Asks for an erasure of what was sampled from and until so many hours after the beginning.
     pub async fn erase(
         &mut self,
