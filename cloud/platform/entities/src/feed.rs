@@ -52,7 +52,8 @@ pub struct Feed {
     shards: Arc<Shards>,
     offsets: Offsets,
     changes: watch::Receiver<u64>,
-    only: Option<&'static str>,
+    /// Aggregate types; all, when empty.
+    only: Vec<&'static str>,
     /// The shard to look at next, so that a busy one does not keep the others waiting.
     next: u16,
 }
@@ -67,13 +68,19 @@ impl Feed {
             From::After(offsets) => offsets,
         };
         offsets.resize(usize::from(SHARDS), 0);
-        Self { shards: Arc::clone(shards), offsets, changes: shards.changes(), only: None, next: 0 }
+        Self { shards: Arc::clone(shards), offsets, changes: shards.changes(), only: Vec::new(), next: 0 }
     }
 
     /// Leaves out what is not of this aggregate type.
     #[must_use]
-    pub fn of_type(mut self, aggregate_type: &'static str) -> Self {
-        self.only = Some(aggregate_type);
+    pub fn of_type(self, aggregate_type: &'static str) -> Self {
+        self.of_types(&[aggregate_type])
+    }
+
+    /// Leaves out what is of no type of these; nothing, when there are none.
+    #[must_use]
+    pub fn of_types(mut self, aggregate_types: &[&'static str]) -> Self {
+        self.only = aggregate_types.to_vec();
         self
     }
 
@@ -97,16 +104,32 @@ impl Feed {
     /// When the journal cannot be read.
     pub async fn next(&mut self) -> Result<Vec<Arc<Event>>, JournalError> {
         loop {
-            // Before looking, so that what comes while looking is seen after.
-            self.changes.mark_unchanged();
+            self.ready().await;
             if let Some(events) = self.poll().await? {
                 return Ok(events);
             }
-            if self.changes.changed().await.is_err() {
-                // The shards are held by this cursor itself, so that their end is not seen.
-                return Ok(Vec::new());
-            }
         }
+    }
+
+    /// Waits until there is something to read.
+    pub async fn ready(&mut self) {
+        loop {
+            // Before looking, so that what comes while looking is seen after.
+            self.changes.mark_unchanged();
+            if self.behind().is_some() {
+                return;
+            }
+            // An end of the shards is not possible: this cursor holds them.
+            let _ = self.changes.changed().await;
+        }
+    }
+
+    /// The next shard with something to read.
+    fn behind(&self) -> Option<ShardId> {
+        (0..SHARDS)
+            .map(|step| (self.next + step) % SHARDS)
+            .filter_map(ShardId::new)
+            .find(|shard| self.shards.head(*shard) > self.offsets[usize::from(shard.number())])
     }
 
     /// As [`Feed::next`], but `None` when there is nothing now.
@@ -114,19 +137,15 @@ impl Feed {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn poll(&mut self) -> Result<Option<Vec<Arc<Event>>>, JournalError> {
-        let behind = (0..SHARDS)
-            .map(|step| (self.next + step) % SHARDS)
-            .filter_map(ShardId::new)
-            .find(|shard| self.shards.head(*shard) > self.offsets[usize::from(shard.number())]);
-        let Some(shard) = behind else { return Ok(None) };
+        let Some(shard) = self.behind() else { return Ok(None) };
         let place = usize::from(shard.number());
         let mut events = self.shards.read_feed(shard, self.offsets[place], limits::PAGE).await?;
         self.next = (shard.number() + 1) % SHARDS;
         if let Some(last) = events.last() {
             self.offsets[place] = last.position;
         }
-        if let Some(only) = self.only {
-            events.retain(|event| event.event.stream.aggregate_type == only);
+        if !self.only.is_empty() {
+            events.retain(|event| self.only.contains(&event.event.stream.aggregate_type.as_str()));
         }
         Ok(Some(events))
     }

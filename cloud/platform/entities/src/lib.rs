@@ -30,6 +30,8 @@ pub mod limits;
 mod mailbox;
 mod memory;
 pub mod metrics;
+pub mod projection;
+pub mod reactor;
 mod recovery;
 pub mod shards;
 mod supervisor;

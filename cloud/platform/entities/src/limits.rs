@@ -51,3 +51,11 @@ pub const FAILING_MAX: usize = 1_024;
 pub const REACQUIRE_PAUSE: Duration = Duration::from_secs(1);
 /// How long draining waits for commands under way.
 pub const DRAIN: Duration = Duration::from_secs(10);
+/// How often a projection's store is made durable: what is lost in a crash is taken in again.
+pub const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// Shards of which a reactor handles events at the same time.
+pub const REACTIONS_MAX: usize = 64;
+/// First wait before a reaction is tried again; doubles up to [`REACTION_WAIT_MAX`].
+pub const REACTION_WAIT_MIN: Duration = Duration::from_millis(50);
+/// Longest wait before a reaction is tried again.
+pub const REACTION_WAIT_MAX: Duration = Duration::from_secs(30);

@@ -143,14 +143,14 @@ impl EntityMetrics {
     }
 
     /// A reader took events in; so many are left.
-    pub fn reader(&self, reader: &'static str, lag: u64, events: u64) {
+    pub(crate) fn reader(&self, reader: &'static str, lag: u64, events: u64) {
         let label = ReaderLabel { reader };
         self.reader_lag.get_or_create(&label).set(i64::try_from(lag).unwrap_or(i64::MAX));
         self.reader_events.get_or_create(&label).inc_by(events);
     }
 
     /// A reader stopped at an event, or goes on.
-    pub fn reader_stopped(&self, reader: &'static str, stopped: bool) {
+    pub(crate) fn reader_stopped(&self, reader: &'static str, stopped: bool) {
         self.reader_stopped.get_or_create(&ReaderLabel { reader }).set(stopped.into());
     }
 }

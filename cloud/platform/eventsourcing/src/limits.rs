@@ -14,6 +14,8 @@ pub const QUEUED_WRITES_MAX: usize = 1024;
 pub const GROUP_WRITES_MAX: usize = 256;
 /// sled's page cache, bytes. Its own default is 1 GB.
 pub const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// The same for a store of derived data: a node has a dozen of them.
+pub const DERIVED_CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// How often, and how long apart, a journal that was just made is opened again: sled gives its lock back late.
 pub const LOCK_TRIES: u32 = 200;
 /// See [`LOCK_TRIES`].

@@ -33,6 +33,8 @@ pub struct SledStore {
     db: sled::Db,
     /// sled's own log file; `flush` writes it, we sync it.
     file: File,
+    /// A batch is only applied; whoever derives the data calls [`Store::sync`] now and then.
+    derived: bool,
 }
 
 fn io<E: std::error::Error + Send + Sync + 'static>(
@@ -43,17 +45,30 @@ fn io<E: std::error::Error + Send + Sync + 'static>(
 
 impl SledStore {
     pub(crate) fn open(folder: &Path) -> Result<Self, JournalError> {
+        Self::open_with(folder, limits::CACHE_BYTES)
+    }
+
+    /// Opens, or makes, a store for data that can be derived again: a batch is atomic, also with respect to a crash, but
+    /// durable only by the next [`Store::sync`].
+    ///
+    /// # Errors
+    /// `InUse` when another process has it, `Corrupt` when it is damaged, `Io` otherwise.
+    pub fn open_derived(folder: &Path) -> Result<Self, JournalError> {
+        Ok(Self { derived: true, ..Self::open_with(folder, limits::DERIVED_CACHE_BYTES)? })
+    }
+
+    fn open_with(folder: &Path, cache_bytes: u64) -> Result<Self, JournalError> {
         let created = !folder.join("db").exists();
         if created {
-            create(folder)?;
+            create(folder, cache_bytes)?;
         }
         let mut tries = if created { limits::LOCK_TRIES } else { 1 };
         let db = loop {
-            let opened = match open_sled(folder) {
+            let opened = match open_sled(folder, cache_bytes) {
                 Err(sled::Error::Corruption { .. }) => {
                     // A crash while sled writes a snapshot leaves it half written; it is only a cache of the log.
                     remove_half_snapshots(folder)?;
-                    open_sled(folder)
+                    open_sled(folder, cache_bytes)
                 }
                 other => other,
             };
@@ -66,16 +81,16 @@ impl SledStore {
         };
         let file = File::open(folder.join("db")).map_err(io("opening its log"))?;
         file.sync_all().map_err(io("syncing its log"))?;
-        Ok(Self { db, file })
+        Ok(Self { db, file, derived: false })
     }
 }
 
-fn open_sled(folder: &Path) -> sled::Result<sled::Db> {
-    sled::Config::new().path(folder).cache_capacity(limits::CACHE_BYTES).flush_every_ms(None).open()
+fn open_sled(folder: &Path, cache_bytes: u64) -> sled::Result<sled::Db> {
+    sled::Config::new().path(folder).cache_capacity(cache_bytes).flush_every_ms(None).open()
 }
 
 /// Makes an empty journal beside its place and renames it there, so that a power cut leaves a whole one or none.
-fn create(folder: &Path) -> Result<(), JournalError> {
+fn create(folder: &Path, cache_bytes: u64) -> Result<(), JournalError> {
     let parent = folders::parent_of(folder);
     let nursery = folder.with_extension("new");
     folders::make_durable(parent).map_err(io("making its folder"))?;
@@ -83,7 +98,7 @@ fn create(folder: &Path) -> Result<(), JournalError> {
         fs::remove_dir_all(&nursery).map_err(io("removing a half-made journal"))?;
     }
     {
-        let db = open_sled(&nursery).map_err(|e| explain(e, &nursery))?;
+        let db = open_sled(&nursery, cache_bytes).map_err(|e| explain(e, &nursery))?;
         db.flush().map_err(|e| explain(e, &nursery))?;
     }
     for entry in fs::read_dir(&nursery).map_err(io("listing its files"))? {
@@ -151,6 +166,10 @@ impl Store for SledStore {
             }
         }
         self.db.apply_batch(sled_batch).map_err(io("applying a batch"))?;
+        if self.derived { Ok(()) } else { self.sync() }
+    }
+
+    fn sync(&self) -> Result<(), JournalError> {
         self.db.flush().map_err(io("flushing"))?;
         self.file.sync_all().map_err(io("syncing"))
     }

@@ -19,6 +19,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Writes (or removes, where there is no value) all of it or nothing, durably.
     fn commit(&self, batch: &BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Result<(), JournalError>;
+
+    /// Makes durable what a store for derived data ([`crate::sled_engine::SledStore::open_derived`]) has only applied.
+    fn sync(&self) -> Result<(), JournalError> {
+        Ok(())
+    }
 }
 
 /// A store in memory, for tests.
