@@ -8,7 +8,9 @@
 
 pub mod aggregate;
 pub mod definition;
+mod entity_host;
 pub mod host;
+pub mod index;
 pub mod limits;
 pub mod memory;
 pub mod metrics;
@@ -19,6 +21,7 @@ pub mod timeline;
 
 pub use aggregate::{Command, Phase, Saga, SagaEvent, SagaRefusal, State};
 pub use definition::{Definition, DefinitionError, DefinitionErrors, Definitions, StepBuilder};
+pub use entity_host::EntityHost;
 pub use host::{Executed, HostError, Recorded, SagaHost, SagaId};
 pub use metrics::SagaMetrics;
 pub use runner::{Filter, Requester, SagaError, Sagas, Settings, Status, StepSummary, Summary};

@@ -44,3 +44,8 @@ pub const RESUMED_AT_ONCE: usize = 64;
 pub const RELOAD_MS: u64 = 100;
 /// See [`RELOAD_MS`].
 pub const RELOAD_MS_MAX: u64 = 10_000;
+/// Seconds after which a saga's entity that is asked nothing leaves the memory: its runner's task holds what it needs, and
+/// most sagas are over within a second.
+pub const ENTITY_IDLE_S: u64 = 5;
+/// Events, or entries of the index, that are read at once.
+pub const HISTORY_PAGE: usize = 256;
