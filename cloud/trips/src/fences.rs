@@ -4,7 +4,7 @@ use remuda_contracts::trips::Mark;
 use serde::{Deserialize, Serialize};
 
 use crate::command::Observation;
-use crate::state::Stop;
+use crate::state::{Stop, Trip, TripPhase};
 
 /// Metres per 1e-7 degree of latitude: a sphere with the mean radius of the earth (6,371,008.8 m).
 const M_PER_E7: f64 = 6_371_008.8 * std::f64::consts::PI / 180.0 * 1e-7;
@@ -50,6 +50,15 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// Goes on with a trip that was watched before: after a restart, or by another node.
+    pub fn resuming(trip: &Trip) -> Self {
+        let stop = |at: usize| u16::try_from(at).unwrap_or(u16::MAX);
+        let next = trip.next_stop().map_or_else(|| stop(trip.stops().len()), stop);
+        let moving = trip.phase == TripPhase::UnderWay || trip.phase == TripPhase::Arriving;
+        let last_ms = trip.last_mark.map(|mark| mark.time_ms);
+        Self { inside: trip.standing_at().map(stop), next, moving, last_ms }
+    }
+
     /// A position in the order of time, with the vehicle's figures at that moment. An older one than the last says nothing.
     pub fn observe(&mut self, stops: &[Stop], speed_kmh: f32, mark: &Mark) -> Vec<Observation> {
         if self.last_ms.is_some_and(|last_ms| mark.time_ms <= last_ms) {

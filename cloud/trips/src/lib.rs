@@ -14,6 +14,7 @@ pub mod evolve;
 pub mod fences;
 pub mod limits;
 pub mod lists;
+pub mod making;
 pub mod route;
 pub mod service;
 pub mod share;

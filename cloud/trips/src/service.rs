@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use remuda_contracts::booking::{Booking, RESERVE_VEHICLE, TRIP_SERVICE};
-use remuda_contracts::trips::{CancelledBy, QuoteReference, TripParties};
+use remuda_contracts::trips::CancelledBy;
 use remuda_entities::{AskError, Entities};
 use remuda_eventsourcing::Context;
 use remuda_model::OrganizationId;
@@ -12,56 +12,12 @@ use remuda_saga::{ActionSpec, Service, StepContext, StepError};
 use serde_json::{Value, json};
 
 use crate::lists::TripDirectory;
-use crate::state::{Plan, Stop, Terms, TripPhase};
+use crate::making::{MakeTrip, PlainTrip};
+use crate::state::TripPhase;
 use crate::{TripCommand, Trips};
 
 /// Now, ms since 1970 UTC.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
-
-/// Makes a trip's request out of a booking. A second way to do it stands behind this (a feature flag chooses).
-pub trait MakeTrip: Send + Sync + 'static {
-    /// The command; `vehicle` is reserved already.
-    ///
-    /// # Errors
-    /// A sentence that says what of the booking cannot be.
-    fn make(&self, id: &str, booking: Booking, vehicle: String) -> Result<TripCommand, String>;
-}
-
-/// The way it is done unless told otherwise: one trip per booking, under the usual terms.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct PlainTrip {
-    /// What is agreed on.
-    pub terms: Terms,
-}
-
-impl MakeTrip for PlainTrip {
-    fn make(&self, id: &str, booking: Booking, vehicle: String) -> Result<TripCommand, String> {
-        let quote = booking.quote_id.map(|quote_id| QuoteReference { quote_id, price: booking.price });
-        let stop = |stop: remuda_contracts::booking::BookingStop| Stop {
-            latitude_e7: stop.latitude_e7,
-            longitude_e7: stop.longitude_e7,
-            radius_m: stop.radius_m,
-            label: stop.label,
-        };
-        Ok(TripCommand::Request {
-            id: id.to_owned(),
-            parties: TripParties {
-                rider: booking.rider,
-                vehicle,
-                driver: booking.driver,
-                fleet: booking.fleet,
-                depot: booking.depot,
-            },
-            plan: Plan {
-                stops: booking.stops.into_iter().map(stop).collect(),
-                planned_distance_m: booking.planned_distance_m,
-                terms: self.terms,
-                quote,
-                hold_key: Some(id.to_owned()),
-            },
-        })
-    }
-}
 
 /// Asks trips. Cheap to clone.
 #[derive(Clone)]

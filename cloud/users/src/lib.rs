@@ -16,6 +16,7 @@ pub mod hours;
 pub mod limits;
 pub mod lists;
 pub mod privacy;
+pub mod returning;
 pub mod service;
 pub mod state;
 

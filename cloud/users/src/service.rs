@@ -206,6 +206,41 @@ impl UserService {
         Ok(())
     }
 
+    /// Pays from a hold, in minor units; what is left of it goes back. For who charges a ride: `context.command_id` is the charge's
+    /// own key.
+    ///
+    /// # Errors
+    /// [`AskError`]; `capture-exceeds-hold`, `hold-ended` and the like are final.
+    pub async fn capture(
+        &self,
+        organization: &OrganizationId,
+        user: &str,
+        hold: &str,
+        amount: i64,
+        context: Context,
+    ) -> Result<Outcome<Users>, AskError> {
+        self.users
+            .ask(organization, user, UserCommand::Capture { key: hold.to_owned(), amount }, context)
+            .await
+    }
+
+    /// Gives back from what was captured, in minor units. `reference` is the refund's own name.
+    ///
+    /// # Errors
+    /// [`AskError`]; `refund-exceeds-capture` and the like are final.
+    pub async fn refund(
+        &self,
+        organization: &OrganizationId,
+        user: &str,
+        hold: &str,
+        amount: i64,
+        reference: &str,
+        context: Context,
+    ) -> Result<Outcome<Users>, AskError> {
+        let command = UserCommand::Refund { key: hold.to_owned(), amount, reference: reference.to_owned() };
+        self.users.ask(organization, user, command, context).await
+    }
+
     fn context(&self, key: &str, step: &StepContext) -> Context {
         Context {
             now_ms: (self.clock)(),

@@ -1,6 +1,10 @@
 //! The trips domain, from outside.
 
+#![allow(clippy::unwrap_used)]
+
 mod golden;
+mod living;
+mod making;
 mod model;
 mod reports;
 mod scenarios;

@@ -1,6 +1,9 @@
 //! The users domain, from outside.
 
+#![allow(clippy::unwrap_used)]
+
 mod golden;
+mod living;
 mod model;
 mod privacy;
 mod scenarios;

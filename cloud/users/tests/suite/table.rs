@@ -32,7 +32,7 @@ fn the_table_of_decisions_is_true() {
         ("active", with(&[])),
         ("active, a hold open", with(&[held("b1", 60)])),
         ("suspended, a hold open", with(&[held("b1", 60), E::Suspended(Suspended { reason: "x".into() })])),
-        ("erasing", with(&[ordered.clone()])),
+        ("erasing", with(std::slice::from_ref(&ordered))),
         ("erased", with(&[ordered, E::Erased(Erased { time_ms: now() })])),
     ];
     let commands = [

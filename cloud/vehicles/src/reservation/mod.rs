@@ -1,13 +1,14 @@
 //! Who has a vehicle: one holder at a time.
 //!
 //! One aggregate `vehicle-reservation` per vehicle, beside the vehicle's own stream and run by the shell of business aggregates:
-//! bookings must be able to wait for it without waiting for telemetry. Pure, but for `lists` and `service`. Words, states and refusals: README.md here.
+//! bookings must be able to wait for it without waiting for telemetry. Pure, but for `lists`, `service` and `giving_back`. Words, states and refusals: README.md here.
 
 pub mod command;
 pub mod decide;
 pub mod error;
 pub mod event;
 pub mod evolve;
+pub mod giving_back;
 pub mod limits;
 pub mod lists;
 pub mod service;
@@ -20,6 +21,7 @@ pub use decide::decide;
 pub use error::ReservationRefusal;
 pub use event::ReservationEvent;
 pub use evolve::evolve;
+pub use giving_back::ReleaseVehicles;
 pub use lists::{AvailabilityDirectory, AvailabilityLists};
 pub use service::VehicleService;
 pub use state::{Availability, Reservation};

@@ -1,5 +1,9 @@
 //! Who has a vehicle: the rules, their table, their bytes, and whatever is asked in whatever order.
 
+#![allow(clippy::unwrap_used)]
+
+mod living;
+
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -149,7 +153,7 @@ fn a_vehicle_leaves_service_when_nobody_has_it() {
     // The reservation has run out in the meantime.
     given::<Reservations>([in_service(), reserved("a"), E::WithdrawalOrdered(out())])
         .at(now() + 60_000)
-        .when(reserve("b"))
+        .when(C::Reserve { key: "b".into(), holder: "t".into(), expires_ms: now() + 70_000 })
         .then_refused("vehicle-not-in-service")
         .when(withdraw(false))
         .then([E::Expired(ended("a", true)), E::TakenOutOfService(out())]);
