@@ -4,7 +4,9 @@
 //! Owns: data and the ports between crates that must not know each other. Deliberately absent: behaviour.
 
 pub mod booking;
+pub mod business;
 pub mod commands;
+pub mod figures;
 pub mod fleet;
 pub mod history;
 pub mod money;

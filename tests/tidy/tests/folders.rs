@@ -16,6 +16,20 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cloud/ctl", &["protocol/", "cloud/platform/exports"]),
     ("cloud/console", &["protocol/", "cloud/contracts", "cloud/platform/"]),
     ("cloud/node", &["protocol/", "cloud/", "sim/demo"]),
+    (
+        "cloud/business",
+        &[
+            "protocol/model",
+            "cloud/contracts",
+            "cloud/platform/",
+            "cloud/trips",
+            "cloud/users",
+            "cloud/billing",
+            "cloud/notifications",
+            "cloud/analytics",
+            "cloud/vehicles",
+        ],
+    ),
     ("cloud/", &["protocol/", "cloud/contracts", "cloud/platform/"]),
     ("sim/world", &["protocol/model", "cloud/platform/roads"]),
     (

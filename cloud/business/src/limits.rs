@@ -1,0 +1,22 @@
+//! Bounds, each with its reason.
+
+use std::time::Duration;
+
+/// Vehicles named in a booking: the first that is free gets it, so a few are enough.
+pub const CANDIDATES: usize = 8;
+/// Vehicles nearest as the crow flies whose way by road is worked out.
+pub const ROUTED: usize = 16;
+/// How long a booking's caller waits for its saga: its steps take some tens of milliseconds.
+pub const BOOKING_PATIENCE: Duration = Duration::from_secs(5);
+/// How often vehicles with a trip are looked at.
+pub const OBSERVE_EVERY: Duration = Duration::from_millis(500);
+/// Trips that are looked at in one round, per state.
+pub const OBSERVED_MAX: usize = 10_000;
+/// How often time is told to trips, holds and reservations.
+pub const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// Stops of a trip.
+pub const STOPS_MAX: usize = 16;
+/// A way by road is longer than the crow's by about this, where no map is loaded.
+pub const DETOUR: f64 = 1.35;
+/// Mean speed in a town where no map is loaded, m/s.
+pub const TOWN_MPS: f64 = 8.0;
