@@ -204,6 +204,28 @@ impl Reception {
         HelloOutcome { stale: false, cloned: self.flipped(current) }
     }
 
+    /// Frames that a Hello says were acked and are held no more, and that are not here: the journal was set back, and they
+    /// are lost. They become gaps at once, since on a lane where nothing more is said nothing else would tell of them.
+    /// After a [`Self::hello`] that was not stale.
+    pub fn lost(&mut self, hello: &Hello) -> Vec<(Lane, Incarnation, FramesOutcome)> {
+        let mut lost = Vec::new();
+        for state in &hello.lanes {
+            let Some(lane) = self.lane_mut(state.lane, state.incarnation) else { continue };
+            let (from, to) = (lane.received + 1, state.acked.min(state.floor.saturating_sub(1)));
+            if from <= to {
+                lane.received = to;
+                let gap = Taken::Gap { from, to, reason: "cloud-lost" };
+                let outcome = FramesOutcome {
+                    taken: vec![gap],
+                    cloud_lost: Some((from, to)),
+                    ..FramesOutcome::default()
+                };
+                lost.push((state.lane, state.incarnation, outcome));
+            }
+        }
+        lost
+    }
+
     fn flipped(&mut self, current: Incarnation) -> bool {
         if self.seen.last() == Some(&current) {
             return false;

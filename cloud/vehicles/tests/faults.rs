@@ -15,7 +15,7 @@ use remuda_vehicles::event::{Place, VehicleEvent, stream_of};
 use remuda_vehicles::ledger::{Booked, demanded, read};
 use remuda_vehicles::metrics::ReasonLabel;
 use remuda_vehicles::{RuleSettings, VehicleSettings};
-use remuda_wire::Down;
+use remuda_wire::{Down, LaneState};
 
 const SPEED: remuda_model::SignalId = signal::SPEED;
 
@@ -115,10 +115,23 @@ async fn a_vehicle_whose_actor_panics_is_loaded_again_then_parked_and_others_go_
     car.durable(Lane::Samples, 1).await;
     fail::remove("ack-before-commit");
     drop(system);
-    let (system, ..) = start(folder.path(), &journal, settings()).await;
+    let (system, metrics, _) = start(folder.path(), &journal, settings()).await;
     let mut car = Scripted::connect(&system.intake, "LIED", 7).await;
     let welcome = car.greet(vec![]).await;
     assert!(welcome.acks.iter().all(|ack| ack.durable == 0));
+    // What the vehicle was told is durable and has let go is a gap as soon as it says so, also where it says no more.
+    let incarnation = Incarnation(7);
+    let gone = |lane, acked| LaneState { lane, incarnation, next_seq: 4, floor: acked + 1, acked };
+    let welcome = car.greet(vec![gone(Lane::Samples, 1), gone(Lane::Events, 3)]).await;
+    let received = |lane| welcome.acks.iter().find(|ack| ack.lane == lane).map(|ack| ack.received);
+    assert_eq!((received(Lane::Samples), received(Lane::Events)), (Some(1), Some(3)));
+    // In this order: an append does not wait for the round.
+    car.durable(Lane::Events, 3).await;
+    car.durable(Lane::Samples, 1).await;
+    assert_eq!(metrics.frames_cloud_lost.get(), 4);
+    let feed = journal.read_feed(ShardId::of(&car.vehicle), 0, 10).await.unwrap();
+    let booked: Vec<Booked> = feed.iter().filter_map(|e| read(&e.event)).map(|(_, booked)| booked).collect();
+    assert_eq!(booked, [Booked::Gapped { incarnation, from: 1, to: 3, cloud_lost: true }]);
     system.handle.stop().await.unwrap();
     scenario.teardown();
 }

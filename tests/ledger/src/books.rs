@@ -115,6 +115,8 @@ pub struct Ledger {
     pub frames_shed: u64,
     /// Made and nowhere: must be 0.
     pub frames_lost: u64,
+    /// Of those lost, how many the cloud itself recorded as lost by it: 0, unless it was restored from a backup.
+    pub frames_lost_told: u64,
     /// Stored twice, stored and in a gap, or decided twice: must be 0.
     pub frames_duplicated: u64,
     /// Frames the cloud holds that no vehicle's records know: vehicles whose outbox is not here.
@@ -146,6 +148,7 @@ impl fmt::Display for Ledger {
             ("in outboxes", self.frames_in_outbox),
             ("shed", self.frames_shed),
             ("lost", self.frames_lost),
+            ("lost, as told", self.frames_lost_told),
             ("duplicated", self.frames_duplicated),
             ("gaps", self.gaps),
             ("decisions missing", self.decisions_missing),
@@ -169,7 +172,12 @@ impl Ledger {
 
     /// Nothing lost, nothing double, no decision missing or doubled.
     pub fn balances(&self) -> bool {
-        self.frames_lost == 0
+        self.frames_lost == 0 && self.balances_but_for_told_loss()
+    }
+
+    /// The same of a cloud that was restored from a backup: whatever is lost, the cloud says itself that it lost it.
+    pub fn balances_but_for_told_loss(&self) -> bool {
+        self.frames_lost == self.frames_lost_told
             && self.frames_duplicated == 0
             && self.decisions_missing == 0
             && self.decisions_doubled == 0
@@ -333,6 +341,7 @@ impl Account {
         ledger.frames_quarantined += left.count() - after_quarantine.count();
         ledger.frames_in_outbox += after_quarantine.count() - after_outbox.count();
         ledger.frames_shed += after_outbox.count() - lost.count();
+        ledger.frames_lost_told += lost.common(&cloud_lost).count();
         ledger.frames_lost += tell(lost.count(), "frames lost", &lost);
         ledger.frames_unclaimed += stored.without(&made).count();
         ledger.gaps += (self.gaps.0.len() + self.cloud_lost.0.len()) as u64;
@@ -367,11 +376,11 @@ mod tests {
         assert_eq!(ledger.frames_quarantined, 1);
         assert_eq!(ledger.frames_in_outbox, 2);
         assert_eq!(ledger.frames_shed, 2);
-        assert_eq!(ledger.frames_lost, 1);
+        assert_eq!((ledger.frames_lost, ledger.frames_lost_told), (1, 1));
         assert_eq!(ledger.frames_duplicated, 0);
         assert_eq!(ledger.gaps, 2);
         assert_eq!((ledger.rows_stored, ledger.samples_stored), (8, 24));
-        assert!(!ledger.balances());
+        assert!(!ledger.balances() && ledger.balances_but_for_told_loss());
         assert!(ledger.faults[0].contains("1 frames lost, first 10..=10"), "{:?}", ledger.faults);
     }
 

@@ -205,7 +205,7 @@ impl Warm {
     ) {
         self.vehicle.memory.last_seen_ms = self.vehicle.memory.last_seen_ms.max(received_ms);
         match (channel, up) {
-            (Channel::Session, Up::Hello(hello)) => self.hello(generation, &hello),
+            (Channel::Session, Up::Hello(hello)) => self.hello(generation, &hello, received_ms, batch),
             (Channel::Session, Up::Farewell(farewell)) => {
                 self.reception.farewell(generation, &farewell);
             }
@@ -239,7 +239,13 @@ impl Warm {
         self.reception.open(lane, incarnation, durable)
     }
 
-    fn hello(&mut self, generation: ConnectionGeneration, hello: &Hello) {
+    fn hello(
+        &mut self,
+        generation: ConnectionGeneration,
+        hello: &Hello,
+        received_ms: i64,
+        batch: &mut Batch,
+    ) {
         if hello.wire_min > WIRE_VERSION {
             return self.refuse(Refusal::Version, 1);
         }
@@ -258,6 +264,12 @@ impl Warm {
         if !outcome.stale {
             for (_, incarnation) in &lanes {
                 self.vehicle.memory.greetings.rank(*incarnation);
+            }
+            // Where there is no room the first frames after the gap will tell of it.
+            if self.deferred.len() + lanes.len() < limits::DEFERRED_MAX {
+                for (lane, incarnation, lost) in self.reception.lost(hello) {
+                    self.keep(lane, incarnation, received_ms, lost, None, batch);
+                }
             }
         }
         if outcome.cloned {
@@ -364,10 +376,23 @@ impl Warm {
         if let Some((refusal, count)) = outcome.refused {
             self.refuse(refusal, count);
         }
-        self.alarm(lane, incarnation, &outcome);
         if outcome.answer {
             batch.ack(AckDue { lane, incarnation, missing: outcome.missing, greet: outcome.greet });
         }
+        self.keep(lane, incarnation, received_ms, outcome, permits, batch);
+    }
+
+    /// Takes what was taken to where its lane keeps it.
+    fn keep(
+        &mut self,
+        lane: Lane,
+        incarnation: Incarnation,
+        received_ms: i64,
+        outcome: FramesOutcome,
+        mut permits: Option<OwnedSemaphorePermit>,
+        batch: &mut Batch,
+    ) {
+        self.alarm(lane, incarnation, &outcome);
         self.count(lane, &outcome.taken, batch);
         match lane {
             Lane::Events => {
