@@ -171,6 +171,13 @@ pub fn fare_with_promise(tariff: &Tariff, measured: Measured, promise: Promise) 
     priced(tariff, lines)
 }
 
+/// Nothing is due.
+pub fn free(tariff: &Tariff) -> Fare {
+    let zero = Money::zero(tariff.currency);
+    let Tariff { tax_basis_points, tax_included, .. } = *tariff;
+    Fare { lines: Vec::new(), net: zero, tax: zero, gross: zero, tax_basis_points, tax_included }
+}
+
 /// What a ride costs that was not driven; nothing when it costs nothing.
 ///
 /// # Errors

@@ -17,6 +17,8 @@ pub mod provider;
 pub mod quote;
 pub mod reconcile;
 pub mod tariff;
+pub mod views;
 
 pub use currency::decimals;
 pub use desk::{Billing, BillingService, BillingSettings};
+pub use views::{BillingReader, BillingViews};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Account, LedgerEvent};
 use crate::limits::{REPORT_LINES_MAX, STATEMENT_LINES_MAX};
@@ -11,7 +11,7 @@ use crate::money::{Checked, Currency, Money};
 use crate::provider::StatementLine;
 
 /// A movement in the ledger that the provider must know: from the account `provider-clearing`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerLine {
     /// The provider's name of it.
     pub reference: String,

@@ -5,7 +5,7 @@ use remuda_entities::AskError;
 use remuda_model::OrganizationId;
 
 use super::Billing;
-use crate::fare::{Fare, FareError, Measured, Promise, cancellation, fare, fare_with_promise};
+use crate::fare::{Fare, FareError, Measured, Promise, cancellation, fare, fare_with_promise, free};
 use crate::money::Money;
 use crate::payment::{Method, PaymentCommand};
 use crate::quote::Quote;
@@ -81,12 +81,15 @@ impl Billing {
         trip: &TripCompleted,
     ) -> Result<Calculated, CalculateError> {
         let quote = self.quote_of(organization, &trip.trip, trip.requested_ms, trip.quote.as_ref()).await?;
-        let fare = self.price(trip, quote.as_ref())?;
+        let tariff = self.tariff(&trip.trip, quote.as_ref(), trip.requested_ms)?;
+        let fare = self.price(trip, tariff, quote.as_ref())?;
         let charge = Charge {
             trip: &trip.trip,
             rider: &trip.parties.rider,
             hold_key: trip.hold_key.as_ref(),
+            hold_amount: trip.quote.as_ref().map(|q| q.price),
             supplied_ms: trip.end.time_ms,
+            tariff: &tariff.code,
             fare,
         };
         self.charge(organization, event_id, charge).await
@@ -100,36 +103,64 @@ impl Billing {
         &self,
         organization: &OrganizationId,
         event_id: [u8; 16],
-        time_ms: i64,
         trip: &TripCancelled,
     ) -> Result<Calculated, CalculateError> {
-        let quote = self.quote_of(organization, &trip.trip, time_ms, trip.quote.as_ref()).await?;
-        let tariff = self.tariff(&trip.trip, quote.as_ref(), time_ms)?;
+        let quote = self.quote_of(organization, &trip.trip, trip.time_ms, trip.quote.as_ref()).await?;
+        let tariff = self.tariff(&trip.trip, quote.as_ref(), trip.time_ms)?;
         let fee = cancellation(tariff, trip.fee)
             .map_err(|source| CalculateError::Fare { trip: trip.trip.clone(), source })?;
         let Some(fare) = fee else {
-            let void = PaymentCommand::Void { reason: "the ride was cancelled".into() };
-            let command_id = format!("cancelled/{}", hex(event_id));
-            let outcome = self.pay(organization, &trip.trip, void, &command_id, "billing").await;
-            return match outcome {
-                // Charged or captured before, by an event that came first: it stands.
-                Ok(_) | Err(AskError::Refused { .. }) => Ok(Calculated::Nothing),
-                Err(source) => Err(CalculateError::Ask { trip: trip.trip.clone(), source }),
-            };
+            return self.let_go(organization, event_id, trip, &tariff.code, free(tariff)).await;
         };
         let charge = Charge {
             trip: &trip.trip,
             rider: &trip.parties.rider,
             hold_key: trip.hold_key.as_ref(),
-            supplied_ms: time_ms,
+            hold_amount: trip.quote.as_ref().map(|q| q.price),
+            supplied_ms: trip.time_ms,
+            tariff: &tariff.code,
             fare,
         };
         self.charge(organization, event_id, charge).await
     }
 
+    /// Nothing is due: any hold goes, ours or one made elsewhere.
+    async fn let_go(
+        &self,
+        organization: &OrganizationId,
+        event_id: [u8; 16],
+        trip: &TripCancelled,
+        tariff: &str,
+        fare: Fare,
+    ) -> Result<Calculated, CalculateError> {
+        let outcome = if trip.hold_key.is_some() {
+            let (supplied_ms, hold_key) = (trip.time_ms, trip.hold_key.as_ref());
+            let hold_amount = trip.quote.as_ref().map(|q| q.price);
+            let rider = &trip.parties.rider;
+            let charge = Charge { trip: &trip.trip, rider, hold_key, hold_amount, supplied_ms, tariff, fare };
+            self.charge(organization, event_id, charge).await.map(|_| ())
+        } else {
+            let void = PaymentCommand::Void { reason: "the ride was cancelled".into() };
+            let command_id = format!("cancelled/{}", hex(event_id));
+            let voided = self.pay(organization, &trip.trip, void, &command_id, "billing").await;
+            voided.map(|_| ()).map_err(|source| CalculateError::Ask { trip: trip.trip.clone(), source })
+        };
+        match outcome {
+            // Charged or captured before, by an event that came first: it stands.
+            Ok(()) | Err(CalculateError::Ask { source: AskError::Refused { .. }, .. }) => {
+                Ok(Calculated::Nothing)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// The price of a ride: measured and bound by its quote; as planned, where the vehicle tells nonsense.
-    fn price(&self, trip: &TripCompleted, quote: Option<&Quote>) -> Result<Fare, CalculateError> {
-        let tariff = self.tariff(&trip.trip, quote, trip.requested_ms)?;
+    fn price(
+        &self,
+        trip: &TripCompleted,
+        tariff: &Tariff,
+        quote: Option<&Quote>,
+    ) -> Result<Fare, CalculateError> {
         let told = trip.quote.as_ref().map(|q| q.price).filter(|price| price.currency == tariff.currency);
         let promise = match quote {
             Some(quote) => Some(Promise { gross: quote.fare.gross, surge_percent: quote.surge_percent }),
@@ -187,14 +218,16 @@ impl Billing {
         cause: [u8; 16],
         charge: Charge<'_>,
     ) -> Result<Calculated, CalculateError> {
-        let Charge { trip, rider, hold_key, supplied_ms, fare } = charge;
+        let Charge { trip, rider, hold_key, hold_amount, supplied_ms, tariff, fare } = charge;
         let gross = fare.gross;
         let command = PaymentCommand::Charge {
             cause,
             payer: rider.to_owned(),
             method: if hold_key.is_some() { Method::Credits } else { self.inner.settings.method },
             hold_reference: hold_key.cloned(),
+            hold_amount: hold_amount.filter(|amount| hold_key.is_some() && amount.currency == gross.currency),
             supplied_ms,
+            tariff: tariff.to_owned(),
             fare: Box::new(fare),
         };
         let command_id = format!("charge/{}", hex(cause));
@@ -210,7 +243,9 @@ struct Charge<'a> {
     trip: &'a str,
     rider: &'a str,
     hold_key: Option<&'a String>,
+    hold_amount: Option<Money>,
     supplied_ms: i64,
+    tariff: &'a str,
     fare: Fare,
 }
 

@@ -166,6 +166,7 @@ impl Job<'_> {
                 let request = ProviderRequest {
                     key: key(self.organization, self.payment, operation.number),
                     payment: self.payment.to_owned(),
+                    payer: self.state.payer.clone(),
                     kind: operation.kind,
                     method: self.state.method,
                     amount: operation.amount,

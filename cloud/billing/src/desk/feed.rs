@@ -1,13 +1,11 @@
-//! Events of trips and payments taken from the journal's feeds.
+//! Events of trips and payments taken from the journal's feeds, by two reactors with offsets of their own.
 
-use std::collections::{BTreeMap, VecDeque};
-
+use async_trait::async_trait;
 use remuda_contracts::trips::{TRIP_CANCELLED, TRIP_COMPLETED, TRIP_SCHEMA_VERSION};
-use remuda_eventsourcing::{Aggregate, Event, Unreadable, codec};
-use remuda_model::OrganizationId;
+use remuda_entities::reactor::{ReactError, Reactor};
+use remuda_eventsourcing::{Event, Unreadable, codec};
 
 use super::{Billing, CalculateError, Calculated, Driven};
-use crate::payment::Payment;
 
 /// An event that billing could not take in.
 #[derive(Debug, thiserror::Error)]
@@ -48,91 +46,56 @@ impl Billing {
             self.calculate(organization, stored.event_id, &trip).await?
         } else {
             let trip = codec::decode(kind, stored.schema_version, &stored.payload)?;
-            self.cancel(organization, stored.event_id, stored.time_ms, &trip).await?
+            self.cancel(organization, stored.event_id, &trip).await?
         };
         Ok(Some(calculated))
     }
 }
 
-/// Payments that are not at rest, and when to look at each again. Filled from the journal ([`Backlog::note`]), so that it can be
-/// rebuilt; drained by [`Backlog::work`]. Its size is that of the payments in the making, which the shell of entities bounds.
-#[derive(Debug, Default)]
-pub struct Backlog {
-    due: VecDeque<(OrganizationId, String)>,
-    waiting: BTreeMap<(OrganizationId, String), (u32, i64)>,
-    /// Declined too often.
-    attention: BTreeMap<(OrganizationId, String), ()>,
+/// `billing.calculate` at work: charges every ride that ended. Once a node.
+#[derive(Clone)]
+pub struct BillTrips(pub Billing);
+
+#[async_trait]
+impl Reactor for BillTrips {
+    const NAME: &'static str = "billing-calculate";
+    const READS: &'static [&'static str] = &["trip"];
+
+    async fn react(&self, event: &Event) -> Result<(), ReactError> {
+        match self.0.take(event).await {
+            Ok(Some(calculated)) => {
+                tracing::debug!(trip_id = event.event.stream.aggregate_id, ?calculated, "a ride was charged");
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(error) if error.is_transient() => Err(ReactError::Retry(error.to_string())),
+            Err(error) => Err(ReactError::Poisoned(error.to_string())),
+        }
+    }
 }
 
-/// First and longest wait between calls to a provider that gives no definite answer, ms.
-const WAIT_MS: (i64, i64) = (200, 60_000);
+/// Drives every payment to its rest, whatever happens to it. Once a node. A payment whose provider gives no definite answer is
+/// tried again with growing waits, and keeps those of its own shard waiting meanwhile.
+#[derive(Clone)]
+pub struct DrivePayments(pub Billing);
 
-impl Backlog {
-    /// Something happened to a payment: look at it. Other events are ignored.
-    pub fn note(&mut self, event: &Event) {
+#[async_trait]
+impl Reactor for DrivePayments {
+    const NAME: &'static str = "billing-drive";
+    const READS: &'static [&'static str] = &["payment"];
+
+    async fn react(&self, event: &Event) -> Result<(), ReactError> {
         let stream = &event.event.stream;
-        if stream.aggregate_type != Payment::TYPE {
-            return;
-        }
-        let which = (stream.organization, stream.aggregate_id.clone());
-        self.attention.remove(&which);
-        if !self.waiting.contains_key(&which) && self.due.back() != Some(&which) {
-            self.due.push_back(which);
-        }
-    }
-
-    /// Payments to be looked at, and those that wait for a provider.
-    pub fn len(&self) -> usize {
-        self.due.len() + self.waiting.len()
-    }
-
-    /// Is everything at rest?
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Payments that somebody must look at.
-    pub fn needs_attention(&self) -> impl Iterator<Item = &(OrganizationId, String)> {
-        self.attention.keys()
-    }
-
-    /// Drives what is due, at most `most` payments. Answers how many came to rest.
-    pub async fn work(&mut self, billing: &Billing, now_ms: i64, most: usize) -> usize {
-        let ready = self.waiting.iter().filter(|(_, (_, at))| *at <= now_ms);
-        let ready: Vec<_> = ready.map(|(which, (tries, _))| (which.clone(), *tries)).take(most).collect();
-        let mut jobs: Vec<((OrganizationId, String), u32)> = ready;
-        while jobs.len() < most {
-            let Some(which) = self.due.pop_front() else { break };
-            jobs.push((which, 0));
-        }
-        let mut rested = 0;
-        for (which, tries) in jobs {
-            self.waiting.remove(&which);
-            let again = match billing.drive(&which.0, &which.1).await {
-                Ok(Driven::AtRest) => {
-                    rested += 1;
-                    None
-                }
-                Ok(Driven::NeedsAttention) => {
-                    tracing::warn!(organization = %which.0, payment = %which.1, "a price is due and was declined");
-                    self.attention.insert(which.clone(), ());
-                    None
-                }
-                Ok(Driven::Waiting(error)) => {
-                    tracing::debug!(payment = %which.1, %error, "the payment waits for its provider");
-                    Some(tries + 1)
-                }
-                Err(error) => {
-                    let transient = error.is_transient();
-                    tracing::error!(payment = %which.1, %error, transient, "a payment cannot be driven");
-                    Some(tries + 1)
-                }
-            };
-            if let Some(tries) = again {
-                let wait = WAIT_MS.0.saturating_mul(1 << tries.min(20)).min(WAIT_MS.1);
-                self.waiting.insert(which, (tries, now_ms.saturating_add(wait)));
+        match self.0.drive(&stream.organization, &stream.aggregate_id).await {
+            Ok(Driven::AtRest) => Ok(()),
+            Ok(Driven::NeedsAttention) => {
+                tracing::warn!(organization = %stream.organization, payment = stream.aggregate_id,
+                    "a price is due and was declined; refund, write off or collect it");
+                Ok(())
             }
+            Ok(Driven::Waiting(error)) => Err(ReactError::Retry(error.to_string())),
+            Err(error) if error.is_transient() => Err(ReactError::Retry(error.to_string())),
+            Err(error) => Err(ReactError::Poisoned(error.to_string())),
         }
-        rested
     }
 }

@@ -17,7 +17,7 @@ use remuda_model::OrganizationId;
 
 pub use calculate::{CalculateError, Calculated};
 pub use drive::{DriveError, Driven};
-pub use feed::{Backlog, FeedError};
+pub use feed::{BillTrips, DrivePayments, FeedError};
 pub use saga::BillingService;
 
 use crate::fare::{FareError, Measured};

@@ -41,8 +41,12 @@ pub enum PaymentCommand {
         method: Method,
         /// A hold made elsewhere, such as of credits.
         hold_reference: Option<String>,
+        /// How much of it is held; all that is due, where unknown.
+        hold_amount: Option<Money>,
         /// When the ride ended, ms since 1970 UTC.
         supplied_ms: i64,
+        /// Code of the tariff.
+        tariff: String,
         /// How much.
         fare: Box<Fare>,
     },

@@ -1,5 +1,7 @@
 //! What follows from a wish.
 
+use remuda_contracts::figures::RidePriced;
+
 use super::error::PaymentRefusal as No;
 use super::{
     CaptureRequested, Captured, Charged, CreditNoted, Declined, HoldPlaced, HoldRequested, Invoiced,
@@ -20,16 +22,28 @@ pub(super) fn decide(state: &PaymentState, command: &PaymentCommand, now_ms: i64
             let request = HoldRequested { operation, payer: payer.clone(), method: *method, amount: *amount };
             hold(state, request)
         }
-        PaymentCommand::Charge { cause, payer, method, hold_reference, supplied_ms, fare } => {
+        PaymentCommand::Charge {
+            cause,
+            payer,
+            method,
+            hold_reference,
+            hold_amount,
+            supplied_ms,
+            tariff,
+            fare,
+        } => {
             text("the payer", payer)?;
             let held = state.operations > 0;
+            text("the tariff", tariff)?;
             charge(
                 state,
+                tariff,
                 Charged {
                     cause: *cause,
                     payer: if held { state.payer.clone() } else { payer.clone() },
                     method: if held { state.method } else { *method },
                     hold_reference: hold_reference.clone().filter(|_| !held),
+                    hold_amount: hold_amount.filter(|_| !held),
                     supplied_ms: *supplied_ms,
                     charged_ms: now_ms,
                     fare: (**fare).clone(),
@@ -79,7 +93,7 @@ fn hold(state: &PaymentState, request: HoldRequested) -> Decision {
     }
 }
 
-fn charge(state: &PaymentState, charged: Charged) -> Decision {
+fn charge(state: &PaymentState, tariff: &str, charged: Charged) -> Decision {
     if let Some(charge) = &state.charge {
         return if charge.cause == charged.cause { Ok(Vec::new()) } else { Err(No::AlreadyCharged) };
     }
@@ -88,7 +102,8 @@ fn charge(state: &PaymentState, charged: Charged) -> Decision {
         return Err(No::Amount(gross));
     }
     same_currency(state, gross)?;
-    Ok(vec![PaymentEvent::Charged(Box::new(charged))])
+    let priced = RidePriced { net: charged.fare.net, gross, tariff: tariff.to_owned() };
+    Ok(vec![PaymentEvent::Charged(Box::new(charged)), PaymentEvent::Priced(priced)])
 }
 
 fn attach_invoice(state: &PaymentState, number: &str) -> Decision {
@@ -176,7 +191,9 @@ fn attach_credit_note(state: &PaymentState, refund_id: &str, number: &str) -> De
 
 fn void(state: &PaymentState, reason: &str) -> Decision {
     text("the reason", reason)?;
-    if state.outstanding_minor() > 0 {
+    // A hold that could not be captured is of no more use: it is let go although a price is due.
+    let useless = state.status == Status::Held && state.capture_declines > 0;
+    if state.outstanding_minor() > 0 && !useless {
         return Err(No::HoldNeeded);
     }
     match state.status {

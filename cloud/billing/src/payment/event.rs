@@ -1,5 +1,6 @@
 //! What happened to a payment.
 
+use remuda_contracts::figures::RidePriced;
 use remuda_eventsourcing::event_codec;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,8 @@ pub struct Charged {
     pub method: Method,
     /// A hold made elsewhere.
     pub hold_reference: Option<String>,
+    /// How much of it is held.
+    pub hold_amount: Option<Money>,
     /// When the ride ended, ms since 1970 UTC.
     pub supplied_ms: i64,
     /// When it was charged, ms since 1970 UTC.
@@ -156,6 +159,8 @@ pub enum PaymentEvent {
     HoldPlaced(HoldPlaced),
     Declined(Declined),
     Charged(Box<Charged>),
+    /// For the others: what a charge amounts to.
+    Priced(RidePriced),
     Invoiced(Invoiced),
     CaptureRequested(CaptureRequested),
     Captured(Captured),
@@ -172,6 +177,7 @@ event_codec!(PaymentEvent {
     HoldPlaced = "payment.hold-placed" 1,
     Declined = "payment.declined" 1,
     Charged = "payment.charged" 1,
+    Priced = "payment.priced" 1,
     Invoiced = "payment.invoiced" 1,
     CaptureRequested = "payment.capture-requested" 1,
     Captured = "payment.captured" 1,

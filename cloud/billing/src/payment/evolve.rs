@@ -16,6 +16,7 @@ pub(super) fn evolve(state: &mut PaymentState, event: &PaymentEvent) {
         }
         PaymentEvent::Declined(e) => declined(state, e),
         PaymentEvent::Charged(e) => charged(state, e),
+        PaymentEvent::Priced(_) => {}
         PaymentEvent::Invoiced(e) => {
             if let Some(charge) = &mut state.charge {
                 charge.invoice = Some(e.number.clone());
@@ -39,7 +40,7 @@ pub(super) fn evolve(state: &mut PaymentState, event: &PaymentEvent) {
         PaymentEvent::Voided(_) => {
             state.pending = None;
             state.hold = None;
-            state.status = Status::Voided;
+            state.status = without_hold(state);
         }
         PaymentEvent::Posted(e) => state.posted = e.entries,
     }
@@ -78,8 +79,13 @@ fn settled(state: &PaymentState) -> Status {
     }
 }
 
+/// Where the payment stands when its hold is gone.
+fn without_hold(state: &PaymentState) -> Status {
+    if state.outstanding_minor() > 0 { Status::Owed } else { Status::Voided }
+}
+
 fn declined(state: &mut PaymentState, e: &Declined) {
-    let from_hold = state.pending.as_ref().is_some_and(|p| p.on.is_some());
+    let from_hold = state.pending.as_ref().is_some_and(|p| p.on.is_some() || p.reference.is_some());
     state.pending = None;
     state.last_decline = Some(e.code.clone());
     state.status = match e.kind {
@@ -90,11 +96,8 @@ fn declined(state: &mut PaymentState, e: &Declined) {
         }
         OperationKind::Capture => {
             state.capture_declines += 1;
-            if from_hold {
-                // A hold that cannot be captured has lapsed: what is due is taken directly from now on.
-                state.hold = None;
-            }
-            settled(state)
+            // The hold still stands at the provider: it is let go before what is due is taken directly.
+            if from_hold { Status::Held } else { settled(state) }
         }
         OperationKind::Refund => {
             // It was never given: its name may be used again.
@@ -104,7 +107,7 @@ fn declined(state: &mut PaymentState, e: &Declined) {
         // The provider knows no such hold any more: it has lapsed or never came.
         OperationKind::Void => {
             state.hold = None;
-            Status::Voided
+            without_hold(state)
         }
     };
 }
@@ -112,8 +115,10 @@ fn declined(state: &mut PaymentState, e: &Declined) {
 fn charged(state: &mut PaymentState, e: &Charged) {
     state.payer.clone_from(&e.payer);
     state.method = e.method;
-    if e.hold_reference.is_some() {
+    let held_elsewhere = e.hold_reference.is_some() && state.status != Status::Voided;
+    if held_elsewhere {
         state.hold_reference.clone_from(&e.hold_reference);
+        state.hold = e.hold_amount;
     }
     state.charge = Some(Charge {
         cause: e.cause,
@@ -122,15 +127,16 @@ fn charged(state: &mut PaymentState, e: &Charged) {
         charged_ms: e.charged_ms,
         invoice: None,
     });
-    if !matches!(state.status, Status::Holding | Status::Held | Status::Voiding) {
+    if held_elsewhere {
+        state.status = Status::Held;
+    } else if !matches!(state.status, Status::Holding | Status::Held | Status::Voiding) {
         state.status = settled(state);
     }
 }
 
 fn capture_requested(state: &mut PaymentState, e: &CaptureRequested) {
     let on = state.hold_operation.filter(|_| e.from_hold);
-    // A hold made elsewhere has a name but no operation here.
-    let reference = state.hold_reference.clone().filter(|_| e.from_hold || state.hold_operation.is_none());
+    let reference = state.hold_reference.clone().filter(|_| e.from_hold);
     pend(state, e.operation, OperationKind::Capture, Some(e.amount), reference, on);
     state.status = Status::Capturing;
 }

@@ -48,6 +48,9 @@ pub fn plan(state: &PaymentState) -> Option<Step> {
         return Some(Step::IssueInvoice);
     }
     let due = state.outstanding_minor();
+    if due > 0 && state.status == Status::Held && state.capture_declines > 0 {
+        return Some(Step::Void);
+    }
     if due > 0 && state.capture_declines < CAPTURE_DECLINES_MAX {
         let most = state.hold.filter(|_| state.status == Status::Held).map_or(due, |held| held.minor_units);
         return Some(Step::Capture(Money { minor_units: due.min(most), ..charge.fare.gross }));

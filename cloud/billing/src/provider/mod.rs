@@ -19,6 +19,8 @@ pub struct ProviderRequest {
     pub key: String,
     /// Whose payment: the ride.
     pub payment: String,
+    /// Who pays: a user's id.
+    pub payer: String,
     /// What.
     pub kind: OperationKind,
     /// How the rider pays.
