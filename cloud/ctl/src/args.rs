@@ -33,7 +33,7 @@ pub struct Global {
     #[arg(long, global = true, env = "REMUDA_ORGANIZATION", default_value = "default")]
     pub organization: String,
     /// How to print; `csv` and `ndjson` are for history.
-    #[arg(short, long = "output", global = true, value_enum, default_value_t = Output::Table)]
+    #[arg(short = 'o', long = "output", global = true, value_enum, default_value_t = Output::Table)]
     pub print: Output,
     /// What `print` means to a command that knows documents: YAML is made of them on the way out.
     #[arg(skip)]
