@@ -17,7 +17,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("python3", "python3-venv"),
 ];
 
-/// Python packages: two MQTT clients, independent Parquet readers, an independent gRPC client, readers of exports.
+/// Python packages: two MQTT clients, independent Parquet readers, an independent gRPC client, readers of exports,
+/// a server that speaks S3.
 const PYTHON: &[&str] = &[
     "paho-mqtt==2.1.0",
     "gmqtt==0.7.0",
@@ -28,6 +29,8 @@ const PYTHON: &[&str] = &[
     "grpcio>=1.70,<2",
     "grpcio-reflection>=1.70,<2",
     "grpcio-health-checking>=1.70,<2",
+    "pypdf>=6,<8",
+    "aiosmtpd==1.4.6",
     "mcap>=1.2,<2",
     "gpxpy>=1.6,<2",
     "fastkml>=1.4,<2",
@@ -35,6 +38,9 @@ const PYTHON: &[&str] = &[
     "shapely>=2.1,<3",
     "geojson>=3.2,<4",
     "jsonschema>=4.20,<5",
+    "moto[s3]==5.2.1",
+    "flask>=3.1,<4",
+    "flask-cors>=6,<7",
 ];
 
 /// Packages of which only a file is read, without what they would bring: the official schema of GPX.

@@ -49,11 +49,18 @@ impl Files {
         Self { root: root.to_path_buf(), store }
     }
 
-    /// Writes a new file, synced; never over another.
+    /// Writes a new file, synced; never over another. One that is there and the same is ours: its answer was lost.
     pub async fn create(&self, path: &str, bytes: Vec<u8>) -> Result<(), LakeError> {
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        self.store.put_opts(&Path::from(path), bytes.into(), options).await?;
-        Ok(())
+        let (path, bytes) = (Path::from(path), Bytes::from(bytes));
+        match self.store.put_opts(&path, bytes.clone().into(), options).await {
+            Ok(_) => Ok(()),
+            Err(e @ object_store::Error::AlreadyExists { .. }) => {
+                let there = self.store.get(&path).await?.bytes().await?;
+                if there == bytes { Ok(()) } else { Err(e.into()) }
+            }
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// Reads a committed file and compares it with its manifest entry.
@@ -117,14 +124,21 @@ impl Files {
     }
 
     /// Writes the page that explains the lake to whoever finds it.
-    pub fn explain(&self) -> Result<(), LakeError> {
-        let page = self.root.join("README.md");
-        let text = include_str!("lake-readme.md");
-        if std::fs::read_to_string(&page).is_ok_and(|there| there == text) {
-            return Ok(());
+    pub async fn explain(&self) -> Result<(), LakeError> {
+        let unusable = |e: object_store::Error| LakeError::Folder {
+            folder: self.root.display().to_string(),
+            reason: error_chain(&e),
+        };
+        let (page, text) = (Path::from("README.md"), include_str!("lake-readme.md").as_bytes());
+        let there = match self.store.get(&page).await {
+            Ok(got) => Some(got.bytes().await.map_err(unusable)?),
+            Err(object_store::Error::NotFound { .. }) => None,
+            Err(e) => return Err(unusable(e)),
+        };
+        if there.is_none_or(|there| there != text) {
+            self.store.put(&page, Bytes::from_static(text).into()).await.map_err(unusable)?;
         }
-        std::fs::write(&page, text)
-            .map_err(|e| LakeError::Folder { folder: page.display().to_string(), reason: e.to_string() })
+        Ok(())
     }
 
     /// Moves a file that will never be committed to the trash.
@@ -211,6 +225,20 @@ impl Files {
 fn sweeps_too_early() -> bool {
     fail::fail_point!("sweep-too-early", |_| true);
     false
+}
+
+/// A store's error with its causes, one line.
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 /// The whole list of replaced files.

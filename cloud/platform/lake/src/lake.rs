@@ -20,6 +20,7 @@ use crate::once::is_reprocessed;
 use crate::retention::KnownHorizon;
 use crate::rounds::{Rounds, RoundsHandle, SharedListener};
 use crate::row::Row;
+use crate::s3::S3Settings;
 use crate::watermarks::{self, Marks, ShardMarks};
 use crate::writer::{Writer, now_ms};
 use crate::{file, limits};
@@ -73,7 +74,7 @@ impl Lake {
     /// When its folder cannot be used.
     pub async fn open(settings: LakeSettings, journal: Arc<dyn Journal>) -> Result<Self, LakeError> {
         let files = Files::open(&settings.root)?;
-        files.explain()?;
+        files.explain().await?;
         Ok(Self {
             settings,
             journal,
@@ -82,6 +83,21 @@ impl Lake {
             known: Arc::default(),
             horizon: Arc::default(),
         })
+    }
+
+    /// The same in a bucket, in which its page is written: so what is wrong with keys, address or bucket is told now.
+    ///
+    /// # Errors
+    /// When the bucket cannot be used.
+    pub async fn open_s3(
+        settings: LakeSettings,
+        s3: &S3Settings,
+        journal: Arc<dyn Journal>,
+    ) -> Result<Self, LakeError> {
+        let settings = LakeSettings { root: s3.address().into(), ..settings };
+        let lake = Self::on_store(settings, journal, s3.store()?);
+        lake.files.explain().await?;
+        Ok(lake)
     }
 
     /// The same on another store than a folder; what it answers must be durable.

@@ -25,6 +25,7 @@ mod ranges;
 pub mod retention;
 pub mod rounds;
 pub mod row;
+pub mod s3;
 mod scan;
 mod schema;
 mod verify;
@@ -45,5 +46,6 @@ pub use rounds::{
     Answer, Contribution, RoundListener, Rounds, RoundsClosed, RoundsHandle, SharedListener, Verdict,
 };
 pub use row::{Row, RowBody};
+pub use s3::S3Settings;
 pub use verify::{FaultKind, LakeFault, LakeVerification};
 pub use watermarks::Marks;

@@ -42,6 +42,10 @@ pub const MERGE_FILES_MAX: usize = 32;
 pub const LOWEST_TIER_BYTES: u64 = 2 << 20;
 /// Small files that an hour may have in each tier before they are merged, unless the settings say otherwise.
 pub const SMALL_FILES_MAX: usize = 8;
+/// Longest time to reach an S3 server, ms; a request may take longer.
+pub const S3_CONNECT_MS: u64 = 5_000;
+/// Tries of a request to S3 beyond the first: the rounds and the compaction try again on top of it.
+pub const S3_RETRIES: usize = 4;
 /// Ranges of lost frames that an adoption tells of: more of them say nothing new.
 pub const LOST_TOLD_MAX: usize = 1_000;
 /// Longest text of an erasure's reason and author, bytes: they stay in the trail for ever.
