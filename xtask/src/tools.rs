@@ -18,7 +18,7 @@ const PROGRAMS: &[(&str, &str)] = &[
 ];
 
 /// Python packages: two MQTT clients, independent Parquet readers, an independent gRPC client, readers of exports,
-/// a server that speaks S3.
+/// a server that speaks S3, a reader of PDF, a mail server.
 const PYTHON: &[&str] = &[
     "paho-mqtt==2.1.0",
     "gmqtt==0.7.0",
