@@ -156,7 +156,7 @@ impl<A: Aggregate> Tenant<A> {
     fn leave(&mut self) {
         self.tenancy.shared.metrics().passivated(A::TYPE);
         if let Some(mut loaded) = self.loaded.take()
-            && loaded.version >= loaded.snapshot + limits::SNAPSHOT_WHEN_LEAVING
+            && loaded.version > loaded.snapshot + limits::SNAPSHOT_WHEN_LEAVING
         {
             self.snapshot(&mut loaded);
         }

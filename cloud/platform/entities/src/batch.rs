@@ -1,5 +1,6 @@
 //! Commands of one entity decided together: each on the state that those before it leave, all of them in one write.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use remuda_eventsourcing::{Aggregate, Caused, Context, Encoded, NewEvent, Refusal, StreamId};
@@ -21,13 +22,23 @@ pub(crate) struct Batch<'a, A: Aggregate> {
     stream: &'a StreamId,
     loaded: Box<Loaded<A>>,
     events: Vec<NewEvent>,
+    /// Outcomes of this batch: it may be larger than the entity's memory.
+    fresh: HashMap<String, Remembered>,
     answers: Vec<(oneshot::Sender<Answer<A>>, Answer<A>)>,
     reads: Vec<oneshot::Sender<Result<Seen<A>, AskError>>>,
 }
 
 impl<'a, A: Aggregate> Batch<'a, A> {
     pub fn new(shared: &'a Arc<Shared<A>>, stream: &'a StreamId, loaded: Box<Loaded<A>>) -> Self {
-        Self { shared, stream, loaded, events: Vec::new(), answers: Vec::new(), reads: Vec::new() }
+        Self {
+            shared,
+            stream,
+            loaded,
+            events: Vec::new(),
+            fresh: HashMap::new(),
+            answers: Vec::new(),
+            reads: Vec::new(),
+        }
     }
 
     pub fn epoch(&self) -> Epoch {
@@ -48,7 +59,7 @@ impl<'a, A: Aggregate> Batch<'a, A> {
             match letter {
                 Letter::Read(reply) => self.reads.push(reply),
                 Letter::Ask { command, context, expected, reply } => {
-                    let known = self.loaded.memory.find(&context.command_id).cloned().or(before);
+                    let known = self.fresh.get(&context.command_id).cloned().or(before);
                     let answer = match known {
                         Some(known) => self.repeat(known).await,
                         None => self.one(&command, &context, expected),
@@ -59,10 +70,17 @@ impl<'a, A: Aggregate> Batch<'a, A> {
         }
     }
 
-    /// What the journal remembers of commands that the entity itself no longer does.
+    /// What is remembered of these commands, by the entity or else by the journal. Before any of them is decided, since
+    /// deciding one makes the entity forget another.
     async fn look_up(&self, letters: &[Letter<A>]) -> Result<Vec<Option<Remembered>>, AskError> {
-        let mut found = vec![None; letters.len()];
         let Loaded { memory, version, .. } = &*self.loaded;
+        let mut found: Vec<Option<Remembered>> = letters
+            .iter()
+            .map(|letter| match letter {
+                Letter::Ask { context, .. } => memory.find(&context.command_id).cloned(),
+                Letter::Read(_) => None,
+            })
+            .collect();
         if memory.is_complete() || *version == 0 {
             return Ok(found);
         }
@@ -70,9 +88,7 @@ impl<'a, A: Aggregate> Batch<'a, A> {
             .iter()
             .enumerate()
             .filter_map(|(i, letter)| match letter {
-                Letter::Ask { context, .. } if memory.find(&context.command_id).is_none() => {
-                    Some((i, context.command_id.clone()))
-                }
+                Letter::Ask { context, .. } if found[i].is_none() => Some((i, context.command_id.clone())),
                 _ => None,
             })
             .collect();
@@ -122,7 +138,7 @@ impl<'a, A: Aggregate> Batch<'a, A> {
         };
         let id = &context.command_id;
         if facts.is_empty() {
-            self.loaded.memory.note(id, Remembered::Nothing { version: current });
+            self.note(id, Remembered::Nothing { version: current });
             return Ok(Outcome { version: current, events: facts, repeated: false });
         }
         let encoded: Vec<Encoded> = facts.iter().map(A::encode).collect();
@@ -142,8 +158,13 @@ impl<'a, A: Aggregate> Batch<'a, A> {
             A::evolve(&mut self.loaded.state, fact);
         }
         let last = self.loaded.version;
-        self.loaded.memory.note(id, Remembered::Accepted { first: current + 1, last });
+        self.note(id, Remembered::Accepted { first: current + 1, last });
         Ok(Outcome { version: last, events: facts, repeated: false })
+    }
+
+    fn note(&mut self, command_id: &str, outcome: Remembered) {
+        self.fresh.insert(command_id.to_owned(), outcome.clone());
+        self.loaded.memory.note(command_id, outcome);
     }
 
     /// Remembers a refusal in the stream, so that a copy of the command that comes later, also after a restart, is not
@@ -158,7 +179,7 @@ impl<'a, A: Aggregate> Batch<'a, A> {
             }
         }
         let outcome = Remembered::Refused { code: code.clone(), text: text.clone() };
-        self.loaded.memory.note(&context.command_id, outcome);
+        self.note(&context.command_id, outcome);
         AskError::Refused { code, text }
     }
 

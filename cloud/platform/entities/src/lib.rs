@@ -22,6 +22,7 @@
 
 mod actor;
 mod batch;
+pub mod describe;
 pub mod entities;
 pub mod error;
 mod failures;
@@ -36,6 +37,7 @@ mod recovery;
 pub mod shards;
 mod supervisor;
 
+pub use describe::{Decoders, Described};
 pub use entities::{Entities, Outcome, Seen, Settings};
 pub use error::{AppendError, AskError};
 pub use feed::{Feed, From, Offsets, Recorded};

@@ -34,8 +34,8 @@ pub const RECENT_EVENTS: usize = 64;
 pub const IDLE: Duration = Duration::from_secs(120);
 /// A snapshot is written after so many events.
 pub const SNAPSHOT_EVERY: u64 = 200;
-/// An entity that leaves the memory writes a snapshot when so many events came since the last: its next activation reads
-/// at most these.
+/// An entity that leaves the memory writes a snapshot when more events came since the last: its next activation reads at
+/// most these.
 pub const SNAPSHOT_WHEN_LEAVING: u64 = 50;
 /// Snapshots being written; one that finds no place waits for the next batch of its entity.
 pub const SNAPSHOTS_MAX: usize = 32;

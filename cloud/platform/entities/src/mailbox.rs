@@ -50,6 +50,8 @@ struct Queue<A: Aggregate> {
     awake: bool,
     /// The actor has left: look for a new one.
     closed: bool,
+    /// The actor has been asked to leave, and has not answered.
+    asked: bool,
 }
 
 pub(crate) struct Mailbox<A: Aggregate> {
@@ -69,7 +71,7 @@ pub(crate) enum Posted<A: Aggregate> {
 
 impl<A: Aggregate> Mailbox<A> {
     pub fn new(now: u64) -> Self {
-        let queue = Queue { letters: VecDeque::new(), awake: true, closed: false };
+        let queue = Queue { letters: VecDeque::new(), awake: true, closed: false, asked: false };
         Self { queue: Mutex::new(queue), actor: OnceLock::new(), used: AtomicU64::new(now) }
     }
 
@@ -113,8 +115,15 @@ impl<A: Aggregate> Mailbox<A> {
 
     /// Asks the actor to leave, if nothing was asked of it since `before`.
     pub fn passivate(&self, before: u64) {
-        if self.used.load(Ordering::Relaxed) > before || self.queue.lock().awake {
+        if self.used.load(Ordering::Relaxed) > before {
             return;
+        }
+        {
+            let mut queue = self.queue.lock();
+            if queue.awake || queue.asked {
+                return;
+            }
+            queue.asked = true;
         }
         if let Some(actor) = self.actor.get() {
             let _ = actor.cast(Message::Passivate);
@@ -124,6 +133,7 @@ impl<A: Aggregate> Mailbox<A> {
     /// Closes it if nothing waits.
     pub fn close_if_idle(&self) -> bool {
         let mut queue = self.queue.lock();
+        queue.asked = false;
         if queue.awake || !queue.letters.is_empty() {
             return false;
         }

@@ -102,6 +102,12 @@ impl Shards {
         self.shard(shard).head.load(Ordering::Acquire)
     }
 
+    /// Whether a reader has read what is not there: the journal was restored to an earlier time.
+    pub(crate) fn are_behind(&self, offsets: &[FeedPosition]) -> bool {
+        let shards = (0..SHARDS).filter_map(ShardId::new).zip(offsets);
+        shards.into_iter().any(|(shard, offset)| self.head(shard) < *offset)
+    }
+
     /// Tells when a head has moved; what is watched is only a count.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()

@@ -105,6 +105,7 @@ mod tests {
     #[test]
     fn an_event_comes_back_and_anything_else_is_refused() {
         let event = Event::Painted(Painted { colour: "red".into(), coats: 3 });
+        assert_eq!((Event::TYPES, event.event_type()), (&[("wall.painted", 2)][..], "wall.painted"));
         let stored = event.encode();
         assert_eq!((stored.event_type, stored.schema_version), ("wall.painted", 2));
         assert_eq!(stored.payload, [3, b'r', b'e', b'd', 3]);

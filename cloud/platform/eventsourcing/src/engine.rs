@@ -15,13 +15,14 @@ use crate::journal::{
     Replacing, Snapshot, StreamId,
 };
 use crate::metrics::JournalMetrics;
+use crate::points::Kinds;
 use crate::store::Store;
 use crate::writes::{CheckpointHead, Ownership, View, decode};
 use crate::{keys, limits};
 
 type Reply<T> = oneshot::Sender<Result<T, JournalError>>;
 
-enum Write {
+pub(crate) enum Write {
     Acquire(Vec<ShardId>, Reply<Vec<(Owner, FeedPosition)>>),
     Append(Owner, FeedPosition, Vec<NewEvent>, Reply<Appended>),
     CommitFile(Vec<Owner>, Vec<ManifestEntry>, Vec<(ShardId, NewEvent)>, Reply<CommitOutcome>),
@@ -146,52 +147,6 @@ fn write_group(
     }
     metrics.group(size, view.batch().len(), begun.elapsed());
     answers.into_iter().for_each(|answer| answer(failed.as_deref()));
-}
-
-/// Which crash points a group passes.
-struct Kinds {
-    file: bool,
-    append: bool,
-    checkpoint: bool,
-    replace: bool,
-}
-
-impl Kinds {
-    fn of(group: &[Write]) -> Self {
-        Self {
-            file: group.iter().any(|w| matches!(w, Write::CommitFile(..))),
-            append: group.iter().any(|w| matches!(w, Write::Append(..))),
-            checkpoint: group.iter().any(|w| matches!(w, Write::Checkpoints(..))),
-            replace: group.iter().any(|w| matches!(w, Write::Replace(..))),
-        }
-    }
-
-    fn before_commit(&self) {
-        if self.file {
-            fail::fail_point!("commit-before-sync", |_| std::process::abort());
-        }
-        if self.checkpoint {
-            fail::fail_point!("checkpoint-before", |_| std::process::abort());
-        }
-        if self.replace {
-            fail::fail_point!("replace-before-sync", |_| std::process::abort());
-        }
-    }
-
-    fn after_commit(&self) {
-        if self.file {
-            fail::fail_point!("commit-after-sync", |_| std::process::abort());
-        }
-        if self.append {
-            fail::fail_point!("append-after-sync", |_| std::process::abort());
-        }
-        if self.checkpoint {
-            fail::fail_point!("checkpoint-after", |_| std::process::abort());
-        }
-        if self.replace {
-            fail::fail_point!("replace-after-sync", |_| std::process::abort());
-        }
-    }
 }
 
 /// Checks a write, adds it to the group, and answers how to answer.

@@ -16,6 +16,7 @@ pub mod maintenance;
 pub mod memory;
 pub mod metrics;
 mod placing;
+mod points;
 pub mod restoring;
 pub mod sled_engine;
 pub mod store;

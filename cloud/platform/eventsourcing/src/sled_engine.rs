@@ -44,7 +44,11 @@ fn io<E: std::error::Error + Send + Sync + 'static>(
 }
 
 impl SledStore {
-    pub(crate) fn open(folder: &Path) -> Result<Self, JournalError> {
+    /// Opens, or makes, a store; every batch is durable.
+    ///
+    /// # Errors
+    /// `InUse` when another process has it, `Corrupt` with how to restore it, `Io` otherwise.
+    pub fn open(folder: &Path) -> Result<Self, JournalError> {
         Self::open_with(folder, limits::CACHE_BYTES)
     }
 

@@ -59,31 +59,35 @@ fn parse(name: &str) -> Option<(u32, u32)> {
     Some((version.parse().ok()?, number.parse().ok()?))
 }
 
+/// Opens a store. Its data is derived, so one that is damaged, or that has read more than there is (the journal was
+/// restored to an earlier time), is derived again.
+fn open_sound<P: Projection>(
+    shards: &Shards,
+    place: &Place,
+    name: &str,
+    version: u32,
+) -> Result<Arc<Generation>, JournalError> {
+    let reason = match Generation::open(place, P::NAME, name.to_owned(), version) {
+        Ok(opened) if !shards.are_behind(&opened.offsets()) => return Ok(opened),
+        Ok(_) => "it has read more than the journal holds".to_owned(),
+        Err(JournalError::Corrupt(reason)) => reason,
+        Err(other) => return Err(other),
+    };
+    tracing::error!(projection = P::NAME, store = name, reason, "a projection's store is built anew");
+    place.remove(P::NAME, name)?;
+    Generation::open(place, P::NAME, name.to_owned(), version)
+}
+
 impl<P: Projection> Inner<P> {
     fn open(shards: Arc<Shards>, place: Place, projection: P) -> Result<Arc<Self>, JournalError> {
         let serving = place.serving(P::NAME)?;
         let stored = serving.as_deref().and_then(parse);
         let fresh = format!("v{}-1", P::VERSION);
-        let open = |name: &str, version| Generation::open(&place, P::NAME, name.to_owned(), version);
+        let open = |name: &str, version| open_sound::<P>(&shards, &place, name, version);
         let keep = [serving.as_deref().unwrap_or(&fresh), &fresh];
         place.remove_others(P::NAME, &keep)?;
         let (serving, building) = match (stored, serving) {
-            (Some((version, _)), Some(name)) if version == P::VERSION => {
-                let opened = open(&name, version).or_else(|error| match error {
-                    // Derived data: it is derived again.
-                    JournalError::Corrupt(reason) => {
-                        tracing::error!(
-                            projection = P::NAME,
-                            reason,
-                            "its store is damaged; it is built anew"
-                        );
-                        place.remove_others(P::NAME, &[])?;
-                        open(&name, version)
-                    }
-                    other => Err(other),
-                })?;
-                (Some(opened), None)
-            }
+            (Some((version, _)), Some(name)) if version == P::VERSION => (Some(open(&name, version)?), None),
             (Some((version, _)), Some(name)) => {
                 let old = if P::reads_version(version) { Some(open(&name, version)?) } else { None };
                 (old, Some(open(&fresh, P::VERSION)?))

@@ -84,6 +84,19 @@ impl Place {
         Ok(())
     }
 
+    /// Removes one store of `name`.
+    pub(crate) fn remove(&self, name: &str, store: &str) -> Result<(), JournalError> {
+        match &self.0 {
+            Kind::Folder(folder) => {
+                fs::remove_dir_all(folder.join(name).join(store)).map_err(io("removing a projection's store"))
+            }
+            Kind::Memory(shelf) => {
+                shelf.lock().stores.remove(&format!("{name}/{store}"));
+                Ok(())
+            }
+        }
+    }
+
     /// Removes the stores of `name` but these.
     pub(crate) fn remove_others(&self, name: &str, keep: &[&str]) -> Result<(), JournalError> {
         match &self.0 {
