@@ -1,5 +1,6 @@
 //! The figures of `docs/benchmarks.md`, each beside a baseline from the same run, since these machines are noisy.
 
+mod business;
 mod figures;
 mod scene;
 mod vehicles;
@@ -49,6 +50,7 @@ const GROUPS: &[Group] = &[
     Group { names: &["backlog_drain_hours_per_minute"], measure: vehicles::drain },
     Group { names: &["overload_goodput_ratio"], measure: vehicles::overload },
     Group { names: &["flash_bytes_per_frame"], measure: vehicles::flash },
+    Group { names: business::JOURNAL, measure: business::journal },
 ];
 
 /// Measures the groups that have a figure whose name contains one of `names` (all, when there are none), and prints.
