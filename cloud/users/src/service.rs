@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use remuda_contracts::booking::{Booking, USER_SERVICE};
 use remuda_contracts::money::Currency;
 use remuda_contracts::sealed::Sealed;
+use remuda_entities::projection::Poisoned;
 use remuda_entities::{AskError, Entities, Outcome};
 use remuda_eventsourcing::Context;
 use remuda_model::OrganizationId;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::privacy::{Retained, Retention, UserRef, Vault, VaultError, export, licence_field};
 use crate::state::{Licence, PersonalField, Preferences, Role, UserPhase};
-use crate::{UserCommand, Users, limits};
+use crate::{UserCommand, UserDirectory, Users, limits};
 
 /// Now, ms since 1970 UTC.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -32,6 +33,9 @@ pub enum UserError {
     /// The keys.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// The lists.
+    #[error("the lists of users cannot be read: {0}")]
+    Lists(#[from] Poisoned),
     /// A task of ours was stopped.
     #[error("the node is stopping; ask again")]
     Stopping,
@@ -206,6 +210,39 @@ impl UserService {
         Ok(())
     }
 
+    /// At start-up, before anything personal is read: finishes erasures that a crash cut short, and deletes again the keys of
+    /// erased users, which a key store that came from a backup may have brought back. Answers how many users it looked at.
+    ///
+    /// # Errors
+    /// [`UserError`]: do not start.
+    pub async fn settle(
+        &self,
+        organization: &OrganizationId,
+        lists: &UserDirectory,
+    ) -> Result<usize, UserError> {
+        let mut looked_at = 0;
+        for phase in [UserPhase::Erasing, UserPhase::Erased] {
+            let mut after: Option<String> = None;
+            loop {
+                let page = lists.in_phase(organization, phase, after.as_deref(), SETTLE_PAGE)?;
+                let Some(last) = page.last() else { break };
+                after = Some(last.user.clone());
+                for line in page {
+                    let user = UserRef::new(*organization, &line.user).map_err(UserError::BadId)?;
+                    let context = Context {
+                        now_ms: (self.clock)(),
+                        command_id: format!("settle/{}", line.user),
+                        actor: "policy/settle-erasures".into(),
+                        correlation_id: line.user,
+                    };
+                    self.finish_erasure(&user, context).await?;
+                    looked_at += 1;
+                }
+            }
+        }
+        Ok(looked_at)
+    }
+
     /// Pays from a hold, in minor units; what is left of it goes back. For who charges a ride: `context.command_id` is the charge's
     /// own key.
     ///
@@ -250,6 +287,9 @@ impl UserService {
         }
     }
 }
+
+/// Users looked at together when erasures are settled.
+const SETTLE_PAGE: usize = 256;
 
 /// How long credits stay held when nobody captures or releases them, ms.
 const HOLD_MS: i64 = 24 * limits::HOUR_MS;

@@ -9,6 +9,7 @@
 mod actor;
 pub mod command;
 pub mod decide;
+pub mod diagnostics;
 pub mod error;
 pub mod event;
 pub mod evolve;
@@ -22,6 +23,7 @@ pub mod notes;
 pub mod orders;
 pub mod policies;
 pub mod reception;
+pub mod registry;
 pub mod reprocess;
 pub mod reservation;
 pub mod rules;
