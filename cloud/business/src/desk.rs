@@ -256,13 +256,14 @@ impl BusinessDesk for Desk {
         &self,
         organization: &OrganizationId,
         id: &str,
+        name: String,
         email: Option<String>,
         asker: Asker,
     ) -> Result<UserView, BusinessError> {
         self.check(organization)?;
         let user = UserRef::new(*organization, id).map_err(|text| refused("bad-user-id", text))?;
-        let profile: BTreeMap<PersonalField, String> =
-            email.into_iter().map(|email| (PersonalField::Email, email)).collect();
+        let mut profile = BTreeMap::from([(PersonalField::Name, name)]);
+        profile.extend(email.map(|email| (PersonalField::Email, email)));
         let roles = BTreeSet::from([Role::Rider]);
         let context = self.context(&asker, "register", id);
         self.0

@@ -190,11 +190,12 @@ pub trait BusinessDesk: Send + Sync + 'static {
         asker: Asker,
     ) -> Result<TripView, BusinessError>;
 
-    /// Registers a rider; an e-mail address, when there is one, is sealed under a key of their own.
+    /// Registers a rider; their name, and an e-mail address when there is one, are sealed under a key of their own.
     async fn register_rider(
         &self,
         organization: &OrganizationId,
         id: &str,
+        name: String,
         email: Option<String>,
         asker: Asker,
     ) -> Result<UserView, BusinessError>;
