@@ -1,6 +1,6 @@
 //! Joins the domains of the ride business.
 //!
-//! Owns: the assembly of users, vehicles' reservations, trips, billing and sagas over one business journal; quotes and the
+//! Owns: the assembly of users, vehicles' reservations, trips, billing, notifications and sagas over one business journal; quotes and the
 //! choice of vehicles; trips moved on by what vehicles report; the desk that people ask
 //! ([`BusinessDesk`](remuda_contracts::business::BusinessDesk)). Deliberately absent: any rule of a domain, and any transport.
 
@@ -8,9 +8,11 @@ mod balance;
 mod convert;
 mod credits;
 mod desk;
+mod directory;
 mod dispatch;
 pub mod limits;
 mod observer;
 mod start;
+mod upkeep;
 
 pub use start::{Business, BusinessError, BusinessFigures, BusinessSettings};

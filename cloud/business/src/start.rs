@@ -13,7 +13,7 @@ use remuda_billing::metrics::PaymentMetrics;
 use remuda_billing::payment::Method;
 use remuda_billing::provider::Gateway;
 use remuda_billing::tariff::{TariffError, Tariffs};
-use remuda_billing::{Billing, BillingSettings};
+use remuda_billing::{Billing, BillingService, BillingSettings};
 use remuda_contracts::fleet::FleetView;
 use remuda_entities::metrics::EntityMetrics;
 use remuda_entities::projection::{Place, Projected, project};
@@ -21,6 +21,12 @@ use remuda_entities::reactor::{Reacting, react};
 use remuda_entities::{Entities, Settings as EntitySettings, Shards};
 use remuda_eventsourcing::{Journal, JournalError};
 use remuda_model::OrganizationId;
+use remuda_notifications::channels::email::Mailer;
+use remuda_notifications::metrics::NotificationMetrics;
+use remuda_notifications::templates::{Catalogue, TemplateError};
+use remuda_notifications::{
+    Mailbox, MailboxProjection, NotificationService, Notifications, NotificationsConfig, Runner,
+};
 use remuda_roads::RoadNetwork;
 use remuda_saga::definition::from_yaml;
 use remuda_saga::{
@@ -38,9 +44,11 @@ use tokio::task::JoinHandle;
 
 use crate::balance::{self, Balances};
 use crate::desk::Desk;
+use crate::directory::Riders;
 use crate::dispatch::Dispatch;
 use crate::limits;
 use crate::observer::Observer;
+use crate::upkeep;
 
 /// Now, ms since 1970 UTC.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -60,7 +68,9 @@ pub struct BusinessSettings {
     pub organization: OrganizationId,
     /// Roads, for times and lengths of ways; none: as the crow flies, and a bit.
     pub roads: Option<Arc<RoadNetwork>>,
-    /// Services beside those of the domains assembled here, such as notifications.
+    /// The relay for e-mails, when there is one.
+    pub mailer: Option<Mailer>,
+    /// Services of sagas beside those of the domains assembled here; one of the same name takes its place.
     pub services: Vec<Arc<dyn Service>>,
     /// Who stands on invoices.
     pub seller: Seller,
@@ -86,6 +96,12 @@ pub enum BusinessError {
     /// Billing.
     #[error(transparent)]
     Billing(#[from] SetupError),
+    /// The file of feature flags.
+    #[error(transparent)]
+    Flags(#[from] remuda_flags::FlagsError),
+    /// Texts of notifications.
+    #[error(transparent)]
+    Texts(#[from] TemplateError),
     /// Definitions of sagas.
     #[error(transparent)]
     Definitions(#[from] DefinitionErrors),
@@ -131,6 +147,8 @@ pub(crate) struct Parts {
     pub lists: TripDirectory,
     pub billing: Billing,
     pub balances: Projected<Balances>,
+    pub notifications: Notifications,
+    pub mailbox: Mailbox,
     pub sagas: Sagas,
     pub host: EntityHost,
     pub dispatch: Dispatch,
@@ -162,20 +180,23 @@ impl Business {
         view: Arc<dyn FleetView>,
         registry: &mut Registry,
     ) -> Result<Self, BusinessError> {
-        let (entity_metrics, saga_metrics, payment_metrics) =
-            (EntityMetrics::default(), SagaMetrics::default(), PaymentMetrics::default());
+        let (entity_metrics, saga_metrics) = (EntityMetrics::default(), SagaMetrics::default());
+        let (payment_metrics, notification_metrics) =
+            (PaymentMetrics::default(), NotificationMetrics::default());
         entity_metrics.register(registry);
         saga_metrics.register(registry);
         payment_metrics.register(registry);
+        notification_metrics.register(registry);
         let shards = Shards::take_all(journal, entity_metrics).await?;
         let place = Place::folder(settings.folder.join("views"));
         let clock = Arc::clone(&settings.clock);
 
         let vault = Vault::new(Arc::new(FileKeyStore::open(settings.folder.join("keys"))?));
         let users = entities::<Users>(&shards).await?;
-        let users = UserService::new(users, vault, Retention::default(), Arc::clone(&clock));
+        let users = UserService::new(users, vault.clone(), Retention::default(), Arc::clone(&clock));
         let vehicles = VehicleService::new(entities::<Reservations>(&shards).await?, Arc::clone(&clock));
         let trips = TripService::new(entities::<Trips>(&shards).await?, Arc::clone(&clock));
+        let (trips, flags) = upkeep::with_flags(&settings.folder, trips)?;
         let credits =
             crate::credits::CreditsProvider { users: users.clone(), organization: settings.organization };
         let gateway = Gateway::new(Arc::new(credits), payment_metrics);
@@ -205,8 +226,24 @@ impl Business {
             drive: react(&shards, &place, DrivePayments(billing.clone())).await?,
         };
 
-        let own: [Arc<dyn Service>; 3] =
-            [Arc::new(users.clone()), Arc::new(vehicles.clone()), Arc::new(trips.clone())];
+        let told = NotificationsConfig {
+            catalogue: Catalogue::builtin()?,
+            directory: Arc::new(Riders { users: users.entities().clone(), vault }),
+            mailer: settings.mailer,
+            webhooks: None,
+            metrics: notification_metrics,
+            clock: Arc::clone(&clock),
+        };
+        let notifications = Notifications::start(&shards, told).await.map_err(BusinessError::Entities)?;
+        let mailbox = Mailbox(project(&shards, &place, MailboxProjection).await?);
+
+        let own: [Arc<dyn Service>; 5] = [
+            Arc::new(users.clone()),
+            Arc::new(vehicles.clone()),
+            Arc::new(trips.clone()),
+            Arc::new(BillingService::new(billing.clone())),
+            Arc::new(NotificationService::new(notifications.clone())),
+        ];
         let services = Services::new(own.into_iter().chain(settings.services));
         let host = EntityHost::start(&shards, &place).await.map_err(BusinessError::Entities)?;
         let sagas = Sagas::new(
@@ -232,6 +269,8 @@ impl Business {
             lists,
             billing,
             balances,
+            notifications,
+            mailbox,
             sagas,
             host,
             dispatch,
@@ -239,10 +278,12 @@ impl Business {
         });
         let (stopping, stops) = watch::channel(false);
         let observer = Observer::new(view, parts.trips.clone(), parts.lists.clone(), parts.organization);
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(watch_vehicles(observer, stops.clone())),
-            tokio::spawn(tell_time(Arc::clone(&parts), stops)),
+            tokio::spawn(upkeep::settle_erasures(Arc::clone(&parts), stops.clone())),
+            tokio::spawn(tell_time(Arc::clone(&parts), stops.clone())),
         ];
+        tasks.extend(flags.map(|flags| tokio::spawn(upkeep::follow_flags(flags, stops))));
         Ok(Self { parts, stopping, tasks: Mutex::new(tasks), reactors })
     }
 
@@ -306,10 +347,12 @@ impl Business {
         self.parts.availability.projected().stop().await;
         self.parts.lists.projected().stop().await;
         self.parts.balances.stop().await;
+        self.parts.mailbox.0.stop().await;
         self.parts.host.stop().await;
         self.parts.users.entities().drain().await;
         self.parts.vehicles.entities().drain().await;
         self.parts.trips.entities().drain().await;
+        self.parts.notifications.entities().drain().await;
         self.parts.billing.payments().drain().await;
         self.parts.billing.ledgers().drain().await;
         self.parts.billing.books().drain().await;
@@ -318,7 +361,7 @@ impl Business {
 }
 
 /// Ends with the node.
-async fn pause(stops: &mut watch::Receiver<bool>, time: std::time::Duration) -> bool {
+pub(crate) async fn pause(stops: &mut watch::Receiver<bool>, time: std::time::Duration) -> bool {
     tokio::select! {
         () = tokio::time::sleep(time) => true,
         // A sender that is gone has stopped as well.

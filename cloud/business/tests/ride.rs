@@ -145,13 +145,14 @@ impl Service for Herald {
     }
 }
 
-async fn start(folder: &Path, fleet: &Arc<Fleet>, mute: &Arc<AtomicBool>) -> Business {
+async fn start(folder: &Path, fleet: &Arc<Fleet>, mute: Option<&Arc<AtomicBool>>) -> Business {
     let journal = SledJournal::open(&folder.join("journal"), JournalMetrics::default()).unwrap();
     let settings = BusinessSettings {
         folder: folder.join("business"),
         organization: OrganizationId::default(),
         roads: None,
-        services: vec![Arc::new(Herald(Arc::clone(mute)))],
+        mailer: None,
+        services: mute.iter().map(|mute| Arc::new(Herald(Arc::clone(mute))) as Arc<dyn Service>).collect(),
         seller: Seller { name: "Remuda".into(), address: vec![], tax_id: "DE1".into() },
         clock: Arc::new(now_ms),
     };
@@ -209,8 +210,8 @@ async fn until(desk: &Arc<dyn BusinessDesk>, id: &str, state: &str) -> TripView 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ride_is_booked_driven_and_paid_through_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let (fleet, mute) = (Fleet::new(&["CAR0", "CAR1"]), Arc::new(AtomicBool::new(false)));
-    let business = start(folder.path(), &fleet, &mute).await;
+    let fleet = Fleet::new(&["CAR0", "CAR1"]);
+    let business = start(folder.path(), &fleet, None).await;
     let desk = business.desk();
     riders_and_vehicles(&desk, &["rita"], &["CAR0", "CAR1"]).await;
     business.settle().await;
@@ -235,7 +236,7 @@ async fn a_ride_is_booked_driven_and_paid_through_a_restart() {
     // The node stops in the middle of the ride and starts again.
     business.stop().await;
     drop((desk, business));
-    let business = start(folder.path(), &fleet, &mute).await;
+    let business = start(folder.path(), &fleet, None).await;
     let desk = business.desk();
     assert_eq!(desk.trip(&ORGANIZATION(), "b-1").await.unwrap().state, "under-way");
     fleet.put("CAR0", at(15), 50.0);
@@ -265,8 +266,8 @@ async fn a_ride_is_booked_driven_and_paid_through_a_restart() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_bookings_for_the_last_vehicle_one_wins_and_one_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let (fleet, mute) = (Fleet::new(&["CAR0"]), Arc::new(AtomicBool::new(false)));
-    let business = start(folder.path(), &fleet, &mute).await;
+    let fleet = Fleet::new(&["CAR0"]);
+    let business = start(folder.path(), &fleet, None).await;
     let desk = business.desk();
     riders_and_vehicles(&desk, &["rita", "rob"], &["CAR0"]).await;
     business.settle().await;
@@ -290,7 +291,7 @@ async fn of_two_bookings_for_the_last_vehicle_one_wins_and_one_leaves_nothing() 
 async fn a_booking_that_cannot_be_confirmed_is_undone_and_its_timeline_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let (fleet, mute) = (Fleet::new(&["CAR0"]), Arc::new(AtomicBool::new(true)));
-    let business = start(folder.path(), &fleet, &mute).await;
+    let business = start(folder.path(), &fleet, Some(&mute)).await;
     let desk = business.desk();
     riders_and_vehicles(&desk, &["rita"], &["CAR0"]).await;
     business.settle().await;
@@ -314,8 +315,8 @@ async fn a_booking_that_cannot_be_confirmed_is_undone_and_its_timeline_says_so()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_is_refused_with_a_stable_code() {
     let folder = tempfile::tempdir().unwrap();
-    let (fleet, mute) = (Fleet::new(&["CAR0"]), Arc::new(AtomicBool::new(false)));
-    let business = start(folder.path(), &fleet, &mute).await;
+    let fleet = Fleet::new(&["CAR0"]);
+    let business = start(folder.path(), &fleet, None).await;
     let desk = business.desk();
     let code = |error: BusinessError| match error {
         BusinessError::Refused { code, .. } => code,

@@ -1,0 +1,64 @@
+//! What is looked after while the business runs: erasures that were cut short, and the file of feature flags.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use remuda_flags::{FlagFile, FlagsError};
+use remuda_trips::TripService;
+use remuda_trips::making::FlaggedTrip;
+use remuda_trips::state::Terms;
+use tokio::sync::watch;
+
+use crate::limits;
+use crate::start::{Parts, pause};
+
+/// Feature flags, in the folder of the business (docs/flags.md); without it every flag is at its default.
+const FLAGS: &str = "flags.json";
+
+/// The flags, when there are any, and trips made as they say.
+///
+/// # Errors
+/// When the file is broken: at the start, that is an error.
+pub(crate) fn with_flags(
+    folder: &Path,
+    trips: TripService,
+) -> Result<(TripService, Option<Arc<FlagFile>>), FlagsError> {
+    let path = folder.join(FLAGS);
+    if !path.exists() {
+        return Ok((trips, None));
+    }
+    let flags = Arc::new(FlagFile::open(&path)?);
+    let maker = FlaggedTrip::new(Arc::clone(&flags), Terms::default());
+    Ok((trips.with_maker(Arc::new(maker)), Some(flags)))
+}
+
+/// Reads the file of flags again and again; one that is broken changes nothing.
+pub(crate) async fn follow_flags(flags: Arc<FlagFile>, mut stops: watch::Receiver<bool>) {
+    while pause(&mut stops, limits::SWEEP_EVERY).await {
+        let file = Arc::clone(&flags);
+        match tokio::task::spawn_blocking(move || file.refresh()).await {
+            Ok(Err(error)) => tracing::warn!(%error, "the feature flags stay as they were"),
+            Ok(Ok(_)) | Err(_) => {}
+        }
+    }
+}
+
+/// Finishes erasures that a crash cut short, and deletes keys again that a restored key store brought back.
+pub(crate) async fn settle_erasures(parts: Arc<Parts>, mut stops: watch::Receiver<bool>) {
+    loop {
+        let settled = async {
+            parts.riders.projected().caught_up().await.map_err(|error| error.to_string())?;
+            parts.users.settle(&parts.organization, &parts.riders).await.map_err(|error| error.to_string())
+        };
+        tokio::select! {
+            outcome = settled => match outcome {
+                Ok(_) => return,
+                Err(error) => tracing::error!(error, "erasures could not be settled; they are tried again"),
+            },
+            _ = stops.wait_for(|stops| *stops) => return,
+        }
+        if !pause(&mut stops, limits::SWEEP_EVERY).await {
+            return;
+        }
+    }
+}
