@@ -2,6 +2,7 @@
 
 mod business;
 mod figures;
+mod history;
 mod scene;
 mod vehicles;
 
@@ -51,6 +52,7 @@ const GROUPS: &[Group] = &[
     Group { names: &["overload_goodput_ratio"], measure: vehicles::overload },
     Group { names: &["flash_bytes_per_frame"], measure: vehicles::flash },
     Group { names: business::JOURNAL, measure: business::journal },
+    Group { names: &["history_p95_ms", "history_scan_rows_per_second"], measure: history::history },
 ];
 
 /// Measures the groups that have a figure whose name contains one of `names` (all, when there are none), and prints.

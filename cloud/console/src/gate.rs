@@ -176,7 +176,7 @@ pub(crate) fn grpc_error(refusal: Refusal, kind: Option<HeaderValue>) -> Respons
 }
 
 /// The `grpc-timeout`, less a little: tonic's own timer, which runs around us, would answer CANCELLED.
-fn deadline_of(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn deadline_of(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if number.is_empty() || number.len() > 8 {

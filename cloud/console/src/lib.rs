@@ -12,6 +12,7 @@ mod connection;
 mod convert;
 mod filter;
 mod gate;
+mod history;
 mod identities;
 pub mod limits;
 mod metrics;

@@ -46,3 +46,19 @@ pub const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 pub const CALLS_PER_SECOND: f64 = 2_000.0;
 /// Calls that one caller may make at once.
 pub const CALLS_BURST: f64 = 4_000.0;
+/// Vehicles that a question about history names: as many as a page has.
+pub const HISTORY_VEHICLES_NAMED_MAX: usize = 1_000;
+/// Vehicles that a filter of such a question may match: about 4 MB of ids.
+pub const HISTORY_VEHICLES_MAX: usize = 100_000;
+/// Signals of such a question: three quarters of the built-in ones; each is a column in memory.
+pub const HISTORY_SIGNALS_MAX: usize = 64;
+/// Longest bucket, ms: a leap year. What is longer is one bucket of any range that makes sense.
+pub const HISTORY_BUCKET_MS_MAX: i64 = 366 * 86_400_000;
+/// Samples of a plotted line: twenty for each dot of a wide screen.
+pub const HISTORY_PLOT_POINTS_MAX: usize = 100_000;
+/// Samples in one message, bytes: large enough that its envelope does not count, a sixteenth of what a message may have.
+pub const HISTORY_MESSAGE_BYTES: usize = 256 * 1024;
+/// Positions of a journey in a list.
+pub const JOURNEY_TRACK_POINTS_MAX: usize = 1_000;
+/// Positions of all journeys of a page: about 2 MB of the 4 that a message may have.
+pub const JOURNEY_POINTS_MAX: usize = 60_000;

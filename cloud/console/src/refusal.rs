@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use remuda_access::{RateRefusal, TokenRefusal};
 use remuda_api::ERROR_DOMAIN;
 use remuda_contracts::commands::CommandError;
+use remuda_contracts::history::HistoryError;
 use remuda_contracts::policies::PolicyRefusal;
 use remuda_model::VehicleId;
 use tonic::{Code, Status};
@@ -68,6 +69,9 @@ pub enum Refusal {
     /// A change of the policies was refused.
     #[error("{0}")]
     Policy(#[from] PolicyRefusal),
+    /// History is not answered.
+    #[error("{0}")]
+    History(HistoryError),
     /// The register of vehicles says no.
     #[error("{problem}")]
     Identity {
@@ -120,6 +124,7 @@ impl Refusal {
             Self::NoSuchCommand(_) => (Code::NotFound, "COMMAND_NOT_FOUND"),
             Self::Command { code, reason, .. } => (*code, reason),
             Self::Policy(refusal) => policy(refusal),
+            Self::History(error) => crate::history::code_and_reason(error),
             Self::Identity { code, reason, .. } => (*code, reason),
             Self::Field { .. } => (Code::InvalidArgument, "FIELD_INVALID"),
             Self::TooManyWatchers(_) => (Code::ResourceExhausted, "WATCHERS_EXHAUSTED"),

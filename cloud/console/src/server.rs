@@ -9,11 +9,13 @@ use remuda_api::audit::v1::audit_service_server::AuditServiceServer;
 use remuda_api::commands::v1::command_service_server::CommandServiceServer;
 use remuda_api::identity::v1::identity_service_server::IdentityServiceServer;
 use remuda_api::policies::v1::policy_service_server::PolicyServiceServer;
+use remuda_api::telemetry::v1::telemetry_service_server::TelemetryServiceServer;
 use remuda_api::vehicles::v1::vehicle_service_server::VehicleServiceServer;
 use remuda_api::{DESCRIPTORS, MESSAGE_BYTES_MAX};
 use remuda_audit::AuditLog;
 use remuda_contracts::commands::CommandDesk;
 use remuda_contracts::fleet::FleetView;
+use remuda_contracts::history::HistoryBook;
 use remuda_contracts::policies::PolicyBook;
 use remuda_model::OrganizationId;
 use tokio::net::TcpListener;
@@ -30,6 +32,7 @@ use crate::audits::Audits;
 use crate::commands::Commands;
 use crate::connection::bounded;
 use crate::gate::{Access, Gate, pass};
+use crate::history::History;
 use crate::identities::{Identities, IdentityDesk};
 use crate::limits;
 use crate::metrics::ConsoleMetrics;
@@ -62,6 +65,8 @@ pub struct ConsoleSources {
     pub policies: Arc<dyn PolicyBook>,
     /// Commands to vehicles.
     pub commands: Arc<dyn CommandDesk>,
+    /// What vehicles measured.
+    pub history: Arc<dyn HistoryBook>,
     /// Where every change is written down.
     pub audit: Arc<AuditLog>,
     /// Where vehicles are registered.
@@ -124,6 +129,15 @@ impl Console {
         let follow = tokio::spawn(async move { following.follow(changes).await });
 
         let scope = Scope { organization: settings.organization, metrics: sources.metrics.clone() };
+        let history = TelemetryServiceServer::new(History {
+            book: sources.history,
+            view: Arc::clone(&sources.view),
+            scope: scope.clone(),
+            stopping: stopping.clone(),
+        })
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+
         let vehicles = VehicleServiceServer::new(Vehicles {
             view: sources.view,
             mirror,
@@ -182,6 +196,7 @@ impl Console {
         // The gRPC-Web layer goes around one service: around the whole it would refuse every plain request.
         let routes = Routes::from(router(pages))
             .add_service(GrpcWebLayer::new().layer(vehicles))
+            .add_service(GrpcWebLayer::new().layer(history))
             .add_service(GrpcWebLayer::new().layer(audited.layer(commands)))
             .add_service(GrpcWebLayer::new().layer(audited.layer(policies)))
             .add_service(GrpcWebLayer::new().layer(audited.layer(identities)))
@@ -267,12 +282,13 @@ async fn report_health(
     mut stopping: watch::Receiver<bool>,
 ) {
     use tonic_health::ServingStatus;
-    const SERVICES: [&str; 6] = [
+    const SERVICES: [&str; 7] = [
         "",
         "remuda.audit.v1.AuditService",
         "remuda.commands.v1.CommandService",
         "remuda.identity.v1.IdentityService",
         "remuda.policies.v1.PolicyService",
+        "remuda.telemetry.v1.TelemetryService",
         "remuda.vehicles.v1.VehicleService",
     ];
     let mut shown = None;

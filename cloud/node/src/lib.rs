@@ -13,6 +13,7 @@ mod control;
 #[cfg(feature = "demo")]
 mod demo;
 mod enrolment;
+mod history;
 mod identity;
 mod journal;
 mod lake;

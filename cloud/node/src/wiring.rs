@@ -31,6 +31,7 @@ use crate::broker::{self, BrokerStartError};
 use crate::compacting::Compacting;
 use crate::config::{Config, Identity};
 use crate::control::Control;
+use crate::history::{self, LakeHistory};
 use crate::identity::{self, IdentityError, Keeper};
 use crate::lake_files::compaction_settings;
 
@@ -192,9 +193,10 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
     let every = config.lake.compact_interval_s;
     let every = (every > 0).then(|| Duration::from_secs(every));
     let compacting = Compacting::start(Arc::clone(&lake), compaction_settings(&config), every);
+    let history = history::reader(&lake, &metrics);
     let sweeping = tokio::spawn(sweep(lake, Duration::from_millis(config.lake.sweep_interval_ms)));
     let health = Arc::new(OnceLock::new());
-    let console = open_console(&config, (&system, &keeper), roads, &metrics, (&ready, &health)).await?;
+    let console = open_console(&config, (&system, &keeper, history), roads, &metrics, (&ready, &health)).await?;
     let door_metrics = DoorMetrics::default();
     metrics.register(|registry| door_metrics.register(registry));
     let entrance = TlsEntrance { listen: config.door.listen, tls: Arc::clone(&keeper.tls) };
@@ -284,7 +286,7 @@ async fn open_lake(
 
 async fn open_console(
     config: &Config,
-    (system, keeper): (&VehicleSystem, &Keeper),
+    (system, keeper, history): (&VehicleSystem, &Keeper, LakeHistory),
     roads: Option<Bytes>,
     metrics: &Metrics,
     (ready, health): (&Arc<AtomicBool>, &Arc<OnceLock<BrokerHealth>>),
@@ -298,6 +300,7 @@ async fn open_console(
         view: Arc::clone(&system.view),
         policies: Arc::clone(&system.policies),
         commands: Arc::clone(&system.commands),
+        history: Arc::new(history),
         audit: Arc::new(AuditLog::open(&config.data_dir.join("audit"))?),
         identities: Identities {
             register: Arc::clone(&keeper.register),

@@ -37,7 +37,10 @@ pub(super) fn vehicles(
             let found =
                 view.list(&scope.organization, None, max + 1, &|vehicle| filter.matches(vehicle, now_ms));
             if found.len() > max {
-                return Err(field("filter", format!("more than {max} vehicles match; ask for fewer at once")));
+                return Err(field(
+                    "filter",
+                    format!("more than {max} vehicles match; ask for fewer at once"),
+                ));
             }
             Ok(found.iter().map(|line| line.vehicle).collect())
         }
@@ -77,7 +80,8 @@ fn signal_of(path: &str) -> Option<SignalId> {
 fn instant(at: Option<Timestamp>, of: &'static str) -> Result<i64, Refusal> {
     let at = at.ok_or_else(|| field(of, "it is required"))?;
     let wrong = || field(of, "it is not a time between the years 1678 and 2262");
-    let nanos = if (0..1_000_000_000).contains(&at.nanos) { i64::from(at.nanos) } else { return Err(wrong()) };
+    let nanos =
+        if (0..1_000_000_000).contains(&at.nanos) { i64::from(at.nanos) } else { return Err(wrong()) };
     at.seconds.checked_mul(1_000_000_000).and_then(|ns| ns.checked_add(nanos)).ok_or_else(wrong)
 }
 
@@ -184,14 +188,21 @@ mod tests {
 
     #[test]
     fn tokens_are_bound_to_their_question() {
-        let vehicle = VehicleId::new("a.b").expect("an id");
+        let vehicle = VehicleId::new("a-b").expect("an id");
         let place = HistoryPlace { vehicle, time_ns: -7, rows: 3 };
         let token = write_place(&place, 9);
         assert_eq!(read_place(&token, 9), Ok(Some(place)));
         assert_eq!(read_place("", 9), Ok(None));
         assert!(read_place(&token, 8).is_err() && read_journey(&token, 9).is_err());
         assert_eq!(read_journey(&write_journey(&vehicle, 5, 9), 9), Ok(Some((vehicle, 5))));
-        for text in ["x", "h1", "h1.9", "h1.0000000000000009.1.2", "h1.0000000000000009.x.2.V", "h1.0000000000000009.1.2."] {
+        for text in [
+            "x",
+            "h1",
+            "h1.9",
+            "h1.0000000000000009.1.2",
+            "h1.0000000000000009.x.2.V",
+            "h1.0000000000000009.1.2.",
+        ] {
             assert!(read_place(text, 9).is_err(), "{text}");
         }
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use futures_util::stream::unfold;
+use remuda_access::{Permission, Principal};
 use remuda_api::telemetry::v1 as api;
 use remuda_api::telemetry::v1::query_history_response::Part as HistoryPart;
 use remuda_api::telemetry::v1::query_positions_response::Part as PositionPart;
@@ -23,7 +24,8 @@ use remuda_api::telemetry::v1::{
 };
 use remuda_contracts::fleet::FleetView;
 use remuda_contracts::history::{
-    HistoryAnswer, HistoryBook, HistoryEnd, HistoryError, HistoryMode, HistoryQuery, HistoryRows, JourneyQuery,
+    HistoryAnswer, HistoryBook, HistoryEnd, HistoryError, HistoryMode, HistoryQuery, HistoryRows,
+    JourneyQuery,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -36,7 +38,7 @@ use crate::refusal::Refusal;
 use crate::scope::{Scope, field};
 use crate::watch::stopped;
 use positions::Tracks;
-use tell::Scale;
+use tell::Shown;
 
 /// The service, over the lake's history.
 pub(crate) struct History {
@@ -44,6 +46,15 @@ pub(crate) struct History {
     pub view: Arc<dyn FleetView>,
     pub scope: Scope,
     pub stopping: watch::Receiver<bool>,
+}
+
+/// What is known of a caller.
+#[derive(Debug, Clone, Copy)]
+struct Caller {
+    /// How long they wait.
+    deadline: Option<Duration>,
+    /// They may see exact positions.
+    exact: bool,
 }
 
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -144,6 +155,12 @@ impl<T: Telling> Answering<T> {
 }
 
 impl History {
+    fn caller<T>(&self, request: &Request<T>) -> Caller {
+        let principal = request.extensions().get::<Principal>();
+        let exact = principal.is_some_and(|p| p.may(Permission::HistoryExact, self.scope.organization));
+        Caller { deadline: deadline_of(request.metadata().as_ref()), exact }
+    }
+
     /// The stream of an answer, its first message already made.
     fn stream<T: Telling>(
         &self,
@@ -171,7 +188,7 @@ impl History {
     async fn query(
         &self,
         request: QueryHistoryRequest,
-        deadline: Option<Duration>,
+        caller: Caller,
     ) -> Result<Responses<QueryHistoryResponse>, Refusal> {
         self.scope.parent(&request.parent)?;
         let signals = ask::signals(&request.signals)?;
@@ -187,10 +204,9 @@ impl History {
         let vehicles = ask::vehicles(&self.scope, &self.view, &request.vehicles, &request.filter)?;
         let looked_at = vehicles.len() as i64;
         let organization = self.scope.organization;
-        let scales: Vec<Scale> = signals.iter().map(|id| Scale::of(*id)).collect();
+        let shown: Vec<Shown> = signals.iter().map(|id| Shown::of(*id, caller.exact)).collect();
         let described = signals.iter().map(|id| tell::signal_of(*id)).collect();
-        let query =
-            HistoryQuery { organization, vehicles, signals, from_ns, until_ns, mode, limit, after };
+        let query = HistoryQuery { organization, vehicles, signals, from_ns, until_ns, mode, limit, after };
         let answer = self.book.query(query).await.map_err(Refusal::History)?;
         let begin = api::HistoryBegin {
             signals: described,
@@ -198,14 +214,14 @@ impl History {
             as_of: Some(tell::as_of(&answer.as_of())),
         };
         let first = QueryHistoryResponse { part: Some(HistoryPart::Begin(begin)) };
-        let telling = Samples { organization, scales, print, waiting: VecDeque::new() };
-        Ok(self.stream("QueryHistory", answer, first, telling, deadline))
+        let telling = Samples { organization, shown, print, waiting: VecDeque::new() };
+        Ok(self.stream("QueryHistory", answer, first, telling, caller.deadline))
     }
 
     async fn positions(
         &self,
         request: QueryPositionsRequest,
-        deadline: Option<Duration>,
+        caller: Caller,
     ) -> Result<Responses<QueryPositionsResponse>, Refusal> {
         self.scope.parent(&request.parent)?;
         let (from_ns, until_ns) = ask::range(request.start_time, request.end_time)?;
@@ -234,12 +250,16 @@ impl History {
             as_of: Some(tell::as_of(&answer.as_of())),
         };
         let first = QueryPositionsResponse { part: Some(PositionPart::Begin(begin)) };
-        let tracks = Tracks::new(organization, interval_ns, limit);
+        let tracks = Tracks::new(organization, interval_ns, limit, caller.exact);
         let telling = Positions { tracks, waiting: None };
-        Ok(self.stream("QueryPositions", answer, first, telling, deadline))
+        Ok(self.stream("QueryPositions", answer, first, telling, caller.deadline))
     }
 
-    async fn journeys(&self, request: ListJourneysRequest) -> Result<ListJourneysResponse, Refusal> {
+    async fn journeys(
+        &self,
+        request: ListJourneysRequest,
+        caller: Caller,
+    ) -> Result<ListJourneysResponse, Refusal> {
         self.scope.parent(&request.parent)?;
         let (from_ns, until_ns) = ask::range(request.start_time, request.end_time)?;
         let page = ask::page_size(request.page_size)?;
@@ -250,8 +270,7 @@ impl History {
                 return Err(field("track_points", format!("it is from 0 to {max}; QueryPositions has all")));
             }
         };
-        let print =
-            ask::fingerprint(&[&request.vehicles.join(","), &request.filter], (from_ns, until_ns));
+        let print = ask::fingerprint(&[&request.vehicles.join(","), &request.filter], (from_ns, until_ns));
         let after = ask::read_journey(&request.page_token, print)?;
         let vehicles = ask::vehicles(&self.scope, &self.view, &request.vehicles, &request.filter)?;
         let organization = self.scope.organization;
@@ -264,7 +283,7 @@ impl History {
             _ => String::new(),
         };
         Ok(ListJourneysResponse {
-            journeys: found.journeys.iter().map(|j| tell::journey(&organization, j)).collect(),
+            journeys: found.journeys.iter().map(|j| tell::journey(&organization, j, caller.exact)).collect(),
             next_page_token,
             as_of: Some(tell::as_of(&found.as_of)),
         })
@@ -282,7 +301,7 @@ impl History {
 /// Samples and buckets, as messages.
 struct Samples {
     organization: remuda_model::OrganizationId,
-    scales: Vec<Scale>,
+    shown: Vec<Shown>,
     print: u64,
     /// Rows, and how many of them were sent.
     waiting: VecDeque<(HistoryRows, usize)>,
@@ -316,7 +335,7 @@ impl Telling for Samples {
             }
             // A row alone always goes.
             let to = *sent + fit.max(1);
-            columns.push(tell::columns(&self.organization, rows, *sent..to, &self.scales));
+            columns.push(tell::columns(&self.organization, rows, *sent..to, &self.shown));
             left = left.saturating_sub(fit * tell::row_bytes(rows) + 64);
             *sent = to;
             if to == rows.times.len() {
@@ -326,7 +345,8 @@ impl Telling for Samples {
             }
         }
         let samples = api::HistorySamples { columns };
-        (!samples.columns.is_empty()).then(|| QueryHistoryResponse { part: Some(HistoryPart::Samples(samples)) })
+        (!samples.columns.is_empty())
+            .then(|| QueryHistoryResponse { part: Some(HistoryPart::Samples(samples)) })
     }
 
     fn end(&mut self, end: HistoryEnd) -> QueryHistoryResponse {
@@ -373,8 +393,8 @@ impl TelemetryService for History {
         &self,
         request: Request<QueryHistoryRequest>,
     ) -> Result<Response<Self::QueryHistoryStream>, Status> {
-        let deadline = deadline_of(request.metadata().as_ref());
-        self.begun("QueryHistory", self.query(request.into_inner(), deadline).await)
+        let caller = self.caller(&request);
+        self.begun("QueryHistory", self.query(request.into_inner(), caller).await)
     }
 
     type QueryPositionsStream = Responses<QueryPositionsResponse>;
@@ -383,15 +403,16 @@ impl TelemetryService for History {
         &self,
         request: Request<QueryPositionsRequest>,
     ) -> Result<Response<Self::QueryPositionsStream>, Status> {
-        let deadline = deadline_of(request.metadata().as_ref());
-        self.begun("QueryPositions", self.positions(request.into_inner(), deadline).await)
+        let caller = self.caller(&request);
+        self.begun("QueryPositions", self.positions(request.into_inner(), caller).await)
     }
 
     async fn list_journeys(
         &self,
         request: Request<ListJourneysRequest>,
     ) -> Result<Response<ListJourneysResponse>, Status> {
-        self.scope.measured("ListJourneys", self.journeys(request.into_inner())).await
+        let caller = self.caller(&request);
+        self.scope.measured("ListJourneys", self.journeys(request.into_inner(), caller)).await
     }
 }
 

@@ -7,7 +7,7 @@ use remuda_contracts::history::{HistoryRows, HistoryValues};
 use remuda_model::signal::{self, SignalId};
 use remuda_model::{OrganizationId, VehicleId};
 
-use super::tell::{Scale, deltas, name_of};
+use super::tell::{Scale, deltas, name_of, shown_e7};
 
 /// Signals of a position, in the order of the columns below.
 pub(super) const SIGNALS: [SignalId; 5] =
@@ -17,6 +17,7 @@ pub(super) const SIGNALS: [SignalId; 5] =
 pub(super) struct Tracks {
     organization: OrganizationId,
     interval_ns: i64,
+    exact: bool,
     last: HashMap<VehicleId, i64>,
     left: u64,
     /// Positions answered.
@@ -26,9 +27,10 @@ pub(super) struct Tracks {
 }
 
 impl Tracks {
-    pub fn new(organization: OrganizationId, interval_ns: i64, limit: Option<u64>) -> Self {
+    /// `exact`: whether they may be seen exactly.
+    pub fn new(organization: OrganizationId, interval_ns: i64, limit: Option<u64>, exact: bool) -> Self {
         let left = limit.unwrap_or(u64::MAX);
-        Self { organization, interval_ns, last: HashMap::new(), left, answered: 0, limited: false }
+        Self { organization, interval_ns, exact, last: HashMap::new(), left, answered: 0, limited: false }
     }
 
     /// The positions in some rows; `None` when there is none to answer.
@@ -39,11 +41,14 @@ impl Tracks {
         let physical = |column: &[Option<i64>], row: usize, scale: Scale| {
             column[row].map_or(f32::NAN, |raw| scale.value(raw) as f32)
         };
-        let mut track = api::Track { vehicle: name_of(&self.organization, &rows.vehicle), ..api::Track::default() };
+        let mut track =
+            api::Track { vehicle: name_of(&self.organization, &rows.vehicle), ..api::Track::default() };
         let mut times = Vec::new();
         for (row, at) in rows.times.iter().enumerate() {
             let (Some(latitude), Some(longitude)) = (latitudes[row], longitudes[row]) else { continue };
-            let (Ok(latitude), Ok(longitude)) = (i32::try_from(latitude), i32::try_from(longitude)) else { continue };
+            let (Ok(latitude), Ok(longitude)) = (i32::try_from(latitude), i32::try_from(longitude)) else {
+                continue;
+            };
             let too_soon = self.last.get(&rows.vehicle).is_some_and(|last| at - last < self.interval_ns);
             if self.interval_ns > 0 && too_soon {
                 continue;
@@ -55,8 +60,8 @@ impl Tracks {
             self.left -= 1;
             self.last.insert(rows.vehicle, *at);
             times.push(*at);
-            track.latitude_e7.push(latitude);
-            track.longitude_e7.push(longitude);
+            track.latitude_e7.push(shown_e7(latitude, self.exact));
+            track.longitude_e7.push(shown_e7(longitude, self.exact));
             track.speed_kmh.push(physical(speeds, row, scales[2]));
             track.heading_deg.push(physical(headings, row, scales[3]));
             track.altitude_m.push(physical(altitudes, row, scales[4]));
@@ -84,12 +89,13 @@ mod tests {
                 vec![Some(123); 10],
             ]),
         };
-        let mut all = Tracks::new(OrganizationId::default(), 0, None);
+        let mut all = Tracks::new(OrganizationId::default(), 0, None, true);
         assert_eq!(all.take(&rows).expect("some").latitude_e7.len(), 9, "a row without both coordinates");
-        let mut some = Tracks::new(OrganizationId::default(), 1_000, Some(2));
+        let mut some = Tracks::new(OrganizationId::default(), 1_000, Some(2), false);
         let track = some.take(&rows).expect("some");
         assert_eq!(track.time_ns_delta, [0, 1_600], "row 3 has no latitude");
         assert_eq!((track.speed_kmh[0], track.altitude_m[0]), (36.0, 12.3));
+        assert_eq!(track.latitude_e7, [600_050_000; 2], "they need not know it exactly");
         assert!(track.heading_deg[0].is_nan() && some.limited && some.answered == 2);
     }
 }

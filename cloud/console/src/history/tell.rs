@@ -13,6 +13,41 @@ use remuda_model::{OrganizationId, VehicleId};
 
 use crate::convert::timestamp_of;
 
+/// Side of the cells in which somebody sees positions who need not know them exactly, 1e-7 degrees: a kilometre.
+const CELL_E7: i64 = 100_000;
+
+/// The middle of the cell of a coordinate.
+pub(super) const fn coarse(e7: i64) -> i64 {
+    e7.div_euclid(CELL_E7) * CELL_E7 + CELL_E7 / 2
+}
+
+/// How a signal's values are shown to somebody.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shown {
+    scale: Scale,
+    coarse: bool,
+}
+
+impl Shown {
+    /// `exact`: whether they may see exact positions.
+    pub fn of(id: SignalId, exact: bool) -> Self {
+        Self { scale: Scale::of(id), coarse: !exact && [signal::LATITUDE, signal::LONGITUDE].contains(&id) }
+    }
+
+    fn value(self, raw: i64) -> f64 {
+        self.scale.value(if self.coarse { coarse(raw) } else { raw })
+    }
+
+    fn mean(self, sum: i128, count: u64) -> f64 {
+        if !self.coarse {
+            return self.scale.mean(sum, count);
+        }
+        let mean = sum.div_euclid(i128::from(count.max(1)));
+        // It lies between the smallest and the largest value.
+        self.value(i64::try_from(mean).unwrap_or_default())
+    }
+}
+
 /// How raw values of a signal become physical ones.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Scale {
@@ -25,7 +60,11 @@ impl Scale {
     pub fn of(id: SignalId) -> Self {
         let scale = signal::by_id(id).map_or(1.0, |known| known.scale);
         let whole = (1.0 / scale).round();
-        if whole >= 1.0 && (whole * scale - 1.0).abs() < 1e-9 { Self::Divide(whole) } else { Self::Multiply(scale) }
+        if whole >= 1.0 && (whole * scale - 1.0).abs() < 1e-9 {
+            Self::Divide(whole)
+        } else {
+            Self::Multiply(scale)
+        }
     }
 
     pub fn value(self, raw: i64) -> f64 {
@@ -121,18 +160,18 @@ pub(super) fn columns(
     organization: &OrganizationId,
     rows: &HistoryRows,
     range: Range<usize>,
-    scales: &[Scale],
+    shown: &[Shown],
 ) -> api::SampleColumns {
     let mut signals = Vec::new();
     match &rows.signals {
         HistoryValues::Samples(columns) => {
-            for (signal, (column, scale)) in columns.iter().zip(scales).enumerate() {
-                signals.extend(samples(signal, &column[range.clone()], *scale));
+            for (signal, (column, shown)) in columns.iter().zip(shown).enumerate() {
+                signals.extend(samples(signal, &column[range.clone()], *shown));
             }
         }
         HistoryValues::Buckets(columns) => {
-            for (signal, (column, scale)) in columns.iter().zip(scales).enumerate() {
-                signals.extend(buckets(signal, &column[range.clone()], *scale));
+            for (signal, (column, shown)) in columns.iter().zip(shown).enumerate() {
+                signals.extend(buckets(signal, &column[range.clone()], *shown));
             }
         }
     }
@@ -155,8 +194,8 @@ fn present<T>(column: &[Option<T>]) -> Vec<u8> {
     bits
 }
 
-fn samples(signal: usize, column: &[Option<i64>], scale: Scale) -> Option<api::SignalColumn> {
-    let value: Vec<f64> = column.iter().flatten().map(|raw| scale.value(*raw)).collect();
+fn samples(signal: usize, column: &[Option<i64>], shown: Shown) -> Option<api::SignalColumn> {
+    let value: Vec<f64> = column.iter().flatten().map(|raw| shown.value(*raw)).collect();
     (!value.is_empty()).then(|| api::SignalColumn {
         signal: signal as u32,
         present: present(column),
@@ -165,15 +204,15 @@ fn samples(signal: usize, column: &[Option<i64>], scale: Scale) -> Option<api::S
     })
 }
 
-fn buckets(signal: usize, column: &[Option<HistoryBucket>], scale: Scale) -> Option<api::SignalColumn> {
+fn buckets(signal: usize, column: &[Option<HistoryBucket>], shown: Shown) -> Option<api::SignalColumn> {
     let there: Vec<&HistoryBucket> = column.iter().flatten().collect();
     (!there.is_empty()).then(|| api::SignalColumn {
         signal: signal as u32,
         present: present(column),
-        value: there.iter().map(|bucket| scale.value(bucket.last)).collect(),
-        min: there.iter().map(|bucket| scale.value(bucket.min)).collect(),
-        max: there.iter().map(|bucket| scale.value(bucket.max)).collect(),
-        mean: there.iter().map(|bucket| scale.mean(bucket.sum, bucket.count)).collect(),
+        value: there.iter().map(|bucket| shown.value(bucket.last)).collect(),
+        min: there.iter().map(|bucket| shown.value(bucket.min)).collect(),
+        max: there.iter().map(|bucket| shown.value(bucket.max)).collect(),
+        mean: there.iter().map(|bucket| shown.mean(bucket.sum, bucket.count)).collect(),
         count: there.iter().map(|bucket| i64::try_from(bucket.count).unwrap_or(i64::MAX)).collect(),
     })
 }
@@ -186,22 +225,27 @@ fn timestamp_ns(at: i64) -> Timestamp {
     }
 }
 
-fn place(point: TrackPoint) -> api::JourneyPlace {
-    api::JourneyPlace {
-        latitude: f64::from(point.latitude_e7) / 1e7,
-        longitude: f64::from(point.longitude_e7) / 1e7,
-    }
+fn place(point: TrackPoint, exact: bool) -> api::JourneyPlace {
+    let degrees = |e7: i32| f64::from(shown_e7(e7, exact)) / 1e7;
+    api::JourneyPlace { latitude: degrees(point.latitude_e7), longitude: degrees(point.longitude_e7) }
+}
+
+/// A coordinate as somebody may see it.
+pub(super) fn shown_e7(e7: i32, exact: bool) -> i32 {
+    // A cell's middle is near enough to a coordinate to fit as well.
+    if exact { e7 } else { i32::try_from(coarse(i64::from(e7))).unwrap_or(e7) }
 }
 
 /// A journey.
-pub(super) fn journey(organization: &OrganizationId, journey: &JourneyView) -> api::Journey {
+pub(super) fn journey(organization: &OrganizationId, journey: &JourneyView, exact: bool) -> api::Journey {
+    let shown = |e7: i32| shown_e7(e7, exact);
     let vehicle = name_of(organization, &journey.vehicle);
     let times: Vec<i64> = journey.track.iter().map(|point| point.time_ns).collect();
     let track = (!journey.track.is_empty()).then(|| api::Track {
         vehicle: vehicle.clone(),
         time_ns_delta: deltas(&times),
-        latitude_e7: journey.track.iter().map(|point| point.latitude_e7).collect(),
-        longitude_e7: journey.track.iter().map(|point| point.longitude_e7).collect(),
+        latitude_e7: journey.track.iter().map(|point| shown(point.latitude_e7)).collect(),
+        longitude_e7: journey.track.iter().map(|point| shown(point.longitude_e7)).collect(),
         speed_kmh: vec![f32::NAN; times.len()],
         heading_deg: vec![f32::NAN; times.len()],
         altitude_m: vec![f32::NAN; times.len()],
@@ -214,8 +258,8 @@ pub(super) fn journey(organization: &OrganizationId, journey: &JourneyView) -> a
         distance_m: journey.distance_m,
         moving_ms: journey.moving_ms,
         max_speed_kmh: journey.max_speed_kmh,
-        start: journey.start.map(place),
-        end: journey.end.map(place),
+        start: journey.start.map(|point| place(point, exact)),
+        end: journey.end.map(|point| place(point, exact)),
         track,
     }
 }
@@ -237,6 +281,14 @@ mod tests {
     }
 
     #[test]
+    fn positions_are_a_cell_for_who_need_not_know_them() {
+        let latitude = Shown::of(signal::LATITUDE, false);
+        assert_eq!((latitude.value(601_710_001), latitude.value(-1)), (60.175, -0.005));
+        assert_eq!(latitude.mean(601_710_001 * 3, 3), 60.175);
+        assert_eq!(Shown::of(signal::SPEED, false).value(1), 0.01);
+    }
+
+    #[test]
     fn columns_say_which_rows_have_a_value() {
         let rows = HistoryRows {
             vehicle: VehicleId::new("V1").expect("an id"),
@@ -247,9 +299,12 @@ mod tests {
                 vec![Some(1), Some(2), Some(3)],
             ]),
         };
-        let scales = [Scale::of(signal::SPEED), Scale::of(signal::SPEED), Scale::Multiply(2.0)];
-        let found = columns(&OrganizationId::default(), &rows, 0..3, &scales);
-        assert_eq!((found.vehicle.as_str(), found.time_ns_delta), ("organizations/default/vehicles/V1", vec![10, 5, 25]));
+        let shown = [signal::SPEED, signal::SPEED, signal::DTC_COUNT].map(|id| Shown::of(id, true));
+        let found = columns(&OrganizationId::default(), &rows, 0..3, &shown);
+        assert_eq!(
+            (found.vehicle.as_str(), found.time_ns_delta),
+            ("organizations/default/vehicles/V1", vec![10, 5, 25])
+        );
         assert_eq!(found.signals.len(), 2);
         assert_eq!((&found.signals[0].present, &found.signals[0].value), (&vec![0b101], &vec![1.0, 3.0]));
         assert_eq!((found.signals[1].signal, found.signals[1].present.len()), (2, 0));

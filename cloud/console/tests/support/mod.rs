@@ -2,6 +2,8 @@
 
 #![allow(dead_code, missing_docs)]
 
+pub mod history;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -423,6 +425,7 @@ pub fn sources(fleet: &Arc<FakeFleet>) -> ConsoleSources {
         view: Arc::clone(fleet) as Arc<dyn FleetView>,
         policies: Arc::new(FakeBook::default()),
         commands: Arc::new(FakeDesk::default()),
+        history: Arc::new(history::FakeHistory::default()),
         audit: audit(),
         identities: identities(),
         roads: Arc::new(move || Some(roads.clone())),
