@@ -11,7 +11,6 @@ use remuda_backup::{
     BackupError, BackupMetrics, FilesPart, JournalPart, LakePart, Pace, Parts, Recipients, Repository,
     Request, SnapshotKind, Taken, take,
 };
-use remuda_eventsourcing::CopySource;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
@@ -78,21 +77,29 @@ impl Backup {
     }
 }
 
-/// Journals below the data folder. All of them are copied as of one moment.
-pub(crate) const JOURNALS: &[&str] = &["journal"];
+/// Journals below the data folder; of a stopped node those that are there. All of them are copied as of one moment.
+pub(crate) const JOURNALS: &[&str] = &["journal", "business"];
 /// Folders of small files below the data folder; of a restored node they are the newest that the repository has.
-const FILES: &[&str] = &["identity", "lake/erasures"];
+const FILES: &[&str] = &["identity", "audit", "lake/erasures"];
 /// The lake's folder, and the journal that holds its manifest.
 const LAKE: (&str, &str) = ("lake", "journal");
 
-/// What a node consists of; `journals` are open, in the order of [`JOURNALS`].
-pub(crate) fn parts(data: &Path, journals: Vec<Arc<dyn CopySource>>) -> Parts {
-    let named = JOURNALS.iter().zip(journals);
+/// What a node consists of, with its journals, open.
+pub(crate) fn parts(data: &Path, journals: Vec<JournalPart>) -> Parts {
     Parts {
-        journals: named.map(|(name, source)| JournalPart { name, source }).collect(),
+        journals,
         lake: Some(LakePart { name: LAKE.0, journal: LAKE.1, root: data.join(LAKE.0) }),
         files: FILES.iter().map(|name| FilesPart { name, folder: data.join(name) }).collect(),
+        spool: data.join("backup-spool"),
     }
+}
+
+/// A journal of the data folder that no backup would hold: somebody has forgotten a line.
+fn left_out(parts: &Parts) -> Option<PathBuf> {
+    let data = parts.lake.as_ref()?.root.parent()?;
+    let folders = std::fs::read_dir(data).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut journals = folders.filter(|folder| folder.join("db").is_file() && folder.join("conf").is_file());
+    journals.find(|folder| !parts.journals.iter().any(|part| data.join(part.name) == *folder))
 }
 
 /// What a restore left in a data folder: a node does not start on half of one.
@@ -126,6 +133,7 @@ pub(crate) struct Wanted {
     recipients: Vec<String>,
     only_identity: bool,
     encrypt_lake: bool,
+    copy: bool,
     rate_mb_per_second: u32,
 }
 
@@ -136,16 +144,20 @@ impl Wanted {
             recipients: backup.recipients.clone(),
             only_identity: false,
             encrypt_lake: backup.encrypt_lake,
+            copy: false,
             rate_mb_per_second: backup.rate_mb_per_second,
         })
     }
 
     fn take(&self, parts: &Parts, stop: Arc<AtomicBool>, tell: Tell) -> Result<Taken, BackupError> {
+        if let Some(folder) = left_out(parts) {
+            return Err(BackupError::LeftOut(folder));
+        }
         let recipients = Recipients::parse(&self.recipients)?;
         let kind = if self.only_identity { SnapshotKind::Identity } else { SnapshotKind::Full };
         let rate = (self.rate_mb_per_second > 0).then(|| u64::from(self.rate_mb_per_second) * 1_000_000);
         let mut repository = Repository::create(&self.to)?;
-        let request = Request { kind, recipients, seal_lake: self.encrypt_lake };
+        let request = Request { kind, recipients, seal_lake: self.encrypt_lake, links: !self.copy };
         take(&mut repository, parts, &request, &mut Pace::new(rate, stop, tell))
     }
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use remuda_audit::{AuditError, AuditLog};
-use remuda_backup::BackupMetrics;
+use remuda_backup::{BackupMetrics, JournalPart};
 use remuda_console::{
     Console, ConsoleError, ConsoleMetrics, ConsoleSettings, ConsoleSources, Identities, Token, TokenError,
 };
-use remuda_eventsourcing::{CopySource, Journal, JournalError, JournalMetrics, SledJournal};
+use remuda_eventsourcing::{Journal, JournalError, JournalMetrics, SledJournal};
 use remuda_ingress::external::{BrokerHealth, ExternalBroker};
 use remuda_ingress::{
     Authenticator, Door, DoorError, DoorMetrics, DoorSettings, EnrolledSecrets, EnrolmentPort, TlsEntrance,
@@ -175,7 +175,11 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
     let journal = SledJournal::open(&folder, journal_metrics)
         .map_err(|source| NodeError::Journal { folder, source })?;
     let journal = Arc::new(journal);
-    let control = open_control(&config, vec![Arc::clone(&journal) as _], &metrics)?;
+    let control = open_control(
+        &config,
+        vec![JournalPart { name: "journal", source: Arc::clone(&journal) as _ }],
+        &metrics,
+    )?;
     let journal: Arc<dyn Journal> = journal;
     let lake = open_lake(&config, &journal, &metrics).await?;
     let ready = Arc::new(AtomicBool::new(false));
@@ -196,7 +200,8 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
     let history = history::reader(&lake, &metrics);
     let sweeping = tokio::spawn(sweep(lake, Duration::from_millis(config.lake.sweep_interval_ms)));
     let health = Arc::new(OnceLock::new());
-    let console = open_console(&config, (&system, &keeper, history), roads, &metrics, (&ready, &health)).await?;
+    let console =
+        open_console(&config, (&system, &keeper, history), roads, &metrics, (&ready, &health)).await?;
     let door_metrics = DoorMetrics::default();
     metrics.register(|registry| door_metrics.register(registry));
     let entrance = TlsEntrance { listen: config.door.listen, tls: Arc::clone(&keeper.tls) };
@@ -258,7 +263,7 @@ fn load_roads(config: &Config, drawing: Drawing) -> Result<Option<Bytes>, NodeEr
 /// What commands on this machine ask of the node: backups.
 fn open_control(
     config: &Config,
-    journals: Vec<Arc<dyn CopySource>>,
+    journals: Vec<JournalPart>,
     metrics: &Metrics,
 ) -> Result<Control, NodeError> {
     let backup_metrics = BackupMetrics::default();

@@ -12,8 +12,8 @@ use remuda_backup::repository::place;
 use remuda_backup::restore::{Order, Restored, restore};
 use remuda_backup::seal::new_key;
 use remuda_backup::verify::verify;
-use remuda_backup::{Access, BackupError, Identities, Pace, Progress, Recipients, Repository};
-use remuda_eventsourcing::{CopySource, JournalMetrics, SledJournal};
+use remuda_backup::{Access, BackupError, Identities, JournalPart, Pace, Progress, Recipients, Repository};
+use remuda_eventsourcing::{JournalMetrics, SledJournal};
 use serde::Serialize;
 use serde_json::json;
 
@@ -40,6 +40,9 @@ pub struct BackupArgs {
     /// Encrypts the lake's files too.
     #[arg(long)]
     encrypt_lake: bool,
+    /// Copies the lake's files also where links would do, on one disk.
+    #[arg(long)]
+    copy: bool,
     /// Most that is read, MB a second; 0: as fast as it goes. Overrides `backup.rate_mb_per_second`.
     #[arg(long)]
     rate_mb: Option<u32>,
@@ -206,6 +209,14 @@ fn back_up(config: &Config, args: BackupArgs) -> Result<(), String> {
     let to = to.ok_or("say where to, with --to or backup.to; best a folder on another disk")?;
     // The node has another working folder.
     let to = std::path::absolute(&to).map_err(|e| format!("{}: {e}", to.display()))?;
+    let data =
+        &std::path::absolute(&config.data_dir).map_err(|e| format!("{}: {e}", config.data_dir.display()))?;
+    if to.starts_with(data) {
+        return Err(format!(
+            "{} is in the data folder and would be lost with it; name another place",
+            to.display()
+        ));
+    }
     let recipients =
         if args.recipients.is_empty() { config.backup.recipients.clone() } else { args.recipients };
     Recipients::parse(&recipients).map_err(told)?;
@@ -214,9 +225,9 @@ fn back_up(config: &Config, args: BackupArgs) -> Result<(), String> {
         recipients,
         only_identity: args.only.is_some(),
         encrypt_lake: args.encrypt_lake || config.backup.encrypt_lake,
+        copy: args.copy,
         rate_mb_per_second: args.rate_mb.unwrap_or(config.backup.rate_mb_per_second),
     };
-    let data = &config.data_dir;
     check_restored(data)?;
     let taken = match control::ask(data, &Question::Backup(wanted.clone()), &mut show)? {
         Some(taken) => taken,
@@ -252,18 +263,23 @@ fn back_up(config: &Config, args: BackupArgs) -> Result<(), String> {
 }
 
 /// The journals of a stopped node.
-fn open_journals(data: &Path) -> Result<Vec<Arc<dyn CopySource>>, String> {
-    let mut journals: Vec<Arc<dyn CopySource>> = Vec::new();
-    for name in JOURNALS {
+fn open_journals(data: &Path) -> Result<Vec<JournalPart>, String> {
+    let mut journals = Vec::new();
+    for (number, name) in JOURNALS.iter().enumerate() {
         let folder = data.join(name);
-        if !folder.join("db").exists() {
+        let there = folder.join("db").exists();
+        if !there && number > 0 {
+            // One without a business.
+            continue;
+        }
+        if !there {
             return Err(format!(
                 "{} holds no journal; name a node's data folder with --data",
                 folder.display()
             ));
         }
         let journal = SledJournal::open(&folder, JournalMetrics::default()).map_err(|e| chain(&e))?;
-        journals.push(Arc::new(journal));
+        journals.push(JournalPart { name, source: Arc::new(journal) });
     }
     Ok(journals)
 }

@@ -82,7 +82,7 @@ mod tests {
         for step in steps {
             match *step {
                 Step::Starts(times) => {
-                    if epoch + 1 <= seen {
+                    if epoch < seen {
                         return false;
                     }
                     epoch += times;

@@ -123,6 +123,11 @@ pub enum BackupError {
         /// How much it may have.
         max: u64,
     },
+    /// A journal that is no part of the node as it is backed up.
+    #[error(
+        "{0} holds a journal that this release does not back up, so nothing was backed up; move it out of the data folder"
+    )]
+    LeftOut(PathBuf),
     /// Told to stop.
     #[error(
         "the backup was stopped before it was whole; what is copied is kept, and the next one goes on from there"

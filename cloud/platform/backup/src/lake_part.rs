@@ -33,6 +33,8 @@ pub(crate) struct LakeFiles<'a> {
     pub root: &'a Path,
     /// Encrypted as well, so never linked.
     pub sealed: bool,
+    /// Whether a link will do.
+    pub links: bool,
     /// Files of this run, by path.
     pub done: HashMap<String, LakeFileCopy>,
     pub linked: u64,
@@ -73,7 +75,7 @@ impl LakeFiles<'_> {
         let Some((source, file)) = self.open(&entry.path)? else { return Ok(Copied::Gone) };
         let mut draft = sealer.repository.draft_path();
         // A second name for the same bytes; not where the repository is on another disk, as it should be.
-        let stored = if !self.sealed && fs::hard_link(&source, &draft).is_ok() {
+        let stored = if self.links && fs::hard_link(&source, &draft).is_ok() {
             self.linked += 1;
             let mut hashing = Hashing::new(Checked::new(file));
             drain(&mut hashing, &source, sealer.pace)?;

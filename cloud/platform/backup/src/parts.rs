@@ -43,4 +43,7 @@ pub struct Parts {
     pub lake: Option<LakePart>,
     /// After that moment: a register is never older than the journal beside it.
     pub files: Vec<FilesPart>,
+    /// A folder for what the journals' writers note meanwhile, made and removed again. On the journals' own disk: they must
+    /// not wait for the disk of the backups.
+    pub spool: PathBuf,
 }

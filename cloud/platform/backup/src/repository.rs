@@ -259,11 +259,10 @@ impl Repository {
         Ok(())
     }
 
-    /// A folder for what only a snapshot under way needs.
-    pub(crate) fn partial(&self, id: &str) -> Result<PathBuf, BackupError> {
+    /// The folder that will be a snapshot's.
+    pub(crate) fn partial(&self, id: &str) -> Result<(), BackupError> {
         let folder = self.root.join("snapshots").join(format!(".{id}.partial"));
-        fs::create_dir(&folder).map_err(BackupError::file(&folder, "made"))?;
-        Ok(folder)
+        fs::create_dir(&folder).map_err(BackupError::file(&folder, "made"))
     }
 
     /// Makes a snapshot whole.

@@ -1,6 +1,7 @@
 //! Taking a backup: journals as of one moment, the lake's files of that moment's manifest, keys and register after it.
 
 use std::collections::HashMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -30,6 +31,8 @@ pub struct Request {
     pub recipients: Recipients,
     /// Whether the lake's files are encrypted too.
     pub seal_lake: bool,
+    /// Whether a file may be a link to the lake's own, where both are on one disk.
+    pub links: bool,
 }
 
 /// A backup that was taken.
@@ -91,11 +94,10 @@ pub fn take(
     let begun_ms = now_ms();
     let id = new_id(begun_ms);
     let known = repository.known()?;
-    let partial = repository.partial(&id)?;
+    repository.partial(&id)?;
     let mut run = Run {
         parts,
         request,
-        partial: &partial,
         sealer: Sealer { repository, recipients: &request.recipients, known: &known, pace, written: 0 },
         spools: 0,
     };
@@ -157,7 +159,6 @@ struct Moment {
 struct Run<'a> {
     parts: &'a Parts,
     request: &'a Request,
-    partial: &'a Path,
     sealer: Sealer<'a>,
     spools: u32,
 }
@@ -170,7 +171,9 @@ impl Run<'_> {
             return Ok(Moment { at_ms, journals, passes: 1, ..Moment::default() });
         };
         let sealed = self.request.seal_lake;
-        let mut files = LakeFiles { root: &lake.root, sealed, done: HashMap::new(), linked: 0, copied: 0 };
+        let links = self.request.links && !sealed;
+        let mut files =
+            LakeFiles { root: &lake.root, sealed, links, done: HashMap::new(), linked: 0, copied: 0 };
         for passes in 1.. {
             let (at_ms, copies) = self.journals()?;
             let manifest: Vec<ManifestEntry> = copies
@@ -221,7 +224,8 @@ impl Run<'_> {
         let journals = &self.parts.journals;
         let mut pieces: Vec<Pieces> = journals.iter().map(|_| Pieces::default()).collect();
         self.spools += 1;
-        let spool = |at: usize| self.partial.join(format!("changes-{}-{at}", self.spools));
+        let folder = Spools::new(&self.parts.spool)?;
+        let spool = |at: usize| folder.0.join(format!("changes-{}-{at}", self.spools));
         let spools: Vec<PathBuf> = (0..journals.len()).map(spool).collect();
         let sealer = Mutex::new(Sealer {
             repository: &mut *self.sealer.repository,
@@ -251,6 +255,30 @@ impl Run<'_> {
         let copies = journals.iter().zip(pieces).zip(copied);
         let copies = copies.map(|((journal, pieces), copied)| pieces.copy(journal.name, copied));
         Ok((at_ms, copies.collect::<Result<_, _>>()?))
+    }
+}
+
+/// A folder for spools, as long as they are wanted.
+struct Spools<'a>(&'a Path);
+
+impl<'a> Spools<'a> {
+    fn new(folder: &'a Path) -> Result<Self, BackupError> {
+        // What a run that was killed left.
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(BackupError::file(folder, "removed")(error));
+            }
+            _ => {}
+        }
+        fs::create_dir_all(folder).map_err(BackupError::file(folder, "made"))?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Spools<'_> {
+    fn drop(&mut self) {
+        // What stays is removed by the next run.
+        let _ = fs::remove_dir_all(self.0);
     }
 }
 

@@ -219,6 +219,7 @@ fn a_backup_that_is_stopped_leaves_the_others_as_they_were_and_the_next_goes_on(
     assert!(node.verify().faults.is_empty());
     let drafts = fs::read_dir(node.backups().join("drafts")).expect("listed").count();
     assert_eq!(drafts, 0);
+    assert!(!node.data().join("backup-spool").exists(), "nor does the node's own disk keep any of it");
     assert_eq!(node.restore(&node.order("restored")).expect("restored").lake_files, 9);
 }
 

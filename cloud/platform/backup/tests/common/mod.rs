@@ -131,12 +131,13 @@ impl Node {
             journals: vec![JournalPart { name: "journal", source: Arc::clone(self.journal()) as _ }],
             lake: Some(LakePart { name: "lake", journal: "journal", root: data.join("lake") }),
             files: vec![FilesPart { name: "identity", folder: data.join("identity") }],
+            spool: data.join("backup-spool"),
         }
     }
 
     pub fn request(&self) -> Request {
         let recipients = Recipients::parse(std::slice::from_ref(&self.recipient)).expect("a recipient");
-        Request { kind: SnapshotKind::Full, recipients, seal_lake: false }
+        Request { kind: SnapshotKind::Full, recipients, seal_lake: false, links: true }
     }
 
     pub fn take(&self) -> Taken {
