@@ -14,7 +14,10 @@ const PROTOS: &[&str] = &[
     "remuda/commands/v1/commands.proto",
     "remuda/identity/v1/identity.proto",
     "remuda/policies/v1/policies.proto",
+    "remuda/sagas/v1/sagas.proto",
     "remuda/telemetry/v1/telemetry.proto",
+    "remuda/trips/v1/trips.proto",
+    "remuda/users/v1/users.proto",
     "remuda/vehicles/v1/vehicles.proto",
 ];
 

@@ -15,4 +15,4 @@ mod observer;
 mod start;
 mod upkeep;
 
-pub use start::{Business, BusinessError, BusinessFigures, BusinessSettings};
+pub use start::{Business, BusinessError, BusinessFigures, BusinessMetrics, BusinessSettings};

@@ -110,6 +110,25 @@ pub enum BusinessError {
     Sagas(#[from] SagaError),
 }
 
+/// What the business counts.
+#[derive(Debug, Clone, Default)]
+pub struct BusinessMetrics {
+    entities: EntityMetrics,
+    sagas: SagaMetrics,
+    payments: PaymentMetrics,
+    notifications: NotificationMetrics,
+}
+
+impl BusinessMetrics {
+    /// Adds them to a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        self.entities.register(registry);
+        self.sagas.register(registry);
+        self.payments.register(registry);
+        self.notifications.register(registry);
+    }
+}
+
 /// Numbers of the business now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BusinessFigures {
@@ -178,16 +197,9 @@ impl Business {
         settings: BusinessSettings,
         journal: Arc<dyn Journal>,
         view: Arc<dyn FleetView>,
-        registry: &mut Registry,
+        metrics: BusinessMetrics,
     ) -> Result<Self, BusinessError> {
-        let (entity_metrics, saga_metrics) = (EntityMetrics::default(), SagaMetrics::default());
-        let (payment_metrics, notification_metrics) =
-            (PaymentMetrics::default(), NotificationMetrics::default());
-        entity_metrics.register(registry);
-        saga_metrics.register(registry);
-        payment_metrics.register(registry);
-        notification_metrics.register(registry);
-        let shards = Shards::take_all(journal, entity_metrics).await?;
+        let shards = Shards::take_all(journal, metrics.entities).await?;
         let place = Place::folder(settings.folder.join("views"));
         let clock = Arc::clone(&settings.clock);
 
@@ -199,7 +211,7 @@ impl Business {
         let (trips, flags) = upkeep::with_flags(&settings.folder, trips)?;
         let credits =
             crate::credits::CreditsProvider { users: users.clone(), organization: settings.organization };
-        let gateway = Gateway::new(Arc::new(credits), payment_metrics);
+        let gateway = Gateway::new(Arc::new(credits), metrics.payments);
         let billing = BillingSettings {
             tariffs: Tariffs::from_toml(TARIFFS)?,
             tariff: "standard".to_owned(),
@@ -231,7 +243,7 @@ impl Business {
             directory: Arc::new(Riders { users: users.entities().clone(), vault }),
             mailer: settings.mailer,
             webhooks: None,
-            metrics: notification_metrics,
+            metrics: metrics.notifications,
             clock: Arc::clone(&clock),
         };
         let notifications = Notifications::start(&shards, told).await.map_err(BusinessError::Entities)?;
@@ -251,7 +263,7 @@ impl Business {
             services,
             definitions()?,
             remuda_saga::Settings::default(),
-            saga_metrics,
+            metrics.sagas,
             Arc::clone(&clock),
         )?;
         sagas.resume().await?;
@@ -278,7 +290,9 @@ impl Business {
         });
         let (stopping, stops) = watch::channel(false);
         let observer = Observer::new(view, parts.trips.clone(), parts.lists.clone(), parts.organization);
+        let runner = Runner::new(parts.notifications.clone(), parts.mailbox.clone());
         let mut tasks = vec![
+            tokio::spawn(runner.run(stops.clone())),
             tokio::spawn(watch_vehicles(observer, stops.clone())),
             tokio::spawn(upkeep::settle_erasures(Arc::clone(&parts), stops.clone())),
             tokio::spawn(tell_time(Arc::clone(&parts), stops.clone())),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use remuda_billing::invoices::Seller;
-use remuda_business::{Business, BusinessSettings};
+use remuda_business::{Business, BusinessMetrics, BusinessSettings};
 use remuda_contracts::business::{Asker, BookTrip, BusinessDesk, BusinessError, Place, Resolution, TripView};
 use remuda_contracts::fleet::{
     FleetChange, FleetView, Position, Presence, TwinValue, TwinView, VehicleDetail, VehicleSummary,
@@ -156,8 +156,8 @@ async fn start(folder: &Path, fleet: &Arc<Fleet>, mute: Option<&Arc<AtomicBool>>
         seller: Seller { name: "Remuda".into(), address: vec![], tax_id: "DE1".into() },
         clock: Arc::new(now_ms),
     };
-    let mut registry = prometheus_client::registry::Registry::default();
-    Business::start(settings, Arc::new(journal), Arc::clone(fleet) as _, &mut registry).await.unwrap()
+    let metrics = BusinessMetrics::default();
+    Business::start(settings, Arc::new(journal), Arc::clone(fleet) as _, metrics).await.unwrap()
 }
 
 fn asker(request_id: &str) -> Asker {

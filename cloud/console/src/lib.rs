@@ -6,6 +6,7 @@
 
 mod audit;
 mod audits;
+mod business;
 mod columns;
 mod commands;
 mod connection;

@@ -6,26 +6,38 @@ use remuda_model::{VehicleId, shard};
 /// See the module.
 pub(crate) struct PageToken;
 
+const FOREIGN: &str = "this is not a token that this method gave out";
+
 impl PageToken {
     pub fn write(last: &VehicleId, filter: &str) -> String {
+        Self::write_text(last.as_str(), filter)
+    }
+
+    /// For pages of anything that has an id.
+    pub fn write_text(last: &str, filter: &str) -> String {
         format!("1.{:016x}.{last}", fingerprint(filter))
     }
 
     /// The vehicle to start after; none for an empty token.
     pub fn read(token: &str, filter: &str) -> Result<Option<VehicleId>, &'static str> {
-        const FOREIGN: &str = "this is not a token that ListVehicles gave out";
+        let after = Self::read_text(token, filter)?;
+        after.map(|vehicle| VehicleId::new(&vehicle).map_err(|_| FOREIGN)).transpose()
+    }
+
+    /// The id to start after; none for an empty token.
+    pub fn read_text(token: &str, filter: &str) -> Result<Option<String>, &'static str> {
         if token.is_empty() {
             return Ok(None);
         }
         let mut parts = token.splitn(3, '.');
-        let (Some("1"), Some(print), Some(vehicle)) = (parts.next(), parts.next(), parts.next()) else {
+        let (Some("1"), Some(print), Some(id)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(FOREIGN);
         };
         let print = u64::from_str_radix(print, 16).map_err(|_| FOREIGN)?;
         if print != fingerprint(filter) {
             return Err("it was given out for another filter");
         }
-        VehicleId::new(vehicle).map(Some).map_err(|_| FOREIGN)
+        Ok(Some(id.to_owned()))
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use remuda_access::{RateRefusal, TokenRefusal};
 use remuda_api::ERROR_DOMAIN;
+use remuda_contracts::business::BusinessError;
 use remuda_contracts::commands::CommandError;
 use remuda_contracts::history::HistoryError;
 use remuda_contracts::policies::PolicyRefusal;
@@ -66,6 +67,16 @@ pub enum Refusal {
         /// The sentence.
         sentence: String,
     },
+    /// The ride business says no.
+    #[error("{sentence}")]
+    Business {
+        /// The status.
+        code: Code,
+        /// The stable reason.
+        reason: String,
+        /// The sentence.
+        sentence: String,
+    },
     /// A change of the policies was refused.
     #[error("{0}")]
     Policy(#[from] PolicyRefusal),
@@ -106,7 +117,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// The status code and the stable reason.
-    pub fn code_and_reason(&self) -> (Code, &'static str) {
+    pub fn code_and_reason(&self) -> (Code, &str) {
         match self {
             Self::Unauthenticated => (Code::Unauthenticated, "TOKEN_INVALID"),
             Self::Token(TokenRefusal::NoGrant) => (Code::PermissionDenied, "ROLE_MISSING"),
@@ -123,6 +134,7 @@ impl Refusal {
             Self::NoSuchPolicy(_) => (Code::NotFound, "POLICY_NOT_FOUND"),
             Self::NoSuchCommand(_) => (Code::NotFound, "COMMAND_NOT_FOUND"),
             Self::Command { code, reason, .. } => (*code, reason),
+            Self::Business { code, reason, .. } => (*code, reason),
             Self::Policy(refusal) => policy(refusal),
             Self::History(error) => crate::history::code_and_reason(error),
             Self::Identity { code, reason, .. } => (*code, reason),
@@ -136,6 +148,17 @@ impl Refusal {
 }
 
 impl Refusal {
+    /// What the ride business says.
+    pub(crate) fn business(error: BusinessError) -> Self {
+        let sentence = error.to_string();
+        let (code, reason) = match error {
+            BusinessError::NotFound { what, .. } => (Code::NotFound, format!("{what}-not-found")),
+            BusinessError::Unavailable(_) => (Code::Unavailable, "business-unavailable".into()),
+            BusinessError::Refused { code, .. } => (business(&code), code),
+        };
+        Self::Business { code, reason: reason.replace('-', "_").to_uppercase(), sentence }
+    }
+
     /// What the vehicle domain says of a command.
     pub(crate) fn command(error: CommandError, vehicle: &VehicleId) -> Self {
         match error {
@@ -163,6 +186,18 @@ impl Refusal {
                 Self::Command { code, reason, sentence }
             }
         }
+    }
+}
+
+/// The status of a domain's own code, by how such codes are made.
+fn business(code: &str) -> Code {
+    match code {
+        "invalid" | "wrong-currency" => Code::InvalidArgument,
+        "already-registered" | "id-taken" | "reference-reused" | "hold-key-reused" => Code::AlreadyExists,
+        "too-many" => Code::ResourceExhausted,
+        _ if code.starts_with("bad-") => Code::InvalidArgument,
+        _ if code.starts_with("no-such-") => Code::NotFound,
+        _ => Code::FailedPrecondition,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use remuda_access::Principal;
-use remuda_api::{OrganizationName, VehicleName};
+use remuda_api::{ChildName, OrganizationName, VehicleName};
 use remuda_model::{OrganizationId, VehicleId};
 use tonic::{Code, Response, Status};
 
@@ -49,6 +49,13 @@ impl Scope {
         let parsed: VehicleName = name.parse().map_err(|e| field(of, e))?;
         self.check(&parsed.organization)?;
         VehicleId::new(&parsed.vehicle).map_err(|e| field(of, e))
+    }
+
+    /// The id in `organizations/{organization}/{collection}/{id}`, in the field `name`.
+    pub fn child(&self, collection: &'static str, name: &str) -> Result<String, Refusal> {
+        let parsed = ChildName::parse(collection, name).map_err(|e| field("name", e))?;
+        self.check(&parsed.organization)?;
+        Ok(parsed.id)
     }
 
     /// Counts and times a call.

@@ -9,10 +9,14 @@ use remuda_api::audit::v1::audit_service_server::AuditServiceServer;
 use remuda_api::commands::v1::command_service_server::CommandServiceServer;
 use remuda_api::identity::v1::identity_service_server::IdentityServiceServer;
 use remuda_api::policies::v1::policy_service_server::PolicyServiceServer;
+use remuda_api::sagas::v1::saga_service_server::SagaServiceServer;
 use remuda_api::telemetry::v1::telemetry_service_server::TelemetryServiceServer;
+use remuda_api::trips::v1::trip_service_server::TripServiceServer;
+use remuda_api::users::v1::user_service_server::UserServiceServer;
 use remuda_api::vehicles::v1::vehicle_service_server::VehicleServiceServer;
 use remuda_api::{DESCRIPTORS, MESSAGE_BYTES_MAX};
 use remuda_audit::AuditLog;
+use remuda_contracts::business::BusinessDesk;
 use remuda_contracts::commands::CommandDesk;
 use remuda_contracts::fleet::FleetView;
 use remuda_contracts::history::HistoryBook;
@@ -29,6 +33,7 @@ use tower::Layer;
 
 use crate::audit::AuditLayer;
 use crate::audits::Audits;
+use crate::business::Business;
 use crate::commands::Commands;
 use crate::connection::bounded;
 use crate::gate::{Access, Gate, pass};
@@ -67,6 +72,8 @@ pub struct ConsoleSources {
     pub commands: Arc<dyn CommandDesk>,
     /// What vehicles measured.
     pub history: Arc<dyn HistoryBook>,
+    /// The ride business, where there is one.
+    pub business: Option<Arc<dyn BusinessDesk>>,
     /// Where every change is written down.
     pub audit: Arc<AuditLog>,
     /// Where vehicles are registered.
@@ -171,6 +178,8 @@ impl Console {
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX);
 
+        let business = sources.business.map(|desk| Business { desk, scope: scope.clone() });
+
         let (reporter, health) = tonic_health::server::health_reporter();
         let ready = Arc::clone(&sources.ready);
         let report = tokio::spawn(report_health(reporter, ready, stopping.clone()));
@@ -204,6 +213,16 @@ impl Console {
             .add_service(health)
             .add_service(v1.map_err(ConsoleError::Reflection)?)
             .add_service(v1alpha.map_err(ConsoleError::Reflection)?);
+        let routes = match business {
+            Some(business) => {
+                let (trips, users) = (business.clone(), business.clone());
+                routes
+                    .add_service(GrpcWebLayer::new().layer(audited.layer(TripServiceServer::new(trips))))
+                    .add_service(GrpcWebLayer::new().layer(audited.layer(UserServiceServer::new(users))))
+                    .add_service(GrpcWebLayer::new().layer(audited.layer(SagaServiceServer::new(business))))
+            }
+            None => routes,
+        };
         let gate = Gate {
             token: settings.token.clone(),
             access: settings.access,
@@ -282,13 +301,16 @@ async fn report_health(
     mut stopping: watch::Receiver<bool>,
 ) {
     use tonic_health::ServingStatus;
-    const SERVICES: [&str; 7] = [
+    const SERVICES: [&str; 10] = [
         "",
         "remuda.audit.v1.AuditService",
         "remuda.commands.v1.CommandService",
         "remuda.identity.v1.IdentityService",
         "remuda.policies.v1.PolicyService",
+        "remuda.sagas.v1.SagaService",
         "remuda.telemetry.v1.TelemetryService",
+        "remuda.trips.v1.TripService",
+        "remuda.users.v1.UserService",
         "remuda.vehicles.v1.VehicleService",
     ];
     let mut shown = None;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::{AccountConfig, OidcConfig, access};
 pub use crate::backup::Backup;
 pub use crate::broker::Broker;
+use crate::business::BusinessConfig;
 use crate::identity;
 pub use crate::identity::{Enrolment, Identities};
 pub use crate::lake_config::Lake;
@@ -30,6 +31,8 @@ pub struct Config {
     pub broker: Broker,
     /// The people's door.
     pub console: Console,
+    /// The ride business.
+    pub business: BusinessConfig,
     /// The lake.
     pub lake: Lake,
     /// The vehicle actors.
@@ -133,6 +136,7 @@ impl Default for Config {
             identity: Identities::default(),
             broker: Broker::default(),
             console: Console::default(),
+            business: BusinessConfig::default(),
             lake: Lake::default(),
             vehicles: Vehicles::default(),
             log: Log::default(),
@@ -269,6 +273,7 @@ impl Config {
         let console = &self.console;
         within("console.calls_per_second", console.calls_per_second, 1, 1_000_000, "1 to 1000000")?;
         within("console.calls_burst", console.calls_burst, 1, 1_000_000, "1 to 1000000")?;
+        self.business.check()?;
         access(&self.console).map_err(ConfigError::Access)?;
         if !self.console.token.is_empty() && self.console.token.len() < 16 {
             return Err(ConfigError::Range {

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use remuda_backup::{Progress, Taken};
+use remuda_lake::Erasure;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -20,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::backup::{Backing, Backup, Wanted};
+use crate::lake_control::{LakeDesk, LakeQuestion};
 
 /// The socket's name in the data folder.
 const SOCKET: &str = "control.sock";
@@ -40,6 +42,8 @@ const WAITING_WORDS: usize = 16;
 pub(crate) enum Question {
     /// Take a backup.
     Backup(Wanted),
+    /// Forget something, or tell what was forgotten.
+    Lake(LakeQuestion),
 }
 
 /// What is answered.
@@ -50,6 +54,8 @@ pub(crate) enum Answer {
     Progress(Progress),
     /// It is done.
     Taken(Taken),
+    /// So far are the erasures.
+    Erasures(Vec<Erasure>),
     /// It is not.
     Failed(String),
 }
@@ -77,7 +83,7 @@ impl Control {
     ///
     /// # Errors
     /// When the socket cannot be made.
-    pub fn start(data: &Path, backing: Backing, backup: &Backup) -> io::Result<Self> {
+    pub fn start(data: &Path, backing: Backing, backup: &Backup, desk: LakeDesk) -> io::Result<Self> {
         let path = data.join(SOCKET);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -89,7 +95,7 @@ impl Control {
         let owner = fs::metadata(&path)?.uid();
         let stop = Arc::new(AtomicBool::new(false));
         let scheduled = backing.schedule(backup, Arc::clone(&stop));
-        let task = tokio::spawn(listen(listener, owner, backing, Arc::clone(&stop)));
+        let task = tokio::spawn(listen(listener, owner, (backing, desk), Arc::clone(&stop)));
         Ok(Self { path, stop, task, scheduled })
     }
 
@@ -105,7 +111,12 @@ impl Control {
     }
 }
 
-async fn listen(listener: UnixListener, owner: u32, backing: Backing, stop: Arc<AtomicBool>) {
+async fn listen(
+    listener: UnixListener,
+    owner: u32,
+    (backing, desk): (Backing, LakeDesk),
+    stop: Arc<AtomicBool>,
+) {
     const LOOK_EVERY: Duration = Duration::from_millis(50);
     let mut answering = JoinSet::new();
     let mut ticks = tokio::time::interval(LOOK_EVERY);
@@ -116,7 +127,7 @@ async fn listen(listener: UnixListener, owner: u32, backing: Backing, stop: Arc<
                     // The file's mode says so too; root may.
                     let uid = stream.peer_cred().map(|peer| peer.uid());
                     if uid.is_ok_and(|uid| uid == owner || uid == 0) {
-                        answering.spawn(answer(stream, backing.clone(), Arc::clone(&stop)));
+                        answering.spawn(answer(stream, backing.clone(), desk.clone(), Arc::clone(&stop)));
                     }
                 }
                 Err(error) => {
@@ -131,7 +142,7 @@ async fn listen(listener: UnixListener, owner: u32, backing: Backing, stop: Arc<
     while answering.join_next().await.is_some() {}
 }
 
-async fn answer(stream: UnixStream, backing: Backing, stop: Arc<AtomicBool>) {
+async fn answer(stream: UnixStream, backing: Backing, desk: LakeDesk, stop: Arc<AtomicBool>) {
     let (read, mut write) = stream.into_split();
     let mut read = tokio::io::BufReader::new(read.take(QUESTION_BYTES_MAX));
     let mut line = String::new();
@@ -139,8 +150,15 @@ async fn answer(stream: UnixStream, backing: Backing, stop: Arc<AtomicBool>) {
     if !matches!(asked, Ok(Ok(1..))) {
         return;
     }
-    let Question::Backup(wanted) = match serde_json::from_str(&line) {
-        Ok(question) => question,
+    let wanted = match serde_json::from_str(&line) {
+        Ok(Question::Backup(wanted)) => wanted,
+        Ok(Question::Lake(question)) => {
+            let said = match desk.answer(question, &stop).await {
+                Ok(erasures) => Answer::Erasures(erasures),
+                Err(sentence) => Answer::Failed(sentence),
+            };
+            return say(&mut write, &said).await;
+        }
         Err(error) => {
             let said = Answer::Failed(format!(
                 "the node does not understand what is asked ({error}); use its own release"
@@ -186,6 +204,34 @@ async fn say(write: &mut (impl AsyncWriteExt + Unpin), answer: &Answer) {
     let _ = write.write_all(&line).await;
 }
 
+/// Asks the node that serves a data folder about its lake; `None` when no node does.
+///
+/// # Errors
+/// One sentence: why it was not done, or that the node went away.
+pub(crate) fn ask_lake(data: &Path, question: LakeQuestion) -> Result<Option<Vec<Erasure>>, String> {
+    let Some(mut stream) = connect(data)? else { return Ok(None) };
+    let gone = |e: io::Error| format!("the node went away ({e}); see remuda lake erasures for what it did");
+    let line = serde_json::to_string(&Question::Lake(question)).map_err(|e| e.to_string())?;
+    stream.write_all(format!("{line}\n").as_bytes()).map_err(gone)?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).map_err(gone)?;
+    match serde_json::from_str(&answer).map_err(|e| format!("the node answers oddly: {e}"))? {
+        Answer::Erasures(erasures) => Ok(Some(erasures)),
+        Answer::Failed(sentence) => Err(sentence),
+        Answer::Progress(_) | Answer::Taken(_) => Err("the node answers something else".into()),
+    }
+}
+
+/// The node's socket; `None` when no node serves the folder.
+fn connect(data: &Path) -> Result<Option<BlockingStream>, String> {
+    match at_socket(data, |path| BlockingStream::connect(path)) {
+        Ok(stream) => Ok(Some(stream)),
+        // No node, or one that was killed.
+        Err(e) if [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused].contains(&e.kind()) => Ok(None),
+        Err(e) => Err(format!("the node's control socket in {} cannot be used: {e}", data.display())),
+    }
+}
+
 /// Asks the node that serves a data folder; `None` when no node does.
 ///
 /// # Errors
@@ -195,14 +241,7 @@ pub(crate) fn ask(
     question: &Question,
     tell: &mut dyn FnMut(&Progress),
 ) -> Result<Option<Taken>, String> {
-    let mut stream = match at_socket(data, |path| BlockingStream::connect(path)) {
-        Ok(stream) => stream,
-        // No node, or one that was killed.
-        Err(e) if [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused].contains(&e.kind()) => {
-            return Ok(None);
-        }
-        Err(e) => return Err(format!("the node's control socket in {} cannot be used: {e}", data.display())),
-    };
+    let Some(mut stream) = connect(data)? else { return Ok(None) };
     let gone =
         |e: io::Error| format!("the node went away while it took the backup ({e}); what is copied is kept");
     let line = serde_json::to_string(question).map_err(|e| e.to_string())?;
@@ -213,6 +252,7 @@ pub(crate) fn ask(
         {
             Answer::Progress(progress) => tell(&progress),
             Answer::Taken(taken) => return Ok(Some(taken)),
+            Answer::Erasures(_) => break,
             Answer::Failed(sentence) => return Err(sentence),
         }
     }

@@ -33,7 +33,9 @@ async fn start(request: NodeRequest) -> Result<RunningNode, String> {
         config.console.listen.set_port(0);
     }
     config.check().map_err(|e| e.to_string())?;
-    let node = wiring::start(config, Drawing::Roads(request.roads)).await.map_err(|e| e.to_string())?;
+    let node = wiring::start(config, Drawing::Roads(request.roads, request.network))
+        .await
+        .map_err(|e| e.to_string())?;
     let figures = node.figures();
     Ok(RunningNode {
         door: node.door.clone(),

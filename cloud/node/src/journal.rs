@@ -1,19 +1,42 @@
-//! `remuda journal`: export, import and verification, for a stopped node.
+//! `remuda journal`: verification, export and import of a stopped node's journals, and a look at their events.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter};
+use std::io::{BufReader, BufWriter, Write};
 use std::path::PathBuf;
 
-use clap::Subcommand;
-use remuda_eventsourcing::maintenance;
+use clap::{Subcommand, ValueEnum};
+use remuda_eventsourcing::{JournalError, maintenance};
 
 use crate::config::Config;
+use crate::tail::{self, Filter};
+
+/// Which of a node's journals (docs/adr/0012).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Which {
+    /// What vehicles decided, and the lake's manifest.
+    Vehicles,
+    /// Trips, users, bills, sagas.
+    Business,
+}
+
+impl Which {
+    /// Its folder in the data folder.
+    pub const fn folder(self) -> &'static str {
+        match self {
+            Self::Vehicles => "journal",
+            Self::Business => "business",
+        }
+    }
+}
 
 /// What can be done with a journal.
 #[derive(Subcommand)]
 pub enum JournalAction {
     /// Reads all of it and says what does not agree; exit code 1 when something does not.
     Verify {
+        /// Only this journal; else both, where there are both.
+        #[arg(long, value_enum)]
+        journal: Option<Which>,
         /// One JSON object on standard output.
         #[arg(long)]
         json: bool,
@@ -22,49 +45,108 @@ pub enum JournalAction {
     Export {
         /// The file.
         file: PathBuf,
+        /// Which journal.
+        #[arg(long, value_enum, default_value = "vehicles")]
+        journal: Which,
     },
     /// Makes a journal out of an export; there must be none yet.
     Import {
         /// The file.
         file: PathBuf,
+        /// Which journal.
+        #[arg(long, value_enum, default_value = "vehicles")]
+        journal: Which,
+    },
+    /// Prints events in the order of each shard, of a stopped node or of a running one.
+    Tail {
+        /// Which journal.
+        #[arg(long, value_enum, default_value = "business")]
+        journal: Which,
+        /// Which events.
+        #[command(flatten)]
+        filter: Filter,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
     },
 }
 
-/// Runs it on the journal of the configuration.
+fn told(error: JournalError) -> String {
+    match error {
+        JournalError::InUse(_) => format!("{error} (or look at it with: remuda journal tail)"),
+        other => other.to_string(),
+    }
+}
+
+/// Runs it on the journals of the configuration.
 pub fn run(config: &Config, action: JournalAction) -> Result<(), String> {
-    let folder = config.data_dir.join("journal");
+    let folder = |which: Which| config.data_dir.join(which.folder());
     let mut progress = |keys: u64| eprint!("\r{keys} keys");
-    let told = |e: remuda_eventsourcing::JournalError| e.to_string();
     match action {
-        JournalAction::Verify { json } => {
-            let report = maintenance::verify(&folder).map_err(told)?;
-            if json {
-                println!("{}", serde_json::to_string(&report).map_err(|e| e.to_string())?);
-            } else {
-                let maintenance::Report { events, shards, streams, files, .. } = report;
-                println!(
-                    "{events} events of {streams} streams in {shards} shards, {files} files in the manifest"
-                );
-            }
-            if report.faults.is_empty() {
-                return Ok(());
-            }
-            report.faults.iter().for_each(|fault| eprintln!("{fault}"));
-            Err(format!("{} faults; restore the journal from its last export", report.faults.len()))
-        }
-        JournalAction::Export { file } => {
+        JournalAction::Verify { journal, json } => verify(config, journal, json),
+        JournalAction::Export { file, journal } => {
             let out =
                 File::create(&file).map_err(|e| format!("{} cannot be written: {e}", file.display()))?;
-            let keys = maintenance::export(&folder, &mut BufWriter::new(out), &mut progress).map_err(told)?;
+            let mut out = BufWriter::new(out);
+            let keys = maintenance::export(&folder(journal), &mut out, &mut progress).map_err(told)?;
+            let kept = out.flush().and_then(|()| out.get_ref().sync_all());
+            kept.map_err(|e| format!("{} cannot be written: {e}", file.display()))?;
             eprintln!("\r{keys} keys written to {}", file.display());
             Ok(())
         }
-        JournalAction::Import { file } => {
+        JournalAction::Import { file, journal } => {
             let input = File::open(&file).map_err(|e| format!("{} cannot be read: {e}", file.display()))?;
+            let folder = folder(journal);
             let keys =
                 maintenance::import(&mut BufReader::new(input), &folder, &mut progress).map_err(told)?;
             eprintln!("\r{keys} keys imported into {}", folder.display());
             Ok(())
         }
+        JournalAction::Tail { journal, filter, json } => tail::run(config, journal, &filter, json),
+    }
+}
+
+fn verify(config: &Config, journal: Option<Which>, json: bool) -> Result<(), String> {
+    // A node that never had any business has no journal of it.
+    let there = |which: &Which| config.data_dir.join(which.folder()).join("db").exists();
+    let business = Some(Which::Business).filter(there);
+    let chosen: Vec<Which> = journal
+        .map_or_else(|| [Some(Which::Vehicles), business].into_iter().flatten().collect(), |one| vec![one]);
+    let mut reports = serde_json::Map::new();
+    let mut faults = 0;
+    for which in chosen {
+        let report = maintenance::verify(&config.data_dir.join(which.folder())).map_err(told)?;
+        let maintenance::Report { events, shards, streams, files, .. } = &report;
+        if !json {
+            let files = if which == Which::Vehicles {
+                format!(", {files} files in the manifest")
+            } else {
+                String::new()
+            };
+            println!("{}: {events} events of {streams} streams in {shards} shards{files}", which.folder());
+        }
+        report.faults.iter().for_each(|fault| eprintln!("{}: {fault}", which.folder()));
+        faults += report.faults.len();
+        let value = serde_json::to_value(&report).map_err(|e| e.to_string())?;
+        reports.insert(which.folder().to_owned(), value);
+    }
+    if json {
+        println!("{}", verified(reports));
+    }
+    if faults == 0 {
+        Ok(())
+    } else {
+        Err(format!("{faults} faults; restore the journal from its last export"))
+    }
+}
+
+/// The vehicles' report with the business's under its name, which is how readers of the first know it.
+fn verified(mut reports: serde_json::Map<String, serde_json::Value>) -> serde_json::Value {
+    match reports.remove(Which::Vehicles.folder()) {
+        Some(serde_json::Value::Object(mut vehicles)) => {
+            vehicles.extend(reports);
+            vehicles.into()
+        }
+        _ => reports.into(),
     }
 }

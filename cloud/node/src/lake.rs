@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Subcommand;
 use remuda_eventsourcing::{Journal, JournalMetrics, SledJournal};
-use remuda_lake::{Lake, LakeSettings};
+use remuda_lake::Lake;
 use remuda_vehicles::reprocess::{self, Found, Report};
 use serde_json::json;
 
@@ -75,6 +75,12 @@ pub enum LakeAction {
 
 /// Runs it on the journal and the lake of the configuration.
 pub fn run(config: &Config, action: &LakeAction) -> Result<(), String> {
+    // A running node is asked: a person's request does not wait for its stop.
+    match action {
+        LakeAction::Erase(args) if lake_erase::ask_node(config, args)? => return Ok(()),
+        LakeAction::Erasures(args) if lake_erase::ask_node_for_proofs(config, args)? => return Ok(()),
+        _ => {}
+    }
     runtime()?.block_on(async {
         let folder = config.data_dir.join("journal");
         if !folder.exists() {
@@ -85,8 +91,8 @@ pub fn run(config: &Config, action: &LakeAction) -> Result<(), String> {
         }
         let journal = SledJournal::open(&folder, JournalMetrics::default()).map_err(|e| chain(&e))?;
         let journal: Arc<dyn Journal> = Arc::new(journal);
-        let settings = LakeSettings::new(config.data_dir.join("lake"));
-        let lake = Lake::open(settings, Arc::clone(&journal)).await.map_err(|e| chain(&e))?;
+        let opened = config.lake.open(&config.data_dir, Arc::clone(&journal)).await;
+        let lake = opened.map_err(|e| chain(&e))?;
         match action {
             LakeAction::Files { json } => lake_files::files(&lake, *json).await,
             LakeAction::Stats { json } => lake_files::stats(&lake, *json).await,

@@ -1,8 +1,10 @@
 //! The lake's part of the configuration.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use remuda_lake::Retention;
+use remuda_eventsourcing::Journal;
+use remuda_lake::{LakeError, LakeSettings, Retention, S3Settings};
 use remuda_model::SignalClass;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,9 @@ use crate::config::{ConfigError, within};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Lake {
+    /// Where its files lie: empty: in `data_dir`; or a bucket, `s3://bucket` or `s3://bucket/folder`, whose keys come from
+    /// the environment as the AWS tools take them (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, ...).
+    pub store: String,
     /// Longest time between commits, ms, 10 to 60,000.
     pub round_interval_ms: u64,
     /// A round is closed early at this size, bytes, 64 KiB to 1 GiB.
@@ -34,11 +39,32 @@ pub struct Lake {
     /// Days that values of a class of signals stay, where that is less than `history_days`: `position`,
     /// `driver-behaviour`, `cabin`, `technical`. A class that is not named stays as long as its rows.
     pub class_days: BTreeMap<SignalClass, u32>,
+    /// How the bucket of `store` is spoken to.
+    pub s3: S3,
+}
+
+/// How a bucket is spoken to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct S3 {
+    /// Address of a server that speaks S3, `https://host:port`, or `http://` on this machine; empty: Amazon's.
+    pub endpoint: String,
+    /// Region.
+    pub region: String,
+    /// Longest time that a request may take, s, 1 to 300.
+    pub timeout_s: u64,
+}
+
+impl Default for S3 {
+    fn default() -> Self {
+        Self { endpoint: String::new(), region: "us-east-1".into(), timeout_s: 30 }
+    }
 }
 
 impl Default for Lake {
     fn default() -> Self {
         Self {
+            store: String::new(),
             round_interval_ms: 1_000,
             round_bytes_max: 32 << 20,
             checkpoint_interval_ms: 60_000,
@@ -49,6 +75,7 @@ impl Default for Lake {
             history_bytes_max: 0,
             erase_within_h: 24,
             class_days: BTreeMap::new(),
+            s3: S3::default(),
         }
     }
 }
@@ -63,8 +90,68 @@ impl Lake {
         }
     }
 
+    /// Opens it, wherever its files lie.
+    pub(crate) async fn open(
+        &self,
+        data_dir: &std::path::Path,
+        journal: Arc<dyn Journal>,
+    ) -> Result<remuda_lake::Lake, LakeError> {
+        let settings = LakeSettings {
+            round_interval_ms: self.round_interval_ms,
+            round_bytes_max: self.round_bytes_max,
+            checkpoint_interval_ms: self.checkpoint_interval_ms,
+            ..LakeSettings::new(data_dir.join("lake"))
+        };
+        match self.bucket() {
+            Some(s3) => remuda_lake::Lake::open_s3(settings, &s3, journal).await,
+            None => remuda_lake::Lake::open(settings, journal).await,
+        }
+    }
+
+    /// The bucket, when it lies in one.
+    fn bucket(&self) -> Option<S3Settings> {
+        let (bucket, prefix) = S3Settings::parse(&self.store).ok()?;
+        Some(S3Settings {
+            bucket,
+            prefix,
+            endpoint: (!self.s3.endpoint.is_empty()).then(|| self.s3.endpoint.clone()),
+            region: self.s3.region.clone(),
+            timeout_ms: self.s3.timeout_s.saturating_mul(1_000),
+            credentials: std::env::vars().filter(|(name, _)| name.starts_with("AWS_")).collect(),
+        })
+    }
+
+    /// Checks the bucket and its server.
+    fn check_store(&self) -> Result<(), ConfigError> {
+        if !self.store.is_empty() {
+            S3Settings::parse(&self.store)
+                .map_err(|what| ConfigError::Shape(format!("lake.store: {what}")))?;
+        }
+        within("lake.s3.timeout_s", self.s3.timeout_s, 1, 300, "1 to 300")?;
+        let endpoint = self.s3.endpoint.as_str();
+        let is_host = |host: &str| {
+            !host.is_empty()
+                && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte))
+        };
+        let safe = endpoint.strip_prefix("https://").map(|host| host.trim_end_matches('/'));
+        let plain = endpoint.strip_prefix("http://").map(|host| host.trim_end_matches('/'));
+        let at_home = |host: &str| ["127.", "localhost", "[::1]"].iter().any(|home| host.starts_with(home));
+        if endpoint.is_empty()
+            || safe.is_some_and(is_host)
+            || plain.is_some_and(|host| at_home(host) && is_host(host))
+        {
+            return Ok(());
+        }
+        Err(ConfigError::Range {
+            key: "lake.s3.endpoint",
+            value: endpoint.to_owned(),
+            must: "https://host:port, or http:// on this machine: what vehicles measured is not sent in the clear",
+        })
+    }
+
     /// Checks every value's range.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        self.check_store()?;
         within("lake.round_interval_ms", self.round_interval_ms, 10, 60_000, "10 to 60000")?;
         within("lake.round_bytes_max", self.round_bytes_max, 64 << 10, 1 << 30, "65536 to 1073741824")?;
         let checkpoint = self.checkpoint_interval_ms;
@@ -129,6 +216,10 @@ mod tests {
             ("[lake.class_days]\npositions = 3", "positions"),
             ("history_bytes_max = 5", "lake.history_bytes_max is 5"),
             ("erase_within_h = 1000", "lake.erase_within_h is 1000"),
+            ("store = \"gs://fleet\"", "s3://bucket"),
+            ("[lake.s3]\nendpoint = \"http://minio.example:9000\"", "lake.s3.endpoint"),
+            ("[lake.s3]\nendpoint = \"https://\"", "lake.s3.endpoint"),
+            ("[lake.s3]\ntimeout_s = 0", "lake.s3.timeout_s is 0"),
         ] {
             let sentence = load(&format!("[lake]\n{text}\n")).expect_err(says).to_string();
             assert!(sentence.contains(says), "{sentence}");

@@ -1,4 +1,4 @@
-//! `remuda lake erase|erasures`: what is to be forgotten, and the proof that it was; of a stopped node.
+//! `remuda lake erase|erasures`: what is to be forgotten, and the proof that it was; of a running or a stopped node.
 
 use std::io::Write as _;
 
@@ -9,6 +9,8 @@ use remuda_model::{OrganizationId, SignalClass, VehicleId};
 use serde_json::json;
 
 use crate::config::Config;
+use crate::control;
+use crate::lake_control::LakeQuestion;
 use crate::lake_files::{compaction_settings, now_ms};
 use crate::wiring::chain;
 
@@ -70,11 +72,35 @@ fn time(text: &str) -> Result<i64, String> {
     at.timestamp_nanos_opt().ok_or_else(|| "give a time between 1678 and 2262".to_owned())
 }
 
+/// Asks the running node; false when there is none.
+pub(crate) fn ask_node(config: &Config, args: &EraseArgs) -> Result<bool, String> {
+    let question = LakeQuestion { erase: args.request(), now: args.now };
+    let Some(erasures) = control::ask_lake(&config.data_dir, question)? else { return Ok(false) };
+    print(&erasures, args.json)?;
+    if args.now {
+        eprintln!("the files are rewritten; copies that readers may be at go within ten minutes");
+    } else {
+        promise(config);
+    }
+    Ok(true)
+}
+
+/// The same for the proofs.
+pub(crate) fn ask_node_for_proofs(config: &Config, args: &ErasuresArgs) -> Result<bool, String> {
+    if args.reopen.is_some() {
+        return Ok(false);
+    }
+    let question = LakeQuestion { erase: None, now: false };
+    let Some(erasures) = control::ask_lake(&config.data_dir, question)? else { return Ok(false) };
+    tell(&erasures, args.json)?;
+    Ok(true)
+}
+
 /// Asks for the erasure, and does it when told to.
 pub(crate) async fn erase(lake: &Lake, config: &Config, args: &EraseArgs) -> Result<(), String> {
-    let asked = match args.vehicle.is_some() || args.all_vehicles {
-        true => Some(ask(lake, args).await?),
-        false => None,
+    let asked = match args.request() {
+        Some(request) => Some(lake.erase(request, now_ms()).await.map_err(|e| chain(&e))?.id),
+        None => None,
     };
     if args.now {
         do_it(lake, config).await?;
@@ -84,29 +110,35 @@ pub(crate) async fn erase(lake: &Lake, config: &Config, args: &EraseArgs) -> Res
         erasures.into_iter().filter(|e| asked.is_none_or(|id| e.tombstone.id == id)).collect();
     print(&shown, args.json)?;
     if !args.now {
-        let within = match config.lake.erase_within_h {
-            0 => "by the next compaction".to_owned(),
-            hours => format!("within {hours} h while the node runs"),
-        };
-        eprintln!(
-            "no reader shows it from now on; its files are rewritten {within}, or by remuda lake erase --now"
-        );
+        promise(config);
     }
     Ok(())
 }
 
-async fn ask(lake: &Lake, args: &EraseArgs) -> Result<ErasureId, String> {
-    let said = |text: &Option<String>| text.clone().unwrap_or_default();
-    let request = ErasureRequest {
-        organization: args.organization,
-        vehicle: args.vehicle,
-        from_ns: args.from,
-        until_ns: args.until,
-        classes: args.classes.iter().copied().collect(),
-        requested_by: said(&args.by),
-        reason: said(&args.reason),
+/// Says when the files follow.
+fn promise(config: &Config) {
+    let within = match config.lake.erase_within_h {
+        0 => "by the next compaction".to_owned(),
+        hours => format!("within {hours} h while the node runs"),
     };
-    Ok(lake.erase(request, now_ms()).await.map_err(|e| chain(&e))?.id)
+    eprintln!(
+        "no reader shows it from now on; its files are rewritten {within}, or by remuda lake erase --now"
+    );
+}
+
+impl EraseArgs {
+    /// What is asked for, if anything.
+    fn request(&self) -> Option<ErasureRequest> {
+        (self.vehicle.is_some() || self.all_vehicles).then(|| ErasureRequest {
+            organization: self.organization,
+            vehicle: self.vehicle,
+            from_ns: self.from,
+            until_ns: self.until,
+            classes: self.classes.iter().copied().collect(),
+            requested_by: self.by.clone().unwrap_or_default(),
+            reason: self.reason.clone().unwrap_or_default(),
+        })
+    }
 }
 
 /// Compacts until every erasure is finished. Nobody reads a stopped node's lake through us: no grace is needed.
@@ -137,7 +169,11 @@ pub(crate) async fn erasures(lake: &Lake, args: &ErasuresArgs) -> Result<(), Str
         eprintln!("all files are looked through again by the next compaction, or by remuda lake erase --now");
     }
     let erasures = lake.erasures().await.map_err(|e| chain(&e))?;
-    print(&erasures, args.json)?;
+    tell(&erasures, args.json)
+}
+
+fn tell(erasures: &[Erasure], json: bool) -> Result<(), String> {
+    print(erasures, json)?;
     let open = erasures.iter().filter(|erasure| erasure.finished_at_ms.is_none()).count();
     eprintln!("{} erasures, {open} of them not finished", erasures.len());
     Ok(())

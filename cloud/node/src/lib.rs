@@ -6,6 +6,7 @@
 pub mod access;
 mod backup;
 pub mod broker;
+pub mod business;
 pub mod cli;
 mod compacting;
 pub mod config;
@@ -18,6 +19,8 @@ mod identity;
 mod journal;
 mod lake;
 mod lake_config;
+mod lake_control;
 mod lake_erase;
 mod lake_files;
+mod tail;
 pub mod wiring;

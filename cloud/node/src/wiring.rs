@@ -8,16 +8,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use remuda_audit::{AuditError, AuditLog};
 use remuda_backup::{BackupMetrics, JournalPart};
+use remuda_business::{Business, BusinessError};
 use remuda_console::{
     Console, ConsoleError, ConsoleMetrics, ConsoleSettings, ConsoleSources, Identities, Token, TokenError,
 };
+use remuda_contracts::business::BusinessDesk;
 use remuda_eventsourcing::{Journal, JournalError, JournalMetrics, SledJournal};
 use remuda_ingress::external::{BrokerHealth, ExternalBroker};
 use remuda_ingress::{
     Authenticator, Door, DoorError, DoorMetrics, DoorSettings, EnrolledSecrets, EnrolmentPort, TlsEntrance,
     TrustLoopback, VehicleLimits,
 };
-use remuda_lake::{Lake, LakeError, LakeSettings};
+use remuda_lake::{Lake, LakeError};
 use remuda_model::OrganizationId;
 use remuda_observability::{Metrics, process};
 use remuda_roads::{MapError, RoadNetwork};
@@ -28,19 +30,23 @@ use remuda_vehicles::{
 use crate::access::access;
 use crate::backup::{self, Backing};
 use crate::broker::{self, BrokerStartError};
+use crate::business::{self, Ledgered};
 use crate::compacting::Compacting;
 use crate::config::{Config, Identity};
 use crate::control::Control;
 use crate::history::{self, LakeHistory};
 use crate::identity::{self, IdentityError, Keeper};
+use crate::journal::Which;
+use crate::lake_control::LakeDesk;
 use crate::lake_files::compaction_settings;
+use crate::tail;
 
 /// What the console's map shows under the vehicles.
 pub enum Drawing {
     /// The map file of the configuration, if it names one.
     FromConfig,
-    /// Roads that somebody has loaded already, as GeoJSON.
-    Roads(String),
+    /// Roads that somebody has loaded already: as GeoJSON, and to find ways on.
+    Roads(String, Arc<RoadNetwork>),
 }
 
 /// Why a node does not start, or does not stop well: one sentence each.
@@ -76,6 +82,9 @@ pub enum NodeError {
     /// The people's door.
     #[error(transparent)]
     Console(#[from] ConsoleError),
+    /// The ride business.
+    #[error("the ride business does not start")]
+    Business(#[from] BusinessError),
     /// The audit log.
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -135,6 +144,7 @@ pub struct Node {
     sweeping: tokio::task::JoinHandle<()>,
     compacting: Compacting,
     control: Control,
+    tailing: Option<tail::Serving>,
 }
 
 struct Parts {
@@ -143,6 +153,7 @@ struct Parts {
     keeper: Keeper,
     broker: Option<ExternalBroker>,
     console: Console,
+    business: Option<Business>,
     vehicles: Arc<Mutex<Option<VehicleHandle>>>,
 }
 
@@ -166,22 +177,31 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
         );
     }
     backup::check_restored(&config.data_dir).map_err(NodeError::Restore)?;
-    let roads = load_roads(&config, drawing)?;
+    let (roads, network) = load_roads(&config, drawing)?;
     let keeper = identity::keep(&config)?;
     let metrics = Metrics::default();
     let folder = config.data_dir.join("journal");
     let journal_metrics = JournalMetrics::default();
     metrics.register(|registry| journal_metrics.register(registry));
+    let business = business::open_journal(&config, &journal_metrics)
+        .map_err(|source| NodeError::Journal { folder: config.data_dir.join("business"), source })?;
     let journal = SledJournal::open(&folder, journal_metrics)
         .map_err(|source| NodeError::Journal { folder, source })?;
     let journal = Arc::new(journal);
-    let control = open_control(
-        &config,
-        vec![JournalPart { name: "journal", source: Arc::clone(&journal) as _ }],
-        &metrics,
-    )?;
+    let mut sources = vec![JournalPart { name: "journal", source: Arc::clone(&journal) as _ }];
     let journal: Arc<dyn Journal> = journal;
+    let mut tailed = vec![(Which::Vehicles, Arc::clone(&journal))];
+    let business = business.map(|Ledgered { journal, part, which }| {
+        sources.push(part);
+        tailed.push((which, Arc::clone(&journal)));
+        journal
+    });
+    // Who cannot look at events while the node runs can when it does not: no reason not to serve.
+    let tailing = tail::serve(&config.data_dir, tailed, tail::decoders())
+        .inspect_err(|error| tracing::warn!(%error, "remuda journal tail cannot ask this node"))
+        .ok();
     let lake = open_lake(&config, &journal, &metrics).await?;
+    let control = open_control(&config, sources, &metrics, Arc::clone(&lake))?;
     let ready = Arc::new(AtomicBool::new(false));
     let vehicle_metrics = VehicleMetrics::default();
     metrics.register(|registry| vehicle_metrics.register(registry));
@@ -200,8 +220,15 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
     let history = history::reader(&lake, &metrics);
     let sweeping = tokio::spawn(sweep(lake, Duration::from_millis(config.lake.sweep_interval_ms)));
     let health = Arc::new(OnceLock::new());
-    let console =
-        open_console(&config, (&system, &keeper, history), roads, &metrics, (&ready, &health)).await?;
+    let business = match business {
+        Some(journal) => {
+            Some(business::start(&config, journal, Arc::clone(&system.view), network, &metrics).await?)
+        }
+        None => None,
+    };
+    let desk = business.as_ref().map(Business::desk);
+    let shown = Shown { system: &system, keeper: &keeper, history, business: desk };
+    let console = open_console(&config, shown, roads, &metrics, (&ready, &health)).await?;
     let door_metrics = DoorMetrics::default();
     metrics.register(|registry| door_metrics.register(registry));
     let entrance = TlsEntrance { listen: config.door.listen, tls: Arc::clone(&keeper.tls) };
@@ -236,7 +263,7 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
     let console_addr = console.local_addr().to_string();
     let token = console.url().rsplit_once("token=").map(|(_, token)| token.to_owned()).unwrap_or_default();
     let broker_addr = broker.as_ref().map(|broker| broker.address().to_owned());
-    let parts = Parts { door, enrolment, keeper, broker, console, vehicles };
+    let parts = Parts { door, enrolment, keeper, broker, console, business, vehicles };
     Ok(Node {
         door: door_addr,
         plain_door,
@@ -249,14 +276,21 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
         sweeping,
         compacting,
         control,
+        tailing,
     })
 }
 
-fn load_roads(config: &Config, drawing: Drawing) -> Result<Option<Bytes>, NodeError> {
+/// Roads to draw, and to find ways on.
+type Roads = (Option<Bytes>, Option<Arc<RoadNetwork>>);
+
+fn load_roads(config: &Config, drawing: Drawing) -> Result<Roads, NodeError> {
     match (drawing, &config.map.file) {
-        (Drawing::Roads(roads), _) => Ok(Some(roads.into())),
-        (Drawing::FromConfig, Some(file)) => Ok(Some(RoadNetwork::load(file)?.geojson().into())),
-        (Drawing::FromConfig, None) => Ok(None),
+        (Drawing::Roads(drawn, network), _) => Ok((Some(drawn.into()), Some(network))),
+        (Drawing::FromConfig, Some(file)) => {
+            let network = RoadNetwork::load(file)?;
+            Ok((Some(network.geojson().into()), Some(Arc::new(network))))
+        }
+        (Drawing::FromConfig, None) => Ok((None, None)),
     }
 }
 
@@ -265,12 +299,15 @@ fn open_control(
     config: &Config,
     journals: Vec<JournalPart>,
     metrics: &Metrics,
+    lake: Arc<Lake>,
 ) -> Result<Control, NodeError> {
     let backup_metrics = BackupMetrics::default();
     metrics.register(|registry| backup_metrics.register(registry));
     let folder = config.data_dir.clone();
     let backing = Backing::new(backup::parts(&folder, journals), backup_metrics);
-    Control::start(&folder, backing, &config.backup).map_err(|source| NodeError::Control { folder, source })
+    let desk = LakeDesk { lake, settings: compaction_settings(config) };
+    Control::start(&folder, backing, &config.backup, desk)
+        .map_err(|source| NodeError::Control { folder, source })
 }
 
 async fn open_lake(
@@ -278,20 +315,22 @@ async fn open_lake(
     journal: &Arc<dyn Journal>,
     metrics: &Metrics,
 ) -> Result<Arc<Lake>, NodeError> {
-    let settings = LakeSettings {
-        root: config.data_dir.join("lake"),
-        round_interval_ms: config.lake.round_interval_ms,
-        round_bytes_max: config.lake.round_bytes_max,
-        checkpoint_interval_ms: config.lake.checkpoint_interval_ms,
-    };
-    let lake = Lake::open(settings, Arc::clone(journal)).await?;
+    let lake = config.lake.open(&config.data_dir, Arc::clone(journal)).await?;
     metrics.register(|registry| lake.metrics().register(registry));
     Ok(Arc::new(lake))
 }
 
+/// What the console shows.
+struct Shown<'a> {
+    system: &'a VehicleSystem,
+    keeper: &'a Keeper,
+    history: LakeHistory,
+    business: Option<Arc<dyn BusinessDesk>>,
+}
+
 async fn open_console(
     config: &Config,
-    (system, keeper, history): (&VehicleSystem, &Keeper, LakeHistory),
+    Shown { system, keeper, history, business }: Shown<'_>,
     roads: Option<Bytes>,
     metrics: &Metrics,
     (ready, health): (&Arc<AtomicBool>, &Arc<OnceLock<BrokerHealth>>),
@@ -306,6 +345,7 @@ async fn open_console(
         policies: Arc::clone(&system.policies),
         commands: Arc::clone(&system.commands),
         history: Arc::new(history),
+        business,
         audit: Arc::new(AuditLog::open(&config.data_dir.join("audit"))?),
         identities: Identities {
             register: Arc::clone(&keeper.register),
@@ -388,15 +428,21 @@ impl Node {
     pub async fn stop(self) -> Result<(), NodeError> {
         self.ready.store(false, Ordering::Release);
         self.control.stop().await;
+        if let Some(tailing) = self.tailing {
+            tailing.stop().await;
+        }
         self.sweeping.abort();
         self.compacting.stop().await;
-        let Parts { door, enrolment, keeper, broker, console, vehicles } = self.parts;
+        let Parts { door, enrolment, keeper, broker, console, business, vehicles } = self.parts;
         enrolment.stop().await;
         if let Some(door) = door {
             door.stop().await;
         }
         if let Some(broker) = broker {
             broker.stop().await;
+        }
+        if let Some(business) = business {
+            business.stop().await;
         }
         let handle = vehicles.lock().unwrap_or_else(PoisonError::into_inner).take();
         let stopped = match handle {

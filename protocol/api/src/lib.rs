@@ -5,7 +5,7 @@
 
 mod name;
 
-pub use name::{CommandName, NameError, OrganizationName, PolicyName, VehicleName};
+pub use name::{ChildName, CommandName, NameError, OrganizationName, PolicyName, VehicleName};
 
 /// `remuda.audit`.
 pub mod audit {
@@ -49,6 +49,33 @@ pub mod telemetry {
     #[allow(missing_docs, unused_qualifications, clippy::all)]
     pub mod v1 {
         tonic::include_proto!("remuda.telemetry.v1");
+    }
+}
+
+/// `remuda.sagas`.
+pub mod sagas {
+    /// `remuda.sagas.v1`.
+    #[allow(missing_docs, unused_qualifications, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("remuda.sagas.v1");
+    }
+}
+
+/// `remuda.trips`.
+pub mod trips {
+    /// `remuda.trips.v1`.
+    #[allow(missing_docs, unused_qualifications, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("remuda.trips.v1");
+    }
+}
+
+/// `remuda.users`.
+pub mod users {
+    /// `remuda.users.v1`.
+    #[allow(missing_docs, unused_qualifications, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("remuda.users.v1");
     }
 }
 

@@ -102,6 +102,45 @@ impl FromStr for CommandName {
     }
 }
 
+/// `organizations/{organization}/{collection}/{id}`, for collections that need no more than that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildName {
+    /// The organization's id.
+    pub organization: String,
+    /// `trips`, `users`, `sagas`.
+    pub collection: &'static str,
+    /// The id in it.
+    pub id: String,
+}
+
+impl ChildName {
+    /// Reads a name of this collection.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn parse(collection: &'static str, text: &str) -> Result<Self, NameError> {
+        match segments(text).as_slice() {
+            ["organizations", organization, of, id] if *of == collection => {
+                Ok(Self { organization: (*organization).to_owned(), collection, id: (*id).to_owned() })
+            }
+            _ => Err(NameError {
+                expected: match collection {
+                    "trips" => "organizations/{organization}/trips/{trip}",
+                    "users" => "organizations/{organization}/users/{user}",
+                    "sagas" => "organizations/{organization}/sagas/{saga}",
+                    _ => "organizations/{organization}/{collection}/{id}",
+                },
+            }),
+        }
+    }
+}
+
+impl fmt::Display for ChildName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "organizations/{}/{}/{}", self.organization, self.collection, self.id)
+    }
+}
+
 /// `organizations/{organization}/policies/{policy}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyName {

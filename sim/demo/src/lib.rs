@@ -33,6 +33,8 @@ pub struct NodeRequest {
     pub console: Option<SocketAddr>,
     /// Roads to draw, GeoJSON.
     pub roads: String,
+    /// The same roads, to find ways on.
+    pub network: Arc<RoadNetwork>,
     /// How many vehicles will connect.
     pub vehicles: usize,
 }
@@ -96,6 +98,7 @@ pub async fn run(
         data: place.folder.join("cloud"),
         console: args.console,
         roads: network.geojson(),
+        network: Arc::clone(&network),
         vehicles: args.vehicles,
     };
     let node = start_node(request).await?;

@@ -427,6 +427,7 @@ pub fn sources(fleet: &Arc<FakeFleet>) -> ConsoleSources {
         commands: Arc::new(FakeDesk::default()),
         history: Arc::new(history::FakeHistory::default()),
         audit: audit(),
+        business: None,
         identities: identities(),
         roads: Arc::new(move || Some(roads.clone())),
         metrics_text: Arc::new(move || {

@@ -1,0 +1,112 @@
+//! The ride business of a node: its configuration, its journal, and how it is joined to the rest.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use remuda_backup::JournalPart;
+use remuda_billing::invoices::Seller;
+use remuda_business::{Business, BusinessError, BusinessMetrics, BusinessSettings};
+use remuda_contracts::fleet::FleetView;
+use remuda_eventsourcing::{Journal, JournalError, JournalMetrics, SledJournal};
+use remuda_model::OrganizationId;
+use remuda_notifications::channels::email::{MailConfig, Mailer};
+use remuda_observability::Metrics;
+use remuda_roads::RoadNetwork;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Config, ConfigError};
+use crate::journal::Which;
+
+/// The ride business.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BusinessConfig {
+    /// Whether this node has a ride business at all: bookings, users, money. Without it, it has vehicles only.
+    pub enabled: bool,
+    /// Who stands on invoices: name.
+    pub seller: String,
+    /// Street, town and country of the seller, a line each.
+    pub seller_address: Vec<String>,
+    /// Tax number of the seller, as the law wants it shown.
+    pub seller_tax_id: String,
+    /// The relay for e-mails to riders; none: they are told in the app only. Give the password as
+    /// `REMUDA__BUSINESS__MAIL__PASSWORD`.
+    #[serde(skip_serializing)]
+    pub mail: Option<MailConfig>,
+}
+
+impl Default for BusinessConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            seller: "Remuda".into(),
+            seller_address: Vec::new(),
+            seller_tax_id: String::new(),
+            mail: None,
+        }
+    }
+}
+
+impl BusinessConfig {
+    /// Checks the section.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let range = |key, value: String, must| Err(ConfigError::Range { key, value, must });
+        if self.seller.is_empty() {
+            return range("business.seller", "empty".into(), "a name");
+        }
+        match self.mail.as_ref().map(Mailer::new) {
+            Some(Err(error)) => range("business.mail", error.to_string(), "a relay that can be used"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The journal of the business, open, and what backups and lookers need of it.
+pub(crate) struct Ledgered {
+    pub journal: Arc<dyn Journal>,
+    pub part: JournalPart,
+    pub which: Which,
+}
+
+/// Opens the journal of the business, when there is a business.
+pub(crate) fn open_journal(
+    config: &Config,
+    metrics: &JournalMetrics,
+) -> Result<Option<Ledgered>, JournalError> {
+    if !config.business.enabled {
+        return Ok(None);
+    }
+    let journal = Arc::new(SledJournal::open(&config.data_dir.join("business"), metrics.clone())?);
+    let part = JournalPart { name: "business", source: Arc::clone(&journal) as _ };
+    Ok(Some(Ledgered { journal, part, which: Which::Business }))
+}
+
+/// Starts the business over its journal.
+pub(crate) async fn start(
+    config: &Config,
+    journal: Arc<dyn Journal>,
+    view: Arc<dyn FleetView>,
+    roads: Option<Arc<RoadNetwork>>,
+    metrics: &Metrics,
+) -> Result<Business, BusinessError> {
+    let business_metrics = BusinessMetrics::default();
+    metrics.register(|registry| business_metrics.register(registry));
+    let section = &config.business;
+    let settings = BusinessSettings {
+        folder: config.data_dir.join("business-data"),
+        organization: OrganizationId::default(),
+        roads,
+        // Checked with the configuration.
+        mailer: section.mail.as_ref().and_then(|mail| Mailer::new(mail).ok()),
+        services: Vec::new(),
+        seller: Seller {
+            name: section.seller.clone(),
+            address: section.seller_address.clone(),
+            tax_id: section.seller_tax_id.clone(),
+        },
+        clock: Arc::new(|| {
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+        }),
+    };
+    Business::start(settings, journal, view, business_metrics).await
+}
