@@ -248,7 +248,8 @@ impl Analytics {
         Ok(())
     }
 
-    /// Trips whose deadline lies before an event of their organisation are final: time is what events say it is.
+    /// Trips whose deadline lies before an event of their organisation are final: time is what events say it
+    /// is.
     fn settle(
         &self,
         organization: &OrganizationId,

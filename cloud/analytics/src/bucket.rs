@@ -29,8 +29,9 @@ impl Granularity {
     }
 }
 
-/// When the bucket began that holds a moment, ms since 1970 UTC. Days and months begin at local midnight (where clocks skip it, at
-/// the first moment of the day), so a day may have 23 or 25 hours; an hour that happens twice is two buckets.
+/// When the bucket began that holds a moment, ms since 1970 UTC. Days and months begin at local midnight
+/// (where clocks skip it, at the first moment of the day), so a day may have 23 or 25 hours; an hour that
+/// happens twice is two buckets.
 pub fn bucket_start(zone: Tz, granularity: Granularity, time_ms: i64) -> i64 {
     let Some(time) = DateTime::from_timestamp_millis(time_ms) else { return time_ms };
     let local = time.with_timezone(&zone);

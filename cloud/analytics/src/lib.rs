@@ -1,8 +1,9 @@
 //! Mileage, consumption and revenue by time and dimension.
 //!
-//! Owns: a projection over `trip.completed`, `trip.corrected`, `payment.priced` and `charging.completed` ([`Analytics`]), and bounded
-//! questions to it ([`Query`], [`Reader`]). Each event counts exactly once: figures and offsets are one atomic write, and a trip's own
-//! contribution is kept, so that whatever is said of it later changes sums by the difference. Deliberately absent: telemetry itself.
+//! Owns: a projection over `trip.completed`, `trip.corrected`, `payment.priced` and `charging.completed`
+//! ([`Analytics`]), and bounded questions to it ([`Query`], [`Reader`]). Each event counts exactly once:
+//! figures and offsets are one atomic write, and a trip's own contribution is kept, so that whatever is said
+//! of it later changes sums by the difference. Deliberately absent: telemetry itself.
 
 mod apply;
 mod bucket;

@@ -1,8 +1,10 @@
 //! Bounds, each with its reason.
 
-/// How long a trip waits for its samples, ms: a vehicle that says nothing for a day will say nothing of that trip.
+/// How long a trip waits for its samples, ms: a vehicle that says nothing for a day will say nothing of that
+/// trip.
 pub const PROVISIONAL_MS: i64 = 24 * 3_600_000;
-/// Trips made final while one event is taken in: so that no event costs much, and a backlog is still worked off.
+/// Trips made final while one event is taken in: so that no event costs much, and a backlog is still worked
+/// off.
 pub const FINALISED_PER_EVENT: usize = 8;
 /// Longest time of a question, days: ten years and leap days.
 pub const QUERY_DAYS_MAX: i64 = 3_653;

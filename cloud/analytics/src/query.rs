@@ -10,7 +10,8 @@ use crate::apply::{Analytics, Doubt};
 use crate::limits::{CELLS_MAX, PAGE, PROVISIONAL_MAX, QUERY_DAYS_MAX, ROWS_MAX};
 use crate::{Dimension, Figures, Granularity, bucket_start, keys};
 
-/// Tells the sequence up to which the samples of a vehicle's agent since one of its starts (its incarnation) have come.
+/// Tells the sequence up to which the samples of a vehicle's agent since one of its starts (its incarnation)
+/// have come.
 pub type SamplesOf<'a> = &'a (dyn Fn(&str, u64) -> Option<u64> + Sync);
 
 /// A question.

@@ -263,8 +263,8 @@ fn any_said() -> impl Strategy<Value = (u8, Said)> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
-    /// Whatever is said of trips in whatever order: every dimension and every granularity sums to what the last word on each trip
-    /// says.
+    /// Whatever is said of trips in whatever order: every dimension and every granularity sums to what the
+    /// last word on each trip says.
     #[test]
     fn sums_are_those_of_the_last_word(said in prop::collection::vec(any_said(), 1..40)) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");

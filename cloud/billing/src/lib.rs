@@ -1,8 +1,9 @@
 //! Money: tariffs, holds, captures, refunds, invoices and a ledger that sums to zero (DESIGN D16).
 //!
-//! Owns: prices ([`tariff`], [`fare`], [`quote`]), one ride's money ([`payment`]), the accounts ([`ledger`]), documents ([`invoices`]),
-//! the port to payment providers ([`provider`]) and the comparison with what they say ([`reconcile`]). Deliberately absent: card
-//! numbers, rates of exchange, floating-point numbers, and any way to a provider that is not counted.
+//! Owns: prices ([`tariff`], [`fare`], [`quote`]), one ride's money ([`payment`]), the accounts ([`ledger`]),
+//! documents ([`invoices`]), the port to payment providers ([`provider`]) and the comparison with what they
+//! say ([`reconcile`]). Deliberately absent: card numbers, rates of exchange, floating-point numbers, and any
+//! way to a provider that is not counted.
 
 mod currency;
 pub mod desk;

@@ -26,12 +26,13 @@ pub const REFUNDS_MAX: usize = 32;
 pub const TEXT_BYTES_MAX: usize = 256;
 /// Most lines of a transaction: enough for every posting made here, and few enough to check by eye.
 pub const TRANSACTION_LINES_MAX: usize = 16;
-/// Keys of transactions that an account ledger remembers: a repetition comes from a retry or a replay of the last minutes,
-/// hundreds of trips of one customer lie beyond that.
+/// Keys of transactions that an account ledger remembers: a repetition comes from a retry or a replay of the
+/// last minutes, hundreds of trips of one customer lie beyond that.
 pub const LEDGER_KEYS_MAX: usize = 1_024;
 /// Currencies and accounts of one ledger: the chart of accounts times a few currencies.
 pub const LEDGER_BALANCES_MAX: usize = 128;
-/// Invoices of a book that are issued and not yet confirmed by their payment: as many payments may be in the making.
+/// Invoices of a book that are issued and not yet confirmed by their payment: as many payments may be in the
+/// making.
 pub const INVOICES_UNCONFIRMED_MAX: usize = 4_096;
 /// Most lines of an invoice.
 pub const INVOICE_LINES_MAX: usize = 64;

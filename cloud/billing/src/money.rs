@@ -1,7 +1,8 @@
 //! Checked arithmetic of money: no mixing, no overflow, one stated rounding.
 //!
-//! Rounding, where a ratio is applied: to the nearest minor unit, halves away from zero (commercial rounding), once per line of
-//! an invoice. Splitting never rounds: the shares sum to the whole (largest remainder).
+//! Rounding, where a ratio is applied: to the nearest minor unit, halves away from zero (commercial
+//! rounding), once per line of an invoice. Splitting never rounds: the shares sum to the whole (largest
+//! remainder).
 
 use std::fmt;
 
@@ -52,8 +53,8 @@ pub trait Checked: Sized {
     /// # Errors
     /// An overflow, or a denominator of zero.
     fn ratio(self, numerator: i64, denominator: i64) -> Result<Self, MoneyError>;
-    /// Shares in proportion to `weights` that sum to the whole: what is left after rounding towards zero goes, one minor unit
-    /// each, to the largest remainders, the first of equals.
+    /// Shares in proportion to `weights` that sum to the whole: what is left after rounding towards zero
+    /// goes, one minor unit each, to the largest remainders, the first of equals.
     ///
     /// # Errors
     /// No weight, or only zeros.

@@ -1,4 +1,5 @@
-//! What can be read off billing's events: documents by number, the trial balance, and what the provider must know.
+//! What can be read off billing's events: documents by number, the trial balance, and what the provider must
+//! know.
 
 use remuda_entities::projection::{Poisoned, Projected, Projection, View, fact, key, numbered};
 use remuda_eventsourcing::{Aggregate, Event};
@@ -97,8 +98,8 @@ impl BillingReader {
         Ok(self.0.get(&key(&["balance", organization.as_str()]))?.unwrap_or_default())
     }
 
-    /// What the provider must know of a time, ms since 1970 UTC, for [`crate::reconcile::reconcile`]: at most one line more than
-    /// that takes, so that it says when there are too many.
+    /// What the provider must know of a time, ms since 1970 UTC, for [`crate::reconcile::reconcile`]: at most
+    /// one line more than that takes, so that it says when there are too many.
     ///
     /// # Errors
     /// When the projection does not serve.

@@ -216,7 +216,8 @@ async fn settle(desk: &Desk, rides: u64) {
     }
 }
 
-/// The same by the reactors alone, on a provider that only fails and loses answers: nothing is called but by events.
+/// The same by the reactors alone, on a provider that only fails and loses answers: nothing is called but by
+/// events.
 #[tokio::test(flavor = "multi_thread")]
 async fn events_alone_do_it() {
     let faults = Faults { fail: 100, lose: 200, ..Faults::default() };
@@ -267,8 +268,9 @@ async fn events_alone_do_it() {
     driver.stop().await;
 }
 
-/// 60 rides with holds, charges, refunds and cancellations; a provider that fails in every way; the process dies between rides and
-/// comes back on the same journal; every event is delivered twice. Then the books are compared by others than their writers.
+/// 60 rides with holds, charges, refunds and cancellations; a provider that fails in every way; the process
+/// dies between rides and comes back on the same journal; every event is delivered twice. Then the books are
+/// compared by others than their writers.
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_fails_the_money_is_right() {
     let seed = std::env::var("REMUDA_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(7);

@@ -79,8 +79,8 @@ fn any_posting() -> impl Strategy<Value = Posting> {
 }
 
 proptest! {
-    /// Any sequence of postings and of arbitrary transactions, on two ledgers: each sums to zero, and so do both together; balances
-    /// are what an independent sum over the accepted lines says.
+    /// Any sequence of postings and of arbitrary transactions, on two ledgers: each sums to zero, and so do
+    /// both together; balances are what an independent sum over the accepted lines says.
     #[test]
     fn any_sequence_sums_to_zero(
         postings in prop::collection::vec((any_posting(), any::<bool>(), 0_u8..40), 0..60),

@@ -214,8 +214,8 @@ fn any_command() -> impl Strategy<Value = PaymentCommand> {
 }
 
 proptest! {
-    /// Whatever is asked in whatever order: never more captured than due, never more refunded than captured, one charge, and the
-    /// entries tell exactly what was invoiced, captured and refunded.
+    /// Whatever is asked in whatever order: never more captured than due, never more refunded than captured,
+    /// one charge, and the entries tell exactly what was invoiced, captured and refunded.
     #[test]
     fn no_order_of_commands_makes_or_loses_money(commands in prop::collection::vec(any_command(), 0..60)) {
         let mut state = PaymentState::default();

@@ -1,12 +1,15 @@
-//! What is said about rides and energy beside the trip itself: prices, corrections, charging. For analytics and whoever counts.
+//! What is said about rides and energy beside the trip itself: prices, corrections, charging. For analytics
+//! and whoever counts.
 
 use serde::{Deserialize, Serialize};
 
 use crate::money::Money;
 
-/// Type of the event in the journal whose payload is a [`RidePriced`]; the aggregate's id is the trip's. Never renamed.
+/// Type of the event in the journal whose payload is a [`RidePriced`]; the aggregate's id is the trip's.
+/// Never renamed.
 pub const RIDE_PRICED: &str = "payment.priced";
-/// Type of the event in the journal whose payload is a [`TripCorrected`]; the aggregate's id is the trip's. Never renamed.
+/// Type of the event in the journal whose payload is a [`TripCorrected`]; the aggregate's id is the trip's.
+/// Never renamed.
 pub const TRIP_CORRECTED: &str = "trip.corrected";
 /// Type of the event in the journal whose payload is a [`ChargingSession`]. Never renamed.
 pub const CHARGING_COMPLETED: &str = "charging.completed";

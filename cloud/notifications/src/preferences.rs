@@ -14,7 +14,8 @@ use crate::channels::Channel;
 pub struct QuietHours {
     /// Minute of the day at which they begin, 0 to 1439.
     pub from_min: u16,
-    /// Minute of the day at which they end, 0 to 1439. Earlier than the beginning: on the next day. The same: never quiet.
+    /// Minute of the day at which they end, 0 to 1439. Earlier than the beginning: on the next day. The same:
+    /// never quiet.
     pub to_min: u16,
 }
 
@@ -84,7 +85,8 @@ impl Preferences {
         channels
     }
 
-    /// From when on a person may be disturbed: `now_ms`, or the end of their quiet hours. An unknown time zone counts as UTC.
+    /// From when on a person may be disturbed: `now_ms`, or the end of their quiet hours. An unknown time
+    /// zone counts as UTC.
     pub fn awake_from(&self, now_ms: i64) -> i64 {
         let Some(quiet) = self.quiet.filter(|q| q.from_min != q.to_min) else { return now_ms };
         let zone: Tz = self.time_zone.parse().unwrap_or(Tz::UTC);
@@ -107,7 +109,8 @@ impl Preferences {
     }
 }
 
-/// The moment of a local time; where clocks skip it, the first moment after; where they repeat it, the second: quiet is quiet.
+/// The moment of a local time; where clocks skip it, the first moment after; where they repeat it, the
+/// second: quiet is quiet.
 fn instant(zone: Tz, local: NaiveDateTime) -> Option<DateTime<Utc>> {
     let mut wanted = local;
     for _ in 0..8 {

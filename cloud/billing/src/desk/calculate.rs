@@ -22,7 +22,8 @@ pub enum Calculated {
     Nothing,
 }
 
-/// A ride that could not be charged. Final, and for somebody to look at, unless it is [transient](Self::is_transient).
+/// A ride that could not be charged. Final, and for somebody to look at, unless it is
+/// [transient](Self::is_transient).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CalculateError {
     /// No tariff held when the ride was asked for.

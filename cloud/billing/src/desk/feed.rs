@@ -26,8 +26,8 @@ impl FeedError {
 }
 
 impl Billing {
-    /// Takes one event of the journal in, whatever it is; `None` for one that billing does not care for. At least once is
-    /// enough: the same event charges once.
+    /// Takes one event of the journal in, whatever it is; `None` for one that billing does not care for. At
+    /// least once is enough: the same event charges once.
     ///
     /// # Errors
     /// [`FeedError`]: give the event again when it is transient, else show it to somebody.
@@ -74,8 +74,8 @@ impl Reactor for BillTrips {
     }
 }
 
-/// Drives every payment to its rest, whatever happens to it. Once a node. A payment whose provider gives no definite answer is
-/// tried again with growing waits, and keeps those of its own shard waiting meanwhile.
+/// Drives every payment to its rest, whatever happens to it. Once a node. A payment whose provider gives no
+/// definite answer is tried again with growing waits, and keeps those of its own shard waiting meanwhile.
 #[derive(Clone)]
 pub struct DrivePayments(pub Billing);
 

@@ -1,7 +1,8 @@
 //! Billing at work: charges what ended, and drives each payment to its rest, whatever fails in between.
 //!
-//! [`Billing::calculate`] is durable and exactly once by the event's id; everything after it follows from the payment's state
-//! ([`crate::payment::plan`]), so [`Billing::drive`] may be called again after any crash, by anyone, at any time.
+//! [`Billing::calculate`] is durable and exactly once by the event's id; everything after it follows from the
+//! payment's state ([`crate::payment::plan`]), so [`Billing::drive`] may be called again after any crash, by
+//! anyone, at any time.
 
 mod calculate;
 mod drive;

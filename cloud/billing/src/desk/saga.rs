@@ -12,7 +12,8 @@ use crate::payment::{Method, Status};
 
 /// `billing-service`: `hold-payment`, undone by `void-payment`. The payment's id is the saga's.
 ///
-/// Input, below `payment` in the saga's data: `payer`, `method` (`card` where absent), `amount_minor`, `currency`.
+/// Input, below `payment` in the saga's data: `payer`, `method` (`card` where absent), `amount_minor`,
+/// `currency`.
 #[derive(Clone)]
 pub struct BillingService {
     billing: Billing,

@@ -17,7 +17,8 @@ pub struct Seller {
     pub tax_id: String,
 }
 
-/// Who buys, for printing. The journal holds only the user's id: name and address are personal data and live with the user.
+/// Who buys, for printing. The journal holds only the user's id: name and address are personal data and live
+/// with the user.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Buyer {
     /// Name.

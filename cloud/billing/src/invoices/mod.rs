@@ -1,5 +1,5 @@
-//! The aggregate `invoices`: the book of one year; its id is the year. It gives the numbers, without a gap, since number and
-//! document are one event.
+//! The aggregate `invoices`: the book of one year; its id is the year. It gives the numbers, without a gap,
+//! since number and document are one event.
 
 mod command;
 mod decide;

@@ -64,8 +64,8 @@ impl Writer {
     }
 }
 
-/// The document as a PDF: the same bytes for the same document. Texts are set in Helvetica; characters outside of Western
-/// European (Windows-1252) become question marks.
+/// The document as a PDF: the same bytes for the same document. Texts are set in Helvetica; characters
+/// outside of Western European (Windows-1252) become question marks.
 pub fn pdf(issued: &IssuedDocument, buyer: &Buyer) -> Vec<u8> {
     let document = &issued.document;
     let mut w = Writer::new();

@@ -1,7 +1,7 @@
 //! The aggregate `ledger`: the double-entry accounts of one payer; its id is the payer's.
 //!
-//! Every transaction sums to zero in each currency, so does every ledger, and so do all of them together. A ledger per payer keeps
-//! writers apart; the organisation's balance is the projection [`TrialBalance`].
+//! Every transaction sums to zero in each currency, so does every ledger, and so do all of them together. A
+//! ledger per payer keeps writers apart; the organisation's balance is the projection [`TrialBalance`].
 
 mod accounts;
 mod command;

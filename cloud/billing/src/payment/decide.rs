@@ -158,7 +158,8 @@ fn refund(state: &PaymentState, refund_id: &str, amount: Money, reason: &str, no
     if state.refunds.len() >= REFUNDS_MAX {
         return Err(No::TooManyRefunds);
     }
-    // The tax of all refunds together is rounded, not each: so a full refund in parts gives back exactly the tax.
+    // The tax of all refunds together is rounded, not each: so a full refund in parts gives back exactly the
+    // tax.
     let fare = &charge.fare;
     let share = |refunded: i64| fare.tax.ratio(refunded, fare.gross.minor_units);
     let (before, after) = (share(state.refunded_minor), share(state.refunded_minor + amount.minor_units));

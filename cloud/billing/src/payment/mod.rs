@@ -1,7 +1,8 @@
 //! The aggregate `payment`: one ride's money, from hold to refund. Its id is the ride's.
 //!
-//! Every call to the provider is an *operation*: requested (durable), then called as often as it takes under one key, then answered
-//! (durable). [`plan`] says what is to be done next; whoever does it may die at any time and ask again.
+//! Every call to the provider is an *operation*: requested (durable), then called as often as it takes under
+//! one key, then answered (durable). [`plan`] says what is to be done next; whoever does it may die at any
+//! time and ask again.
 
 mod command;
 mod decide;

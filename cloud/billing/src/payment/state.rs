@@ -60,7 +60,8 @@ pub struct Operation {
     pub amount: Option<Money>,
     /// The provider's name of what it acts on: a hold or a capture. None: the operation `on` tells.
     pub reference: Option<String>,
-    /// The operation it acts on, when the provider has not told a name: a hold without an answer that is let go.
+    /// The operation it acts on, when the provider has not told a name: a hold without an answer that is let
+    /// go.
     pub on: Option<u32>,
 }
 

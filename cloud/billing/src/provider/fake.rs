@@ -1,4 +1,5 @@
-//! A provider that keeps its own books and, from a seed, fails, hangs, answers late and twice, and loses answers.
+//! A provider that keeps its own books and, from a seed, fails, hangs, answers late and twice, and loses
+//! answers.
 
 use std::collections::HashMap;
 use std::future::pending;

@@ -9,7 +9,8 @@ use super::{PaymentProvider, ProviderAnswer, ProviderError, ProviderRequest, Sta
 use crate::limits::PROVIDER_TIMEOUT;
 use crate::metrics::PaymentMetrics;
 
-/// A provider behind a meter. The rest of billing is given this and never the provider, so no path avoids the figures.
+/// A provider behind a meter. The rest of billing is given this and never the provider, so no path avoids the
+/// figures.
 #[derive(Clone)]
 pub struct Gateway {
     provider: Arc<dyn PaymentProvider>,

@@ -97,8 +97,8 @@ pub trait PaymentProvider: Send + Sync + 'static {
     /// [`ProviderError`] when there is no definite answer.
     async fn call(&self, request: &ProviderRequest) -> Result<ProviderAnswer, ProviderError>;
 
-    /// Answers that came by themselves (a provider's own webhooks), by key, since the last time: perhaps late, perhaps
-    /// twice.
+    /// Answers that came by themselves (a provider's own webhooks), by key, since the last time: perhaps
+    /// late, perhaps twice.
     async fn late_answers(&self) -> Vec<(String, ProviderAnswer)> {
         Vec::new()
     }

@@ -29,7 +29,8 @@ pub(super) fn public_id(organization: &OrganizationId, id: &str) -> String {
 }
 
 impl Notifications {
-    /// Does what is due of a message. After a crash in the middle an attempt may be made again, with the same id.
+    /// Does what is due of a message. After a crash in the middle an attempt may be made again, with the same
+    /// id.
     ///
     /// # Errors
     /// [`AskError`]; drive again.

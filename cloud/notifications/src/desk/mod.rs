@@ -109,8 +109,8 @@ impl Notifications {
         &self.entities
     }
 
-    /// Asks for a message over every channel that the person wants and has. Durable when it returns; the runner delivers. The
-    /// same key again changes nothing. Answers the ids.
+    /// Asks for a message over every channel that the person wants and has. Durable when it returns; the
+    /// runner delivers. The same key again changes nothing. Answers the ids.
     ///
     /// # Errors
     /// [`RequestError`]; after one that is transient, ask again with the same key.
@@ -153,7 +153,8 @@ impl Notifications {
         Ok(ids)
     }
 
-    /// Calls a key's messages off that have not left; bars those that were not asked for yet. Answers whether one had left.
+    /// Calls a key's messages off that have not left; bars those that were not asked for yet. Answers whether
+    /// one had left.
     ///
     /// # Errors
     /// [`AskError`].

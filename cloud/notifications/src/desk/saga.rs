@@ -12,7 +12,8 @@ use super::{Ask, Notifications, RequestError};
 
 /// `notification-service`: `send-confirmation`, undone by `send-cancellation`.
 ///
-/// An undo calls a confirmation off that has not left yet, and says that the booking was cancelled only when one has.
+/// An undo calls a confirmation off that has not left yet, and says that the booking was cancelled only when
+/// one has.
 #[derive(Clone)]
 pub struct NotificationService {
     notifications: Notifications,

@@ -32,7 +32,8 @@ pub(super) fn decide(
         NotificationCommand::Render { locale, not_before_ms } => match state.status {
             Status::Requested => {
                 text("the language", locale)?;
-                // Whoever sleeps longer than the message lives learns of it at once or never; at once is better.
+                // Whoever sleeps longer than the message lives learns of it at once or never; at once is
+                // better.
                 let not_before_ms = (*not_before_ms).clamp(now_ms, request.expires_ms.max(now_ms));
                 Ok(vec![NotificationEvent::Rendered(Rendered { locale: locale.clone(), not_before_ms })])
             }

@@ -1,5 +1,5 @@
-//! The aggregate `notification`: one message to one person over one channel. Its id is the message's key and the channel, so that
-//! asking twice sends once.
+//! The aggregate `notification`: one message to one person over one channel. Its id is the message's key and
+//! the channel, so that asking twice sends once.
 
 mod command;
 mod decide;

@@ -30,7 +30,8 @@ pub enum Status {
     Cancelled,
 }
 
-/// What somebody wants to be said. Parameters must be no personal data: names and addresses are asked for when it is sent.
+/// What somebody wants to be said. Parameters must be no personal data: names and addresses are asked for
+/// when it is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// To whom: a user's id.

@@ -1,7 +1,8 @@
 //! Which addresses a webhook may reach: the public internet, and what the operator allows beside it.
 //!
-//! A customer names the target; without this check they could make the cloud call its own insides: the instance's metadata, the
-//! database, the broker. Ranges: the IANA special-purpose registries (RFC 6890) and the addresses of cloud metadata.
+//! A customer names the target; without this check they could make the cloud call its own insides: the
+//! instance's metadata, the database, the broker. Ranges: the IANA special-purpose registries (RFC 6890) and
+//! the addresses of cloud metadata.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -97,7 +97,8 @@ impl Failure {
             Self::Resolve { .. } | Self::Connect { .. } | Self::Exchange { .. } | Self::Timeout { .. } => {
                 true
             }
-            // Too early, too many and time-outs pass; a 4xx of another kind says that the message is not wanted.
+            // Too early, too many and time-outs pass; a 4xx of another kind says that the message is not
+            // wanted.
             Self::Refused { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
         }
     }

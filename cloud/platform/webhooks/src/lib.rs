@@ -1,8 +1,9 @@
 //! Signed HTTP calls to customers' systems, never to private addresses unless allowed.
 //!
-//! Owns: the check of targets and addresses ([`AddressRules`]), signatures after the Standard Webhooks specification
-//! ([`SigningKeys`]), one attempt with its bounds ([`Sender`]) and the pure schedule of attempts ([`RetryPlan`]).
-//! Deliberately absent: queues and durable state, which belong to whoever has something to say; redirects; proxies.
+//! Owns: the check of targets and addresses ([`AddressRules`]), signatures after the Standard Webhooks
+//! specification ([`SigningKeys`]), one attempt with its bounds ([`Sender`]) and the pure schedule of
+//! attempts ([`RetryPlan`]). Deliberately absent: queues and durable state, which belong to whoever has
+//! something to say; redirects; proxies.
 
 mod address;
 mod error;

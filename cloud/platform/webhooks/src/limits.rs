@@ -8,7 +8,8 @@ pub const URL_BYTES_MAX: usize = 2_048;
 pub const BODY_BYTES_MAX: usize = 256 * 1_024;
 /// Longest message id, bytes: it travels in a header.
 pub const ID_BYTES_MAX: usize = 128;
-/// Most of an answer that is read, bytes: an acknowledgement has no content; an endless one must not fill memory.
+/// Most of an answer that is read, bytes: an acknowledgement has no content; an endless one must not fill
+/// memory.
 pub const ANSWER_BYTES_MAX: usize = 16 * 1_024;
 /// Most of an answer that is kept to show an operator, bytes.
 pub const EXCERPT_BYTES_MAX: usize = 512;

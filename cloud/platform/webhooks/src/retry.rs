@@ -17,7 +17,8 @@ pub struct RetryPlan {
 }
 
 impl Default for RetryPlan {
-    /// 5 s doubled up to 4 hours, at most 15 attempts in 3 days: Standard Webhooks advises several tries over days.
+    /// 5 s doubled up to 4 hours, at most 15 attempts in 3 days: Standard Webhooks advises several tries over
+    /// days.
     fn default() -> Self {
         let hour_ms = 3_600_000;
         Self {
@@ -39,8 +40,8 @@ pub enum Next {
 }
 
 impl RetryPlan {
-    /// What to do after `attempts` attempts, the last of which failed at `now_ms`. `jitter` is any number of the message,
-    /// such as a hash of its id: it spreads the retries of many messages over half of the wait.
+    /// What to do after `attempts` attempts, the last of which failed at `now_ms`. `jitter` is any number of
+    /// the message, such as a hash of its id: it spreads the retries of many messages over half of the wait.
     pub fn after(&self, failure: &Failure, attempts: u32, first_ms: i64, now_ms: i64, jitter: u64) -> Next {
         if !failure.is_worth_a_retry() {
             return Next::GiveUp;

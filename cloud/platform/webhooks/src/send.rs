@@ -25,7 +25,8 @@ use crate::{AddressRules, Failure, SetupError, SigningKeys, Target, WebhookMetri
 /// What is to be said. The same id says the same thing again: receivers drop repetitions by it.
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'a> {
-    /// Unique per message, the same at every attempt; travels as `webhook-id`. Printable ASCII without blanks and dots.
+    /// Unique per message, the same at every attempt; travels as `webhook-id`. Printable ASCII without blanks
+    /// and dots.
     pub id: &'a str,
     /// When this attempt is made, s since 1970 UTC; travels as `webhook-timestamp`.
     pub timestamp_s: i64,

@@ -10,8 +10,8 @@ use constant_time_eq::constant_time_eq;
 use crate::SetupError;
 use crate::limits::{SECRET_BYTES, SECRETS_MAX, TOLERANCE_S};
 
-/// The keys of one webhook. The first is the newest; a message carries a signature of each, so that a receiver may
-/// exchange its secret without losing one.
+/// The keys of one webhook. The first is the newest; a message carries a signature of each, so that a
+/// receiver may exchange its secret without losing one.
 #[derive(Clone)]
 pub struct SigningKeys(Vec<hmac::Key>);
 
