@@ -91,6 +91,8 @@ pub struct Compacted {
     pub finished_erasures: u64,
     /// Erasures that are not finished.
     pub open_erasures: u64,
+    /// Of these, those whose files were not rewritten within their time.
+    pub overdue_erasures: u64,
     /// Replaced files that were deleted after the grace period.
     pub deleted_files: u64,
     /// Steps that an earlier run had begun and this one finished.

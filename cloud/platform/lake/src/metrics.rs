@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
@@ -28,6 +29,10 @@ pub struct LakeMetrics {
     compacted_files: Counter,
     merged_files: Counter,
     expired_rows: Counter,
+    erased_rows: Counter,
+    blanked_rows: Counter,
+    open_erasures: Gauge,
+    overdue_erasures: Gauge,
     deleted_files: Counter,
 }
 
@@ -47,6 +52,10 @@ impl Default for LakeMetrics {
             compacted_files: Counter::default(),
             merged_files: Counter::default(),
             expired_rows: Counter::default(),
+            erased_rows: Counter::default(),
+            blanked_rows: Counter::default(),
+            open_erasures: Gauge::default(),
+            overdue_erasures: Gauge::default(),
             deleted_files: Counter::default(),
         }
     }
@@ -60,6 +69,10 @@ impl LakeMetrics {
         self.compacted_files.inc_by(done.fresh_files);
         self.merged_files.inc_by(done.merged_files);
         self.expired_rows.inc_by(done.expired_rows);
+        self.erased_rows.inc_by(done.erased_rows);
+        self.blanked_rows.inc_by(done.blanked_rows);
+        self.open_erasures.set(i64::try_from(done.open_erasures).unwrap_or(i64::MAX));
+        self.overdue_erasures.set(i64::try_from(done.overdue_erasures).unwrap_or(i64::MAX));
         self.deleted_files.inc_by(done.deleted_files);
     }
 
@@ -93,9 +106,17 @@ impl LakeMetrics {
             ("remuda_lake_files_compacted", "Fresh files whose rows moved to history", &self.compacted_files),
             ("remuda_lake_files_merged", "Small history files that were merged", &self.merged_files),
             ("remuda_lake_rows_expired", "Rows beyond the retention", &self.expired_rows),
+            ("remuda_lake_rows_erased", "Rows that erasures took out", &self.erased_rows),
+            ("remuda_lake_rows_blanked", "Rows of which erasures took values", &self.blanked_rows),
             ("remuda_lake_files_deleted", "Replaced files deleted after their grace", &self.deleted_files),
         ] {
             registry.register(name, help, counter.clone());
+        }
+        for (name, help, gauge) in [
+            ("remuda_lake_erasures_open", "Erasures of which something is left", &self.open_erasures),
+            ("remuda_lake_erasures_overdue", "Erasures not rewritten in their time", &self.overdue_erasures),
+        ] {
+            registry.register(name, help, gauge.clone());
         }
     }
 }

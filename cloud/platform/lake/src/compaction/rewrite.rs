@@ -77,6 +77,9 @@ impl Run<'_> {
         let waiting: Vec<Tombstone> =
             open.iter().filter(|s| s.rewritten_at_ms.is_none()).map(|s| s.tombstone.clone()).collect();
         self.done.open_erasures = open.len() as u64;
+        let late =
+            |t: &&Tombstone| t.requested_at_ms.saturating_add(self.settings.erase_within_ms) < self.now_ms();
+        self.done.overdue_erasures = waiting.iter().filter(late).count() as u64;
         // One pass for as many as have come together meanwhile.
         let due = |t: &Tombstone| {
             t.requested_at_ms.saturating_add(self.settings.erase_within_ms / 2) <= self.now_ms()
@@ -108,6 +111,7 @@ impl Run<'_> {
         let notes: Result<Vec<_>, LakeError> =
             waiting.iter().map(|t| ErasureRecord::Rewritten { id: t.id, at_ms }.note()).collect();
         self.lake.journal.note(&notes?).await?;
+        self.done.overdue_erasures = 0;
         fail::fail_point!("erase-after-rewriting", |_| std::process::abort());
         self.finish_erasures().await
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use remuda_model::{OrganizationId, SignalClass, VehicleId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::trail::TRAIL;
 use super::{ErasureId, ErasureRecord, Tombstone, Tombstones};
@@ -13,7 +13,7 @@ use crate::lake::Lake;
 use crate::limits;
 
 /// What is to be forgotten.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErasureRequest {
     /// Whose rows.
     pub organization: OrganizationId,
@@ -32,7 +32,7 @@ pub struct ErasureRequest {
 }
 
 /// What was removed from one file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemovedFrom {
     /// The file that had it.
     pub file: String,
@@ -45,7 +45,7 @@ pub struct RemovedFrom {
 }
 
 /// An erasure and its proof.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Erasure {
     /// What was asked, by whom, when, why.
     #[serde(flatten)]
