@@ -75,7 +75,8 @@ pub fn decide(state: &VehicleRecord, command: &RegistryCommand, context: &Contex
 }
 
 fn due(state: &VehicleRecord, odometer_m: u64, time_ms: i64) -> Option<RegistryEvent> {
-    let fell = !state.service_due && state.is_service_due(odometer_m, time_ms);
+    let ours = state.phase == RegistryPhase::Registered;
+    let fell = ours && !state.service_due && state.is_service_due(odometer_m, time_ms);
     fell.then_some(RegistryEvent::ServiceFellDue(ServiceFellDue { odometer_m, time_ms }))
 }
 
