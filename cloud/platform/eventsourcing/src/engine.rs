@@ -16,6 +16,7 @@ use crate::journal::{
 };
 use crate::metrics::JournalMetrics;
 use crate::points::Kinds;
+use crate::progress::Progress;
 use crate::store::Store;
 use crate::writes::{CheckpointHead, Ownership, View, decode};
 use crate::{keys, limits};
@@ -41,6 +42,7 @@ type Answer = Box<dyn FnOnce(Option<&str>) + Send>;
 pub struct Engine<S: Store> {
     pub(crate) store: Arc<S>,
     pub(crate) tap: Arc<Tap>,
+    progress: Arc<Progress>,
     writes: Option<mpsc::Sender<Write>>,
     writer: Option<JoinHandle<()>>,
     // Without a writer: every call is done where it is made.
@@ -52,13 +54,13 @@ impl<S: Store> Engine<S> {
     pub(crate) fn start(store: S, metrics: JournalMetrics) -> Result<Self, JournalError> {
         let store = Arc::new(store);
         let (writes, queue) = mpsc::channel(limits::QUEUED_WRITES_MAX);
-        let tap = Arc::new(Tap::default());
-        let (of_writer, watched) = (Arc::clone(&store), Arc::clone(&tap));
+        let (tap, progress) = (Arc::new(Tap::default()), Arc::new(Progress::default()));
+        let (of_writer, watched, told) = (Arc::clone(&store), Arc::clone(&tap), Arc::clone(&progress));
         let writer = std::thread::Builder::new()
             .name("journal".into())
-            .spawn(move || run(&*of_writer, &watched, queue, &metrics))
+            .spawn(move || run(&*of_writer, &watched, &told, queue, &metrics))
             .map_err(|e| JournalError::Io { operation: "starting its thread", source: Box::new(e) })?;
-        Ok(Self { store, tap, writes: Some(writes), writer: Some(writer), in_place: None })
+        Ok(Self { store, tap, progress, writes: Some(writes), writer: Some(writer), in_place: None })
     }
 
     /// Without a thread: a call is done when it is awaited, so that a simulation on one thread can be repeated. For
@@ -67,6 +69,7 @@ impl<S: Store> Engine<S> {
         Self {
             store: Arc::new(store),
             tap: Arc::default(),
+            progress: Arc::default(),
             writes: None,
             writer: None,
             in_place: Some(metrics),
@@ -77,7 +80,7 @@ impl<S: Store> Engine<S> {
         let (reply, answer) = oneshot::channel();
         let gone = || JournalError::Corrupt("its writer has ended; start the node again".into());
         if let Some(metrics) = &self.in_place {
-            write_group(&*self.store, &self.tap, vec![make(reply)], &mut None, metrics);
+            write_group(&*self.store, &self.tap, &self.progress, vec![make(reply)], &mut None, metrics);
             return answer.await.map_err(|_| gone())?;
         }
         let Some(writes) = &self.writes else { return Err(gone()) };
@@ -85,7 +88,9 @@ impl<S: Store> Engine<S> {
         answer.await.map_err(|_| gone())?
     }
 
-    /// Reads may wait for the disk, so they leave the runtime's threads.
+    /// Reads may wait for the disk, so they leave the runtime's threads. The store shows a batch before it is durable:
+    /// what was seen is answered only when it is, and never after a failed write, or whoever reads it back takes for
+    /// written what a power cut undoes (I1).
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&S) -> Result<T, JournalError> + Send + 'static,
@@ -94,10 +99,12 @@ impl<S: Store> Engine<S> {
             return read(&self.store);
         }
         let store = Arc::clone(&self.store);
-        match tokio::task::spawn_blocking(move || read(&store)).await {
+        let found = match tokio::task::spawn_blocking(move || read(&store)).await {
             Ok(result) => result,
             Err(e) => Err(JournalError::Io { operation: "reading", source: Box::new(e) }),
-        }
+        };
+        self.progress.settled().await?;
+        found
     }
 }
 
@@ -111,7 +118,13 @@ impl<S: Store> Drop for Engine<S> {
     }
 }
 
-fn run(store: &dyn Store, tap: &Tap, mut queue: mpsc::Receiver<Write>, metrics: &JournalMetrics) {
+fn run(
+    store: &dyn Store,
+    tap: &Tap,
+    progress: &Progress,
+    mut queue: mpsc::Receiver<Write>,
+    metrics: &JournalMetrics,
+) {
     let mut failed: Option<String> = None;
     while let Some(first) = queue.blocking_recv() {
         let mut group = vec![first];
@@ -119,7 +132,7 @@ fn run(store: &dyn Store, tap: &Tap, mut queue: mpsc::Receiver<Write>, metrics: 
             let Ok(next) = queue.try_recv() else { break };
             group.push(next);
         }
-        write_group(store, tap, group, &mut failed, metrics);
+        write_group(store, tap, progress, group, &mut failed, metrics);
     }
 }
 
@@ -127,6 +140,7 @@ fn run(store: &dyn Store, tap: &Tap, mut queue: mpsc::Receiver<Write>, metrics: 
 fn write_group(
     store: &dyn Store,
     tap: &Tap,
+    progress: &Progress,
     group: Vec<Write>,
     failed: &mut Option<String>,
     metrics: &JournalMetrics,
@@ -139,9 +153,14 @@ fn write_group(
     // After a failed sync the kernel may call unwritten pages clean: nothing can be promised any more.
     if failed.is_none() {
         kinds.before_commit();
-        if let Err(e) = tap.commit(store, view.batch()) {
-            tracing::error!(error = %e, "the journal cannot be written; stop the node, mend the disk, start again");
-            *failed = Some(e.to_string());
+        progress.begins();
+        match tap.commit(store, view.batch()) {
+            Ok(()) => progress.is_durable(),
+            Err(e) => {
+                tracing::error!(error = %e, "the journal cannot be written; stop the node, mend the disk, start again");
+                progress.failed(&e);
+                *failed = Some(e.to_string());
+            }
         }
         kinds.after_commit();
     }

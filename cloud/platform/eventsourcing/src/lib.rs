@@ -17,6 +17,7 @@ pub mod memory;
 pub mod metrics;
 mod placing;
 mod points;
+mod progress;
 pub mod restoring;
 pub mod sled_engine;
 pub mod store;
