@@ -128,7 +128,7 @@ pub struct JourneyQuery {
     pub until_ns: i64,
     /// Journeys at most.
     pub page: usize,
-    /// Vehicle and start of the last one of the page before.
+    /// Where the page before says to go on.
     pub after: Option<(VehicleId, i64)>,
     /// Positions of a journey's track at most.
     pub track_points: usize,
@@ -175,8 +175,9 @@ pub struct JourneyView {
 pub struct JourneyPage {
     /// The journeys.
     pub journeys: Vec<JourneyView>,
-    /// There are more.
-    pub more: bool,
+    /// Where to go on when there may be more: a vehicle, and the start after which. A page may be short of its length, or
+    /// empty, when looking takes long.
+    pub next: Option<(VehicleId, i64)>,
     /// As of which moment.
     pub as_of: HistoryMoment,
 }

@@ -1,6 +1,7 @@
 //! The console's history over the lake's reader; journeys over both and the vehicle domain's rules.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use remuda_contracts::history::{
@@ -25,6 +26,9 @@ const PART_ROWS: usize = 4 * 1024;
 /// A journey is looked for this far beyond the range it must touch, ns: who drives longer without a stop of five minutes
 /// is found in parts.
 const JOURNEY_NS_MAX: i64 = 12 * 3_600_000_000_000;
+
+/// A page of journeys is answered after this long, short as it may be: a call has 30 s.
+const PAGE_TIME: Duration = Duration::from_secs(8);
 
 /// History, for the console.
 pub(crate) struct LakeHistory(pub HistoryReader);
@@ -78,6 +82,7 @@ impl HistoryBook for LakeHistory {
         let selection = Selection::new(query.organization, vehicles, signals, from_ns, until_ns);
         let moment = self.0.moment(selection).await.map_err(refusal)?;
         let mut page = JourneyPage { as_of: moment_of(&moment.as_of()), ..JourneyPage::default() };
+        let begun = Instant::now();
         for vehicle in moment.vehicles() {
             for journey in journeys_of(&moment, *vehicle, until_ns).await.map_err(refusal)? {
                 let touches = journey.end_ns > query.from_ns && journey.start_ns < query.until_ns;
@@ -86,10 +91,14 @@ impl HistoryBook for LakeHistory {
                     continue;
                 }
                 if page.journeys.len() >= query.page {
-                    page.more = true;
+                    page.next = page.journeys.last().map(|last| (last.vehicle, last.start_ns));
                     return Ok(page);
                 }
                 page.journeys.push(view_of(*vehicle, journey, query.track_points));
+            }
+            if begun.elapsed() > PAGE_TIME && moment.vehicles().last() != Some(vehicle) {
+                page.next = Some((*vehicle, i64::MAX));
+                return Ok(page);
             }
         }
         Ok(page)

@@ -278,10 +278,9 @@ impl History {
         let page = if track_points == 0 { page } else { page.min(limits::JOURNEY_POINTS_MAX / track_points) };
         let query = JourneyQuery { organization, vehicles, from_ns, until_ns, page, after, track_points };
         let found = self.book.journeys(query).await.map_err(Refusal::History)?;
-        let next_page_token = match found.journeys.last() {
-            Some(last) if found.more => ask::write_journey(&last.vehicle, last.start_ns, print),
-            _ => String::new(),
-        };
+        let next = found.next.as_ref();
+        let next_page_token =
+            next.map(|(vehicle, start_ns)| ask::write_journey(vehicle, *start_ns, print)).unwrap_or_default();
         Ok(ListJourneysResponse {
             journeys: found.journeys.iter().map(|j| tell::journey(&organization, j, caller.exact)).collect(),
             next_page_token,

@@ -136,6 +136,7 @@ impl HistoryBook for FakeHistory {
         });
         let journeys: Vec<_> = journeys.collect();
         let more = journeys.len() < query.vehicles.len();
-        Ok(JourneyPage { journeys, more, as_of: MOMENT })
+        let next = journeys.last().filter(|_| more).map(|last| (last.vehicle, last.start_ns));
+        Ok(JourneyPage { journeys, next, as_of: MOMENT })
     }
 }

@@ -8,8 +8,8 @@ use common::{BEGIN_MS, Fuse, HOUR_MS, World, key, vehicle};
 use object_store::ObjectStoreExt;
 use proptest::prelude::*;
 use remuda_lake::query::{
-    Bucket, BucketRows, Buckets, Cursor, HistoryReader, HistorySettings, QueryError, SampleRows, Scan,
-    Selection,
+    AnswerRows, Bucket, BucketRows, Buckets, Cursor, HistoryReader, HistorySettings, Mode, QueryError,
+    SampleRows, Scan, Selection, lttb,
 };
 use remuda_lake::{
     CompactionSettings, ErasureRequest, Row, RowBody, Stripped, Tombstone, Tombstones, row_time_ns,
@@ -345,6 +345,64 @@ async fn a_damaged_file_is_named() {
     let failed = scan.next().await.expect_err("damaged");
     let cause = std::error::Error::source(&failed).expect("why").to_string();
     assert!(cause.contains("fresh/date=") && cause.contains("restore it from a backup"), "{cause}");
+}
+
+#[tokio::test]
+async fn an_answer_is_limited_and_goes_on() {
+    let world = some_hours().await;
+    let expected = expected(&world.model, &[0, 1, 2], WHOLE.0, WHOLE.1, &Tombstones::default());
+    let reader = reader(&world, 1 << 20);
+    for limit in [1, 3, 50, expected.len(), expected.len() + 1] {
+        let (mut found, mut after): (Vec<Flat>, _) = (Vec::new(), None);
+        loop {
+            let asked = selection(&[0, 1, 2], WHOLE.0, WHOLE.1).after(after);
+            let mut answer = reader.answer(asked, Mode::Raw, Some(limit as u64)).await.expect("begun");
+            let before = found.len();
+            while let Some(rows) = answer.next().await.expect("read") {
+                let AnswerRows::Samples(rows) = rows else { panic!("{rows:?}") };
+                found.extend(flat(&rows));
+            }
+            let end = answer.end();
+            assert_eq!(end.rows as usize, found.len() - before);
+            assert!(end.rows as usize <= limit && end.limited == end.next.is_some(), "{end:?}");
+            after = end.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, expected, "{limit} at a time");
+    }
+}
+
+#[tokio::test]
+async fn a_plot_keeps_the_shape_of_each_line() {
+    let world = some_hours().await;
+    let expected = expected(&world.model, &[0, 1, 2], WHOLE.0, WHOLE.1, &Tombstones::default());
+    let reader = reader(&world, 300);
+    for points in [2, 5, 1_000] {
+        let asked = selection(&[0, 1, 2], WHOLE.0, WHOLE.1);
+        let mut answer = reader.answer(asked, Mode::Plot(points), None).await.expect("begun");
+        let mut found: BTreeMap<(VehicleId, usize), Vec<(i64, i64)>> = BTreeMap::new();
+        while let Some(rows) = answer.next().await.expect("read") {
+            let AnswerRows::Samples(rows) = rows else { panic!("{rows:?}") };
+            for (vehicle, at, values) in flat(&rows) {
+                for (signal, value) in values.into_iter().enumerate() {
+                    found.entry((vehicle, signal)).or_default().extend(value.map(|value| (at, value)));
+                }
+            }
+        }
+        for n in 0..3 {
+            for signal in 0..SIGNALS.len() {
+                let mine = expected.iter().filter(|(of, ..)| *of == vehicle(n));
+                let line: Vec<(i64, i64)> = mine.filter_map(|(_, at, v)| Some((*at, v[signal]?))).collect();
+                let (times, values): (Vec<i64>, Vec<i64>) = line.iter().copied().unzip();
+                let kept: Vec<(i64, i64)> =
+                    lttb(&times, &values, points).into_iter().map(|i| line[i]).collect();
+                let shown = found.get(&(vehicle(n), signal)).cloned().unwrap_or_default();
+                assert_eq!(shown, kept, "vehicle {n}, signal {signal}, {points} points");
+            }
+        }
+    }
 }
 
 #[test]
