@@ -59,7 +59,7 @@ fn scene(folder: &Path) -> (CloudPlace, Cloud) {
         &data,
     ];
     let mut vehicles = Process::start("remuda-sim", &args, &[], &folder.join("logs"));
-    wait_until("rows are compacted", || cloud.metric("remuda_lake_rows_compacted_total", "") >= 600.0);
+    wait_until("rows are compacted", || cloud.metric("remuda_lake_rows_compacted_total", "") >= 200.0);
     let before = cloud.metric("remuda_vehicles_frames_durable_total", "");
     wait_until("more have come", || {
         cloud.metric("remuda_vehicles_frames_durable_total", "") >= before + 3.0 * VEHICLES as f64

@@ -183,7 +183,12 @@ pub(crate) async fn run(mut session: Session, plan: Plan, out: &mut dyn Write) -
     let to_stdout = plan.out.as_os_str() == "-";
     let (destination, file) = Destination::open(&plan.out)?;
     let mut progress = Progress::new(file.clone());
-    let (summary, as_of) = write(&mut session, &plan, &file, &mut progress).await?;
+    let written = write(&mut session, &plan, &file, &mut progress).await;
+    if written.is_err() && !to_stdout {
+        progress.clear();
+        eprintln!("remudactl: {} was not written", plan.out.display());
+    }
+    let (summary, as_of) = written?;
     destination.keep()?;
     progress.clear();
     let (seconds, bytes) = (progress.begun.elapsed().as_secs_f64(), file.bytes());

@@ -51,7 +51,7 @@ pub(crate) fn explain(error: CtlError, asked: &[String]) -> CtlError {
     };
     let close = similar(unknown);
     // The server may have said it already.
-    if close.is_empty() || close.iter().any(|path| status.message().contains(path)) {
+    if close.is_empty() || status.message().contains("did you mean") {
         return error;
     }
     CtlError::Signal(format!("{}; did you mean {}?", status.message(), close.join(" or ")))
@@ -111,7 +111,7 @@ mod tests {
         let untouched =
             |message: &str, asked: &str| explain(refused(message), &[asked.to_owned()]).to_string();
         assert_eq!(untouched("no", "Vehicle.Qwertyuiop"), "no");
-        assert_eq!(untouched("no; Vehicle.Speed?", "Vehicle.Spee"), "no; Vehicle.Speed?");
+        assert_eq!(untouched("no; did you mean this?", "Vehicle.Spee"), "no; did you mean this?");
         assert_eq!(untouched("a bucket is too long", "Vehicle.Speed"), "a bucket is too long");
     }
 }
