@@ -1,5 +1,6 @@
 //! The figures of `docs/benchmarks.md`, each beside a baseline from the same run, since these machines are noisy.
 
+mod backup;
 mod business;
 mod figures;
 mod history;
@@ -51,6 +52,7 @@ const GROUPS: &[Group] = &[
     Group { names: &["backlog_drain_hours_per_minute"], measure: vehicles::drain },
     Group { names: &["overload_goodput_ratio"], measure: vehicles::overload },
     Group { names: &["flash_bytes_per_frame"], measure: vehicles::flash },
+    Group { names: &["backup_mb_per_second", "backup_ingest_slowdown_percent"], measure: backup::backup },
     Group { names: business::JOURNAL, measure: business::journal },
     Group { names: &["history_p95_ms", "history_scan_rows_per_second"], measure: history::history },
 ];
