@@ -152,6 +152,12 @@ impl<'a> History<'a> {
     fn record(&mut self, record: &Record<'a>, by_inode: &mut HashMap<u64, Id>) -> Result<(), DiskError> {
         self.end = record.at + 1;
         let unknown = || unexplained(record, "its file or folder is not known");
+        // A socket is made by `bind`, which is not recorded, and gone with its process.
+        if let Change::Unlink { path } = record.change
+            && path.ends_with(".sock")
+        {
+            return Ok(());
+        }
         match record.change {
             Change::Create { path, inode } | Change::Mkdir { path, inode } => {
                 let (folder, name) = self.parent(path).ok_or_else(unknown)?;

@@ -45,6 +45,10 @@ fn into(folder: &Path, below: &str, found: &mut Found) -> std::io::Result<()> {
         let name = name.to_string_lossy();
         let path = if below.is_empty() { name.into_owned() } else { format!("{below}/{name}") };
         let meta = entry.metadata()?;
+        if !meta.is_dir() && !meta.is_file() {
+            // A socket is gone with its process.
+            continue;
+        }
         found.inodes.insert(path.clone(), meta.ino());
         if meta.is_dir() {
             found.tree.insert(path.clone(), Entry::Folder);
