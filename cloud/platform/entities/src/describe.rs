@@ -1,10 +1,10 @@
 //! Stored events in words, for people who look into a journal.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{Debug, Write};
 
 use remuda_eventsourcing::{Aggregate, Event, NewEvent};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::memory::{REFUSED, RefusedEvent};
 
@@ -60,6 +60,18 @@ impl Decoders {
     #[must_use]
     pub fn with<A: Aggregate>(mut self) -> Self {
         self.0.insert(A::TYPE, describe::<A>);
+        self
+    }
+
+    /// These, and those of an aggregate type whose every payload is a `T` in postcard.
+    #[must_use]
+    pub fn with_payload<T: DeserializeOwned + Debug>(mut self, aggregate_type: &'static str) -> Self {
+        let words = |event: &NewEvent| {
+            postcard::from_bytes::<T>(&event.payload)
+                .map(|fact| format!("{fact:?}"))
+                .map_err(|e| e.to_string())
+        };
+        self.0.insert(aggregate_type, words);
         self
     }
 

@@ -148,9 +148,18 @@ pub async fn react<R: Reactor>(
         let offsets = read_offsets(&*store)?;
         Ok::<_, JournalError>((store, offsets))
     });
-    let (store, offsets) = opened
+    let (store, mut offsets) = opened
         .await
         .map_err(|e| JournalError::Io { operation: "opening a reactor", source: Box::new(e) })??;
+    if shards.are_behind(&offsets) {
+        tracing::error!(
+            reactor = R::NAME,
+            "it handled more than the journal holds, which was restored; it goes on"
+        );
+        for (shard, offset) in (0..SHARDS).filter_map(ShardId::new).zip(&mut offsets) {
+            *offset = (*offset).min(shards.head(shard));
+        }
+    }
     let inner = Arc::new(Inner {
         shards: Arc::clone(shards),
         reactor,
