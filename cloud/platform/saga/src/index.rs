@@ -80,6 +80,11 @@ impl Projection for SagaIndex {
             version,
             started_ms,
         };
+        // Most of a saga's events say nothing here and need not be read.
+        let told = ["saga.started", "saga.completed", "saga.compensated"];
+        if event.event.version > 1 && !told.contains(&event.event.event_type.as_str()) {
+            return Ok(());
+        }
         match fact::<Saga>(event) {
             Ok(Some(SagaEvent::Started(started))) => {
                 let definition = &started.definition;

@@ -63,13 +63,28 @@ fn line(state: &State, event: &SagaEvent) -> (Option<u16>, String) {
     let tries = |step: &u16| state.step(*step).map_or(0, |(_, s)| s.tries) + 1;
     match event {
         SagaEvent::Started(e) => {
-            (None, format!("started {} version {}", e.definition.name, e.definition.version))
+            let definition = &e.definition;
+            let opened = e.opened.iter().filter_map(|step| definition.steps.get(usize::from(*step)));
+            let opened: Vec<&str> = opened.map(|step| step.name.as_str()).collect();
+            let ahead = if opened.is_empty() {
+                String::new()
+            } else {
+                format!("; may now call {}", opened.join(", "))
+            };
+            (None, format!("started {} version {}{ahead}", definition.name, definition.version))
         }
         SagaEvent::StepsOpened(e) => (None, format!("may now call {}", names(&e.steps))),
         SagaEvent::StepsClosed(e) => (None, format!("never called {}", names(&e.steps))),
         SagaEvent::TimerSet(e) => (Some(e.step), format!("waits until {} ms", e.fires_at_ms)),
         SagaEvent::TimerFired(e) => (Some(e.step), "waited".to_owned()),
-        SagaEvent::StepSucceeded(e) => (Some(e.step), format!("done at try {}", tries(&e.step))),
+        SagaEvent::StepSucceeded(e) => {
+            let ahead = if e.opened.is_empty() {
+                String::new()
+            } else {
+                format!("; may now call {}", names(&e.opened))
+            };
+            (Some(e.step), format!("done at try {}{ahead}", tries(&e.step)))
+        }
         SagaEvent::TryFailed(e) => {
             (Some(e.step), format!("try {} failed: {}", tries(&e.step), failure(&e.failure)))
         }

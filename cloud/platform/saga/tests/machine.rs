@@ -18,12 +18,13 @@ fn booking() -> Arc<Definition> {
     )
 }
 
-fn started(definition: &Arc<Definition>) -> SagaEvent {
+fn started(definition: &Arc<Definition>, opened: &[u16]) -> SagaEvent {
     SagaEvent::Started(Started {
         definition: Arc::clone(definition),
         input: "{}".into(),
         seed: 7,
         at_ms: NOW,
+        opened: opened.to_vec(),
     })
 }
 
@@ -35,8 +36,8 @@ fn opened(steps: &[u16]) -> SagaEvent {
     SagaEvent::StepsOpened(StepsOpened { steps: steps.to_vec() })
 }
 
-fn done(step: u16) -> SagaEvent {
-    SagaEvent::StepSucceeded(StepSucceeded { step, output: "1".into() })
+fn done(step: u16, opened: &[u16]) -> SagaEvent {
+    SagaEvent::StepSucceeded(StepSucceeded { step, output: "1".into(), opened: opened.to_vec() })
 }
 
 fn succeed(step: u16) -> Command {
@@ -82,13 +83,13 @@ fn steps_are_opened_one_ahead_and_all_done_is_completed() {
     let definition = booking();
     given::<Saga>([])
         .when(start(&definition))
-        .then([started(&definition), opened(&[0, 1])])
+        .then([started(&definition, &[0, 1])])
         .when(succeed(0))
-        .then([done(0), opened(&[2])])
+        .then([done(0, &[2])])
         .when(succeed(1))
-        .then([done(1)])
+        .then([done(1, &[])])
         .when(succeed(2))
-        .then([done(2), COMPLETED])
+        .then([done(2, &[]), COMPLETED])
         .when(succeed(2))
         .then([]);
 }
@@ -96,7 +97,7 @@ fn steps_are_opened_one_ahead_and_all_done_is_completed() {
 #[test]
 fn a_refusal_unwinds_what_was_done_in_reverse() {
     let definition = booking();
-    given::<Saga>([started(&definition), opened(&[0, 1]), done(0), opened(&[2]), done(1)])
+    given::<Saga>([started(&definition, &[0, 1]), done(0, &[2]), done(1, &[])])
         .when(fail(2, FailureKind::Refused, &[]))
         .then([failed(2, FailureKind::Refused), unwinding(2, "refused")])
         .when(Command::Undone { step: 0 })
@@ -110,7 +111,7 @@ fn a_refusal_unwinds_what_was_done_in_reverse() {
 #[test]
 fn a_step_that_may_have_happened_is_undone_and_one_that_was_never_called_is_not() {
     let definition = booking();
-    let past = [started(&definition), opened(&[0, 1]), done(0), opened(&[2])];
+    let past = [started(&definition, &[0, 1]), done(0, &[2])];
     let closed = SagaEvent::StepsClosed(StepsClosed { steps: vec![2] });
     let doubtful = given::<Saga>(past.clone())
         .when(fail(1, FailureKind::TimedOut, &[2]))
@@ -177,7 +178,7 @@ fn cancelling_and_forcing_turn_round_and_a_completed_saga_stays() {
     let definition = booking();
     let cancel = || Command::Cancel { reason: "no longer needed".into(), uncalled: vec![0, 1] };
     let by_user = Cause::Cancelled { by: "user/tester".into(), reason: "no longer needed".into() };
-    given::<Saga>([started(&definition), opened(&[0, 1])])
+    given::<Saga>([started(&definition, &[0, 1])])
         .when(cancel())
         .then([
             SagaEvent::StepsClosed(StepsClosed { steps: vec![0, 1] }),
@@ -186,12 +187,12 @@ fn cancelling_and_forcing_turn_round_and_a_completed_saga_stays() {
         ])
         .when(cancel())
         .then([]);
-    let all = [started(&definition), opened(&[0, 1]), done(0), opened(&[2]), done(1), done(2), COMPLETED];
+    let all = [started(&definition, &[0, 1]), done(0, &[2]), done(1, &[]), done(2, &[]), COMPLETED];
     given::<Saga>(all.clone()).when(cancel()).then_refused("already-completed");
     let force = || Command::Compensate { reason: "fraud".into(), uncalled: vec![] };
     given::<Saga>(all).when(force()).then_refused("already-completed");
     let by_hand = Cause::Forced { by: "user/tester".into(), reason: "fraud".into() };
-    let forced = given::<Saga>([started(&definition), opened(&[0, 1])])
+    let forced = given::<Saga>([started(&definition, &[0, 1])])
         .when(Command::Hold { step: 0, reason: "no service".into() })
         .then_events(|events| matches!(events, [SagaEvent::Stuck(s)] if s.why == StuckWhy::NoService))
         .when(force())
@@ -210,14 +211,13 @@ fn a_late_answer_of_a_step_counts_while_unwinding() {
             .build()
             .expect("it is valid"),
     );
-    let past =
-        [started(&definition), opened(&[0, 1]), failed(0, FailureKind::Refused), unwinding(0, "refused")];
+    let past = [started(&definition, &[0, 1]), failed(0, FailureKind::Refused), unwinding(0, "refused")];
     // While its action is under way the other is undone only when its answer is there: the runner sees to that.
     let open = given::<Saga>(past.clone());
     assert_eq!(next(open.state(), NOW), [Intent::Undo { step: 1, attempt: 1 }]);
     given::<Saga>(past.clone())
         .when(succeed(1))
-        .then([done(1)])
+        .then([done(1, &[])])
         .when(Command::Undone { step: 1 })
         .then([undone(1), COMPENSATED]);
     given::<Saga>(past.clone())
@@ -237,9 +237,9 @@ fn a_timer_is_set_when_its_turn_comes_and_nothing_opens_past_it() {
             .expect("it is valid"),
     );
     let fires_at_ms = NOW + 60_000;
-    let waiting = given::<Saga>([started(&definition), opened(&[0])])
+    let waiting = given::<Saga>([started(&definition, &[0])])
         .when(succeed(0))
-        .then([done(0), SagaEvent::TimerSet(TimerSet { step: 1, fires_at_ms })]);
+        .then([done(0, &[]), SagaEvent::TimerSet(TimerSet { step: 1, fires_at_ms })]);
     assert_eq!(next(waiting.state(), NOW), [Intent::WakeAt(fires_at_ms)]);
     assert_eq!(next(waiting.state(), fires_at_ms), [Intent::Fire { step: 1 }]);
     waiting
@@ -256,7 +256,7 @@ fn a_timer_is_set_when_its_turn_comes_and_nothing_opens_past_it() {
 #[test]
 fn starting_again_is_starting_once_and_an_id_is_taken_once() {
     let definition = booking();
-    let past = [started(&definition), opened(&[0, 1])];
+    let past = [started(&definition, &[0, 1])];
     given::<Saga>(past.clone()).when(start(&definition)).then([]);
     let other = Command::Start { definition, input: "{\"rider\":1}".into(), seed: 7 };
     given::<Saga>(past).when(other).then_refused("id-taken");
@@ -269,7 +269,7 @@ fn starting_again_is_starting_once_and_an_id_is_taken_once() {
 fn an_output_that_cannot_be_kept_is_undone() {
     let definition = booking();
     let huge = Command::Succeeded { step: 0, output: "x".repeat(9_000), uncalled: vec![1] };
-    given::<Saga>([started(&definition), opened(&[0, 1])])
+    given::<Saga>([started(&definition, &[0, 1])])
         .when(huge)
         .then_events(|events| matches!(events, [SagaEvent::StepFailed(f), SagaEvent::StepsClosed(_), SagaEvent::UnwindingBegun(_)] if f.failure.kind == FailureKind::OutputTooLarge))
         .when(Command::Undone { step: 0 })
@@ -286,14 +286,19 @@ fn old_events_are_read_for_ever() {
             .build()
             .expect("it is valid"),
     );
-    let event =
-        SagaEvent::Started(Started { definition: small, input: "{}".into(), seed: 300, at_ms: 1_000 });
+    let event = SagaEvent::Started(Started {
+        definition: small,
+        input: "{}".into(),
+        seed: 300,
+        at_ms: 1_000,
+        opened: vec![0],
+    });
     for (event_type, hex, event) in [
         ("saga.started", GOLDEN_STARTED, event),
         (
             "saga.step-succeeded",
-            "02027b7d",
-            SagaEvent::StepSucceeded(StepSucceeded { step: 2, output: "{}".into() }),
+            "02027b7d0103",
+            SagaEvent::StepSucceeded(StepSucceeded { step: 2, output: "{}".into(), opened: vec![3] }),
         ),
         ("saga.steps-opened", "020001", opened(&[0, 1])),
         (
@@ -322,7 +327,7 @@ fn old_events_are_read_for_ever() {
 }
 
 const GOLDEN_STARTED: &str =
-    "05536d616c6c01020161000001730161010162904e05c801904e904e05c801904e01740101e807027b7dac02d00f";
+    "05536d616c6c01020161000001730161010162904e05c801904e904e05c801904e01740101e807027b7dac02d00f0100";
 
 fn any_command() -> impl Strategy<Value = Command> {
     let step = 0u16..5;

@@ -84,6 +84,16 @@ fn fault(plan: &Plan, key: &str, tries: u32) -> Option<Fault> {
     Some(all[(dice / 100 % 6) as usize])
 }
 
+/// Steps that may be called after this.
+fn opens(event: &SagaEvent) -> &[u16] {
+    match event {
+        SagaEvent::Started(e) => &e.opened,
+        SagaEvent::StepSucceeded(e) => &e.opened,
+        SagaEvent::StepsOpened(e) => &e.steps,
+        _ => &[],
+    }
+}
+
 fn id(n: u32) -> SagaId {
     SagaId::new(OrganizationId::default(), format!("saga-{n}"))
 }
@@ -198,8 +208,7 @@ impl Bench {
             let undos = || calls.iter().filter(|(_, s)| s.key == undo_key);
             if let Some((first, _)) = undos().next() {
                 prop_assert!(dos().all(|(at, _)| at < first), "{} was called after its undo", name);
-                let opened =
-                    events.iter().any(|e| matches!(e, SagaEvent::StepsOpened(o) if o.steps.contains(&index)));
+                let opened = events.iter().any(|e| opens(e).contains(&index));
                 let called = dos().next().is_some();
                 prop_assert!(
                     called || (opened && !self.plan.crashes.is_empty()),

@@ -35,7 +35,8 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decided {
         }
         let mut draft = Draft { state: state.clone(), events: Vec::new(), context };
         let (definition, input) = (definition.clone(), input.clone());
-        draft.push(SagaEvent::Started(Started { definition, input, seed: *seed, at_ms: context.now_ms }));
+        let (at_ms, opened) = (context.now_ms, Vec::new());
+        draft.push(SagaEvent::Started(Started { definition, input, seed: *seed, at_ms, opened }));
         return Ok(draft.settle());
     }
     if state.started.is_none() {
@@ -94,7 +95,8 @@ impl Draft<'_> {
                 uncalled,
             );
         }
-        self.push(SagaEvent::StepSucceeded(StepSucceeded { step, output: output.to_owned() }));
+        let (output, opened) = (output.to_owned(), Vec::new());
+        self.push(SagaEvent::StepSucceeded(StepSucceeded { step, output, opened }));
         Ok(self.settle())
     }
 
@@ -303,10 +305,21 @@ impl Draft<'_> {
                 open.push(index);
             }
         }
-        timers.into_iter().for_each(|timer| self.push(SagaEvent::TimerSet(timer)));
         if !open.is_empty() {
-            self.push(SagaEvent::StepsOpened(StepsOpened { steps: open }));
+            self.announce(open);
         }
+        timers.into_iter().for_each(|timer| self.push(SagaEvent::TimerSet(timer)));
+    }
+
+    /// With the event that made it their turn, where that has room: an event fewer to write.
+    fn announce(&mut self, steps: Vec<u16>) {
+        let opened = match self.events.last_mut() {
+            Some(SagaEvent::Started(e)) => &mut e.opened,
+            Some(SagaEvent::StepSucceeded(e)) => &mut e.opened,
+            _ => return self.push(SagaEvent::StepsOpened(StepsOpened { steps })),
+        };
+        opened.clone_from(&steps);
+        evolve(&mut self.state, &SagaEvent::StepsOpened(StepsOpened { steps }));
     }
 }
 

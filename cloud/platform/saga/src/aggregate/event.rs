@@ -12,7 +12,7 @@ use crate::definition::Definition;
 pub enum SagaEvent {
     /// It began.
     Started(Started),
-    /// These steps may be called from now on.
+    /// These steps may be called from now on; where they do not come with the event that makes it their turn.
     StepsOpened(StepsOpened),
     /// A timer runs.
     TimerSet(TimerSet),
@@ -78,6 +78,8 @@ pub struct Started {
     pub seed: u64,
     /// When, ms since 1970 UTC.
     pub at_ms: i64,
+    /// Steps that may be called from now on: their indexes.
+    pub opened: Vec<u16>,
 }
 
 /// See [`SagaEvent::StepsOpened`].
@@ -110,6 +112,8 @@ pub struct StepSucceeded {
     pub step: u16,
     /// What it answered, JSON.
     pub output: String,
+    /// Steps that may be called from now on: their indexes.
+    pub opened: Vec<u16>,
 }
 
 /// See [`SagaEvent::TryFailed`].

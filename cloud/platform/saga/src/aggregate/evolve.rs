@@ -10,6 +10,7 @@ pub fn evolve(state: &mut State, event: &SagaEvent) {
             state.steps = vec![StepState::default(); started.definition.steps.len()];
             state.started = Some(started.clone());
             state.phase = Phase::Running;
+            each(state, &started.opened, |s| s.status = StepStatus::Open);
         }
         SagaEvent::StepsOpened(opened) => each(state, &opened.steps, |s| s.status = StepStatus::Open),
         SagaEvent::StepsClosed(closed) => each(state, &closed.steps, |s| s.status = StepStatus::Pending),
@@ -24,6 +25,7 @@ pub fn evolve(state: &mut State, event: &SagaEvent) {
                 s.output = Some(done.output.clone());
             });
             unstick(state, done.step);
+            each(state, &done.opened, |s| s.status = StepStatus::Open);
         }
         SagaEvent::TryFailed(failed) => one(state, failed.step, |s| {
             s.tries = s.tries.saturating_add(1);
