@@ -1,6 +1,7 @@
 //! The figures of `docs/benchmarks.md`, each beside a baseline from the same run, since these machines are noisy.
 
 mod backup;
+mod bookings;
 mod business;
 mod figures;
 mod history;
@@ -54,6 +55,7 @@ const GROUPS: &[Group] = &[
     Group { names: &["flash_bytes_per_frame"], measure: vehicles::flash },
     Group { names: &["backup_mb_per_second", "backup_ingest_slowdown_percent"], measure: backup::backup },
     Group { names: business::JOURNAL, measure: business::journal },
+    Group { names: bookings::BOOKINGS, measure: bookings::bookings },
     Group { names: &["history_p95_ms", "history_scan_rows_per_second"], measure: history::history },
 ];
 
