@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn tokens_are_bound_to_their_question() {
-        let vehicle = VehicleId::new("a-b").expect("an id");
+        let vehicle = VehicleId::new("V7").expect("an id");
         let place = HistoryPlace { vehicle, time_ns: -7, rows: 3 };
         let token = write_place(&place, 9);
         assert_eq!(read_place(&token, 9), Ok(Some(place)));
