@@ -30,7 +30,7 @@ pub const OUTPUT_BYTES_MAX: usize = 8 * 1024;
 pub const CONTEXT_BYTES_MAX: usize = 64 * 1024;
 /// Longest reason, code or detail that is kept, bytes; longer ones are cut.
 pub const TEXT_BYTES_MAX: usize = 512;
-/// Steps that may be called at once by one runner: bounds what the services are asked, not how many sagas wait.
+/// Calls of one service at once by one runner: bounds what it is asked, not how many sagas wait.
 pub const CALLS_AT_ONCE: usize = 1_024;
 /// Sagas that may be under way in one runner; a start beyond is refused. About 4 KB each.
 pub const SAGAS_AT_ONCE: usize = 50_000;

@@ -2,21 +2,24 @@
 
 mod call;
 mod driver;
+mod operate;
 mod summary;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use remuda_eventsourcing::{Aggregate, Context, Refusal as _};
-use remuda_model::OrganizationId;
 use remuda_model::shard::fnv1a_64;
 use serde_json::Value;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::aggregate::{Command, Saga, SagaRefusal, State};
 use crate::definition::{DefinitionErrors, Definitions};
-use crate::host::{Executed, HostError, Recorded, SagaHost, SagaId};
+use crate::host::{Executed, HostError, SagaHost, SagaId};
 use crate::limits;
 use crate::metrics::SagaMetrics;
 use crate::service::Services;
@@ -27,7 +30,7 @@ pub use summary::{Status, StepSummary, Summary};
 /// Numbers of a runner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// Steps called at once, over all sagas.
+    /// Calls of one service at once, over all sagas: one that hangs does not keep the others waiting.
     pub calls_at_once: usize,
     /// Sagas under way at once; a start beyond is refused.
     pub sagas_at_once: usize,
@@ -134,7 +137,8 @@ pub(crate) struct Inner {
     clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     metrics: SagaMetrics,
     settings: Settings,
-    calls: Semaphore,
+    /// Room for calls, by service.
+    calls: BTreeMap<&'static str, Semaphore>,
     loads: Semaphore,
     stopping: watch::Sender<bool>,
     active: Mutex<BTreeMap<SagaId, Active>>,
@@ -185,14 +189,15 @@ impl Sagas {
         clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     ) -> Result<Self, DefinitionErrors> {
         definitions.check_services(&services)?;
+        let at_once = settings.calls_at_once.clamp(1, Semaphore::MAX_PERMITS);
         let inner = Inner {
             host,
+            calls: services.names().map(|name| (name, Semaphore::new(at_once))).collect(),
             services,
             definitions,
             clock,
             metrics,
             settings,
-            calls: Semaphore::new(settings.calls_at_once.clamp(1, Semaphore::MAX_PERMITS)),
             loads: Semaphore::new(limits::RESUMED_AT_ONCE),
             stopping: watch::Sender::new(false),
             active: Mutex::new(BTreeMap::new()),
@@ -310,152 +315,28 @@ impl Sagas {
         let driver = Driver::new(Arc::clone(&self.inner), id.clone(), inbox, shown);
         // Entered first: a driver that ends at once takes its entry out, for which it needs the lock held here.
         active.insert(id.clone(), Active { requests, shown: seen, task: None });
-        let task = tokio::spawn(driver.run(begun)).abort_handle();
+        let (this, broken) = (self.clone(), id.clone());
+        let task = tokio::spawn(async move {
+            if AssertUnwindSafe(driver.run(begun)).catch_unwind().await.is_err() {
+                this.mend(broken).await;
+            }
+        });
+        let task = task.abort_handle();
         if let Some(entry) = active.get_mut(id) {
             entry.task = Some(task);
         }
         Some(())
     }
 
-    /// Waits for a saga's end, or until it is stuck.
-    ///
-    /// # Errors
-    /// When there is no such saga, or the node shuts down before.
-    pub async fn wait(&self, id: &SagaId) -> Result<Summary, SagaError> {
-        let shown = self.inner.active.lock().get(id).map(|active| active.shown.clone());
-        if let Some(mut shown) = shown {
-            let over = |summary: &Summary| summary.status.is_ended() || summary.status == Status::Stuck;
-            if let Ok(summary) = shown.wait_for(over).await {
-                return Ok(summary.clone());
-            }
+    /// A driver that broke (a fault of ours) must not leave its saga alone: another takes it up after a while.
+    async fn mend(&self, id: SagaId) {
+        tracing::error!(saga_id = %id, "the task of a saga broke, another takes it up");
+        tokio::time::sleep(Duration::from_millis(limits::RELOAD_MS_MAX)).await;
+        if let Some(active) = self.inner.active.lock().remove(&id) {
+            self.inner.metrics.moved(active.shown.borrow().status.standing(), None);
         }
-        let summary = self.get(id).await?;
-        if summary.status.is_ended() || summary.status == Status::Stuck {
-            Ok(summary)
-        } else {
-            Err(SagaError::Stopping)
-        }
-    }
-
-    /// How a saga stands.
-    ///
-    /// # Errors
-    /// When there is none, or the journal cannot say.
-    pub async fn get(&self, id: &SagaId) -> Result<Summary, SagaError> {
-        let shown = self.inner.active.lock().get(id).map(|active| active.shown.borrow().clone());
-        match shown {
-            Some(summary) if summary.status != Status::Loading => Ok(summary),
-            _ => {
-                let state = self.inner.host.state(id).await?;
-                if state.started.is_none() {
-                    return Err(SagaRefusal::NotStarted.into());
-                }
-                Ok(Summary::of(id, &state))
-            }
-        }
-    }
-
-    /// A saga's events, for [`crate::timeline()`].
-    ///
-    /// # Errors
-    /// When there is none, or the journal cannot say.
-    pub async fn history(&self, id: &SagaId) -> Result<Vec<Recorded>, SagaError> {
-        let history = self.inner.host.history(id).await?;
-        if history.is_empty() { Err(SagaRefusal::NotStarted.into()) } else { Ok(history) }
-    }
-
-    /// Sagas of an organisation that are under way, and those that ended lately; the newest first.
-    pub fn list(&self, organization: OrganizationId, filter: &Filter) -> Vec<Summary> {
-        let mut all: Vec<Summary> =
-            self.inner.active.lock().values().map(|active| active.shown.borrow().clone()).collect();
-        all.extend(self.inner.ended.lock().iter().cloned());
-        all.retain(|summary| {
-            summary.id.organization == organization
-                && (filter.statuses.is_empty() || filter.statuses.contains(&summary.status))
-                && filter.saga.as_ref().is_none_or(|saga| *saga == summary.saga)
-        });
-        all.sort_by(|a, b| (b.started_ms, &b.id).cmp(&(a.started_ms, &a.id)));
-        all.truncate(filter.limit);
-        all
-    }
-
-    /// Its caller no longer wants it: what was done is undone. Answers when that is written.
-    ///
-    /// # Errors
-    /// When it has completed, or there is none.
-    pub async fn cancel(&self, id: &SagaId, reason: &str, by: &Requester) -> Result<Summary, SagaError> {
-        self.request(id, Command::Cancel { reason: reason.to_owned(), uncalled: Vec::new() }, by).await
-    }
-
-    /// An operator has it undone, running or stuck.
-    ///
-    /// # Errors
-    /// When it unwinds already or has ended, or no reason is given.
-    pub async fn compensate(&self, id: &SagaId, reason: &str, by: &Requester) -> Result<Summary, SagaError> {
-        self.request(id, Command::Compensate { reason: reason.to_owned(), uncalled: Vec::new() }, by).await
-    }
-
-    /// An operator has mended what it was stuck on: it is tried again, with all its tries.
-    ///
-    /// # Errors
-    /// When it is not stuck, or no reason is given.
-    pub async fn retry(&self, id: &SagaId, reason: &str, by: &Requester) -> Result<Summary, SagaError> {
-        self.request(id, Command::Retry { reason: reason.to_owned() }, by).await
-    }
-
-    /// An operator takes off a step whose undo was given up (it was undone by hand, or need not be), or ends a timer.
-    ///
-    /// # Errors
-    /// When the step is neither, or no reason is given.
-    pub async fn skip(
-        &self,
-        id: &SagaId,
-        step: &str,
-        reason: &str,
-        by: &Requester,
-    ) -> Result<Summary, SagaError> {
-        let state = self.inner.host.state(id).await?;
-        let definition = state.definition().ok_or(SagaRefusal::NotStarted)?;
-        let Some((step, _)) = definition.step_named(step) else {
-            let known: Vec<&str> = definition.steps.iter().map(|s| s.name.as_str()).collect();
-            let text = format!("the saga has no step \"{step}\"; it has: {}", known.join(", "));
-            return Err(SagaError::Invalid(text));
-        };
-        self.request(id, Command::Skip { step, reason: reason.to_owned() }, by).await
-    }
-
-    async fn request(&self, id: &SagaId, command: Command, by: &Requester) -> Result<Summary, SagaError> {
-        let context = Context {
-            now_ms: self.inner.now_ms(),
-            command_id: by.request_id.clone(),
-            actor: by.actor.clone(),
-            correlation_id: id.id.clone(),
-        };
-        loop {
-            let requests = self.inner.active.lock().get(id).map(|active| active.requests.clone());
-            if let Some(requests) = requests {
-                let (reply, answer) = oneshot::channel();
-                let (actor, request_id) = (by.actor.clone(), by.request_id.clone());
-                let request = Request { command: command.clone(), actor, request_id, reply };
-                if requests.send(request).await.is_ok()
-                    && let Ok(answer) = answer.await
-                {
-                    return answer;
-                }
-                // Its task ended meanwhile; let it leave.
-                tokio::task::yield_now().await;
-            }
-            if *self.inner.stopping.borrow() {
-                return Err(SagaError::Stopping);
-            }
-            let state = self.inner.host.state(id).await?;
-            if state.started.is_none() || state.is_ended() {
-                // The machine knows what to say; there is nothing to write.
-                Saga::decide(&state, &command, &context)?;
-                return Ok(Summary::of(id, &state));
-            }
-            self.drive(id, None);
-        }
+        self.drive(&id, None);
+        self.inner.left.send_modify(|count| *count += 1);
     }
 
     /// How many sagas are under way here.
@@ -464,7 +345,8 @@ impl Sagas {
     }
 
     /// Shuts down: nothing new begins, calls under way are heard and written down, then every task ends. The sagas go on
-    /// at the next [`Sagas::resume`].
+    /// at the next [`Sagas::resume`]. That takes as long as the slowest call, at most its deadline: whoever cannot wait so
+    /// long gives this a time-out and then [`Sagas::kill`]s, which loses nothing.
     pub async fn drain(&self) {
         self.inner.stopping.send_replace(true);
         let mut left = self.inner.left.subscribe();
