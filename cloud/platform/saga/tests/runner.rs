@@ -381,3 +381,106 @@ async fn a_service_that_panics_is_an_unknown_outcome() {
     assert_eq!((summary.status, summary.reason.as_str()), (Status::Compensated, "reserve failed: unknown"));
     assert_eq!(node.world.held().await, "");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_hangs_does_not_keep_others_waiting() {
+    let definition = |name: &str, service: &str| {
+        Definition::named(name)
+            .step(StepBuilder::call(service, "hold").tries(1).undone_by("release"))
+            .build()
+            .expect("valid")
+    };
+    let (slow, quick) = (definition("Slow", "slow"), definition("Quick", "quick"));
+    let mut node = Node::new(slow.clone());
+    node.definitions.add(quick.clone()).expect("it is valid");
+    node.faults.choose(|key, _| (key.starts_with("slow") && key.ends_with("/do")).then_some(Fault::Hang));
+    let both = FakeWorld::of(&slow)
+        .services()
+        .iter()
+        .chain(FakeWorld::of(&quick).services().iter())
+        .cloned()
+        .collect::<Vec<_>>();
+    let settings = Settings { calls_at_once: 2, ..Settings::default() };
+    let (sagas, _) = node.start_with(node.faults.wrap(&Services::new(both)), settings);
+    for n in 0..10 {
+        let id = SagaId::new(OrganizationId::default(), format!("slow-{n}"));
+        sagas.start(&id, "Slow", json!({}), &by(&format!("slow-{n}"))).await.expect("it starts");
+    }
+    sagas.start(&id(1), "Quick", json!({}), &by("quick")).await.expect("it starts");
+    assert_eq!(sagas.wait(&id(1)).await.expect("it ends").status, Status::Completed);
+    assert!(node.began.elapsed() < Duration::from_secs(1));
+    // Two at a time, 10 s each, counted from when it is a call's turn; their undos follow at once.
+    until("all are undone", || sagas.under_way() == 0).await;
+    let took = node.began.elapsed().as_secs();
+    assert!((50..=51).contains(&took), "{took} s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_does_not_answer_for_a_while_loses_nothing() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use remuda_eventsourcing::Context;
+    use remuda_saga::host::Executed;
+
+    /// Every third call fails; of those, every second after it was written; one in fifty breaks whoever calls.
+    struct Flaky(Arc<MemoryHost>, AtomicU32);
+    impl Flaky {
+        fn turn(&self) -> u32 {
+            let turn = self.1.fetch_add(1, Ordering::Relaxed);
+            assert!(turn % 50 != 49, "as planned");
+            turn
+        }
+    }
+    #[async_trait]
+    impl SagaHost for Flaky {
+        async fn execute(
+            &self,
+            id: &SagaId,
+            command: Command,
+            context: Context,
+        ) -> Result<Executed, HostError> {
+            let turn = self.turn();
+            if turn % 3 == 2 && turn.is_multiple_of(2) {
+                return Err(HostError::Failed("not now".into()));
+            }
+            let executed = self.0.execute(id, command, context).await;
+            if turn % 3 == 2 { Err(HostError::Failed("lost".into())) } else { executed }
+        }
+        async fn state(&self, id: &SagaId) -> Result<State, HostError> {
+            if self.turn() % 3 == 2 {
+                Err(HostError::Failed("not now".into()))
+            } else {
+                self.0.state(id).await
+            }
+        }
+        async fn history(&self, id: &SagaId) -> Result<Vec<Recorded>, HostError> {
+            self.0.history(id).await
+        }
+        async fn unended(&self) -> Result<Vec<SagaId>, HostError> {
+            self.0.unended().await
+        }
+    }
+    let node = Node::new(booking());
+    let flaky = Arc::new(Flaky(node.host.clone(), AtomicU32::new(0)));
+    let began = node.began;
+    let sagas = Sagas::new(
+        flaky,
+        node.faults.wrap(&node.world.services()),
+        node.definitions.clone(),
+        Settings::default(),
+        SagaMetrics::default(),
+        Arc::new(move || NOW + began.elapsed().as_millis() as i64),
+    )
+    .expect("all is there");
+    for n in 1..=40 {
+        while node.begin(&sagas, n).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    until("all end", || sagas.under_way() == 0 && node.host.ids().len() == 40).await;
+    for n in 1..=40 {
+        let state = node.host.state(&id(n)).await.expect("it is there");
+        assert_eq!(state.phase, Phase::Completed, "{n}");
+    }
+    assert_eq!(node.world.held().await.split(' ').count(), 120);
+}

@@ -454,15 +454,17 @@ impl Driver {
     }
 
     fn publish(&self, summary: Summary) {
-        let before = self.shown.send_replace(summary.clone());
-        self.inner.metrics.moved(before.status.standing(), summary.status.standing());
-        if summary.status.is_ended() && !before.status.is_ended() {
+        // Counted first: who waits for the end finds it in the figures.
+        let before = self.shown.borrow().status;
+        self.inner.metrics.moved(before.standing(), summary.status.standing());
+        if summary.status.is_ended() && !before.is_ended() {
             let took_ms = summary.ended_ms.unwrap_or_default() - summary.started_ms;
             self.inner.metrics.ended(self.durable.phase, took_ms);
         }
-        if summary.status == super::Status::Stuck && before.status != super::Status::Stuck {
+        if summary.status == super::Status::Stuck && before != super::Status::Stuck {
             tracing::warn!(saga_id = %self.id, reason = %summary.reason, "a saga is stuck");
         }
+        self.shown.send_replace(summary);
     }
 }
 
