@@ -88,6 +88,9 @@ pub enum Command {
     /// What vehicles collect: documents, whom they are meant for, how far they have come.
     #[command(subcommand, visible_alias = "policy")]
     Policies(crate::policies::PoliciesCommand),
+    /// Who changed what, when, from where and why.
+    #[command(subcommand)]
+    Audit(crate::audit::AuditCommand),
     /// What vehicles measured: samples, positions, journeys; plots and exports.
     #[command(subcommand)]
     History(crate::history::HistoryCommand),

@@ -40,6 +40,16 @@ pub enum CtlError {
         /// The vehicle's words.
         detail: String,
     },
+    /// An audit log that is shorter than it was.
+    #[error(
+        "the audit log has {entries} entries, at least {wanted} are wanted; lines at its end are missing"
+    )]
+    AuditShort {
+        /// How many it has.
+        entries: u64,
+        /// How many were wanted.
+        wanted: u64,
+    },
     /// Options that do not go together.
     #[error("{0}")]
     Usage(&'static str),
@@ -86,7 +96,7 @@ pub enum CtlError {
     #[error("the server's answer cannot be used: {0}")]
     Answer(&'static str),
     /// The person has enough.
-    #[error("interrupted; what was written is not complete")]
+    #[error("interrupted: the answer is not complete")]
     Interrupted,
     /// What a format cannot hold.
     #[error("{0}")]
@@ -135,7 +145,8 @@ impl CtlError {
             | Self::Answer(_)
             | Self::Interrupted
             | Self::Export(_)
-            | Self::NotDone { .. } => 1,
+            | Self::NotDone { .. }
+            | Self::AuditShort { .. } => 1,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! or the environment.
 
 mod args;
+mod audit;
 mod client;
 mod commands;
 mod delivery;
@@ -19,6 +20,7 @@ mod text;
 mod yaml;
 
 pub use args::{Cli, Command, Global, Output, OutputFormat, VehiclesCommand};
+pub use audit::AuditCommand;
 pub use commands::{ActionName, CommandsCommand, SendArgs};
 pub use error::CtlError;
 pub use history::{

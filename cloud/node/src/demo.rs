@@ -1,10 +1,15 @@
 //! `remuda demo`: hands the demo a way to start a node.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use remuda_demo::{DemoArgs, NodeFigures, NodeRequest, RunningNode};
+use remuda_business::Business;
+use remuda_contracts::business::{Asker, BookTrip, BusinessError, Place, TripView};
+use remuda_contracts::money::{Currency, Money};
+use remuda_demo::{Degrees, DemoArgs, NodeFigures, NodeRequest, Ride, RideFigures, Rides, RunningNode};
 use remuda_identity::{NewVehicle, Who};
 use remuda_model::{OrganizationId, VehicleId};
 use remuda_observability::{LogFormat, init_logs, process};
@@ -42,6 +47,7 @@ async fn start(request: NodeRequest) -> Result<RunningNode, String> {
         enrolment: node.enrolment.clone(),
         tokens: Box::new(make_tokens(&node)),
         console_url: node.console_url(),
+        rides: Arc::new(NodeRides(node.business().ok_or("the demo's node has no business")?)),
         figures: Box::new(move || {
             let now = figures();
             NodeFigures {
@@ -56,6 +62,119 @@ async fn start(request: NodeRequest) -> Result<RunningNode, String> {
         stop: Box::pin(async move { node.stop().await.map_err(|e| e.to_string()) }),
     })
 }
+
+/// The node's business, as the demo's riders and drivers see it.
+struct NodeRides(Arc<Business>);
+
+/// What a rider begins with, minor units.
+const CREDITS: i64 = 1_000_000;
+
+fn asker(request_id: impl Into<String>) -> Asker {
+    Asker { who: "demo".to_owned(), request_id: request_id.into() }
+}
+
+fn ride_of(trip: TripView) -> Ride {
+    Ride { id: trip.id, state: trip.state.to_owned(), vehicle: trip.vehicle }
+}
+
+/// It is so already: from a run before over the same data.
+fn or_so_already<T>(done: Result<T, BusinessError>) -> Result<(), String> {
+    match done {
+        Ok(_) | Err(BusinessError::Refused { .. }) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+impl NodeRides {
+    async fn call_off_leftovers(&self) -> Result<(), String> {
+        let (desk, organization) = (self.0.desk(), OrganizationId::default());
+        for state in ["requested", "assigned", "arriving", "boarding", "under-way"] {
+            let left = desk.trips(&organization, Some(state), None, 10_000).await;
+            for trip in left.map_err(|e| e.to_string())? {
+                let wish = asker(format!("leftover-{}", trip.id));
+                or_so_already(
+                    desk.cancel(&organization, &trip.id, "left behind by a run before", wish).await,
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Rides for NodeRides {
+    fn open<'a>(&'a self, vehicles: &'a [VehicleId], riders: usize) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let (desk, organization) = (self.0.desk(), OrganizationId::default());
+            self.call_off_leftovers().await?;
+            for vehicle in vehicles {
+                let wish = asker(format!("in-service-{vehicle}"));
+                or_so_already(desk.set_in_service(&organization, vehicle.as_str(), true, "", wish).await)?;
+            }
+            let amount = Money { minor_units: CREDITS, currency: Currency::EUR };
+            for number in 0..riders {
+                let id = format!("rider-{number}");
+                let name = format!("Rider {number}");
+                let wish = asker(format!("register-{number}"));
+                or_so_already(desk.register_rider(&organization, &id, name, None, wish).await)?;
+                or_so_already(
+                    desk.top_up(&organization, &id, amount, asker(format!("credits-{number}"))).await,
+                )?;
+            }
+            self.0.settle().await;
+            Ok(())
+        })
+    }
+
+    fn book<'a>(&'a self, rider: usize, id: &'a str, from: Degrees, to: Degrees) -> Answer<'a, Ride> {
+        let place = |(latitude, longitude): Degrees| Place {
+            latitude_e7: (latitude * 1e7).round() as i32,
+            longitude_e7: (longitude * 1e7).round() as i32,
+        };
+        let trip = BookTrip {
+            rider: format!("rider-{rider}"),
+            stops: vec![place(from), place(to)],
+            vehicles: Vec::new(),
+        };
+        Box::pin(async move {
+            let booked = self.0.desk().book(&OrganizationId::default(), trip, asker(id)).await;
+            booked.map(ride_of).map_err(|e| e.to_string())
+        })
+    }
+
+    fn ride<'a>(&'a self, id: &'a str) -> Answer<'a, Ride> {
+        Box::pin(async move {
+            let trip = self.0.desk().trip(&OrganizationId::default(), id).await;
+            trip.map(ride_of).map_err(|e| e.to_string())
+        })
+    }
+
+    fn cancel<'a>(&'a self, id: &'a str, reason: &'a str) -> Answer<'a, Ride> {
+        Box::pin(async move {
+            let (desk, organization) = (self.0.desk(), OrganizationId::default());
+            let wish = asker(format!("cancel-{id}"));
+            match desk.cancel(&organization, id, reason, wish).await {
+                Ok(trip) => Ok(ride_of(trip)),
+                // It has ended meanwhile.
+                Err(BusinessError::Refused { .. }) => self.ride(id).await,
+                Err(error) => Err(error.to_string()),
+            }
+        })
+    }
+
+    fn settle(&self) -> Pin<Box<dyn Future<Output = RideFigures> + Send + '_>> {
+        Box::pin(async move {
+            self.0.settle().await;
+            let figures = self.0.figures();
+            RideFigures {
+                sagas_running: figures.sagas_running,
+                sagas_stuck: figures.sagas_stuck,
+                ledger_sum_minor_units: figures.ledger_sum_minor_units,
+            }
+        })
+    }
+}
+
+type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
 
 /// Vehicles of one decision of the register.
 const BATCH: usize = 5_000;

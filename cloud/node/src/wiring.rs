@@ -153,7 +153,7 @@ struct Parts {
     keeper: Keeper,
     broker: Option<ExternalBroker>,
     console: Console,
-    business: Option<Business>,
+    business: Option<Arc<Business>>,
     vehicles: Arc<Mutex<Option<VehicleHandle>>>,
 }
 
@@ -221,12 +221,12 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
     let sweeping = tokio::spawn(sweep(lake, Duration::from_millis(config.lake.sweep_interval_ms)));
     let health = Arc::new(OnceLock::new());
     let business = match business {
-        Some(journal) => {
-            Some(business::start(&config, journal, Arc::clone(&system.view), network, &metrics).await?)
-        }
+        Some(journal) => Some(Arc::new(
+            business::start(&config, journal, Arc::clone(&system.view), network, &metrics).await?,
+        )),
         None => None,
     };
-    let desk = business.as_ref().map(Business::desk);
+    let desk = business.as_ref().map(|business| business.desk());
     let shown = Shown { system: &system, keeper: &keeper, history, business: desk };
     let console = open_console(&config, shown, roads, &metrics, (&ready, &health)).await?;
     let door_metrics = DoorMetrics::default();
@@ -401,6 +401,11 @@ async fn sweep(lake: Arc<Lake>, every: Duration) {
 }
 
 impl Node {
+    /// The ride business, where there is one.
+    pub fn business(&self) -> Option<Arc<Business>> {
+        self.parts.business.clone()
+    }
+
     /// The console's address with its token.
     pub fn console_url(&self) -> String {
         self.parts.console.url()

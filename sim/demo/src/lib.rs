@@ -5,6 +5,7 @@
 
 mod args;
 mod report;
+mod riders;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -12,7 +13,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use args::DemoArgs;
 use remuda_edge_agent::ServerUrl;
@@ -22,6 +23,9 @@ use remuda_model::VehicleId;
 use remuda_roads::RoadNetwork;
 use remuda_world::{Vehicle, World};
 use report::Report;
+use riders::Demand;
+pub use riders::{Degrees, Ride, RideCounts, RideFigures, Rides};
+use tokio::sync::watch;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -69,6 +73,8 @@ pub struct RunningNode {
     pub tokens: Box<MakeTokens>,
     /// The console's address with its token.
     pub console_url: String,
+    /// Its ride business.
+    pub rides: Arc<dyn Rides>,
     /// Its figures.
     pub figures: Box<dyn Fn() -> NodeFigures + Send + Sync>,
     /// Drains and stops it when awaited.
@@ -106,23 +112,47 @@ pub async fn run(
     let data = place.folder.join("vehicles");
     let certificates = Some(enrol(&world, &data, &node).await?);
     let settings = FleetSettings { door: node.door.clone(), data, rate_hz: args.rate, certificates };
-    let fleet = Fleet::start(settings, world).await.map_err(|e| e.to_string())?;
+    let ids: Vec<VehicleId> = world.vehicles().iter().map(Vehicle::id).collect();
+    let fleet = Arc::new(Fleet::start(settings, world).await.map_err(|e| e.to_string())?);
+    let rides = Arc::clone(&node.rides);
+    let demand = Demand::new(Arc::clone(&rides), network, args.vehicles, args.seed, run_name());
+    rides.open(&ids, demand.riders()).await?;
+    let (stop_riding, stops_riding) = watch::channel(false);
+    let counts = demand.counts();
+    let riding = tokio::spawn(demand.run(Arc::clone(&fleet), stops_riding));
     eprintln!(
         "{} vehicles set off {:.1} s after the start; Ctrl-C stops",
         args.vehicles,
         begun.elapsed().as_secs_f64()
     );
 
-    watch(&args, &fleet, &node, interrupted).await;
+    watch(&args, &fleet, (&node, &counts), interrupted).await;
 
     eprintln!("\nstopping: vehicles hand over what they have, then the cloud commits its last round");
     let rss_mb = (node.figures)().rss_mb;
+    stop_riding.send_replace(true);
+    let counts = riding.await.map_err(|e| format!("the riders' task failed: {e}"))?;
+    let business = rides.settle().await;
+    // The business reads vehicles' twins: with it, the node's files would stay open.
+    drop((rides, node.rides));
+    let fleet = Arc::into_inner(fleet).ok_or("somebody still drives")?;
     let figures = fleet.stop().await.map_err(|e| e.to_string())?;
     node.stop.await?;
     let ledger = remuda_ledger::count(&place.folder.join("cloud"), &[place.folder.join("vehicles")]).await;
     let ledger = ledger.map_err(|e| e.to_string())?;
-    finish(&args, &Report::new(args.vehicles, &figures, &ledger, rss_mb), &ledger);
-    Ok(ledger.balances())
+    let report = Report::new(args.vehicles, &figures, &ledger, rss_mb).with_rides(counts, business);
+    finish(&args, &report, &ledger);
+    let RideFigures { sagas_stuck, ledger_sum_minor_units, .. } = business;
+    if sagas_stuck > 0 || ledger_sum_minor_units > 0 {
+        eprintln!("{sagas_stuck} sagas are stuck, the ledgers sum to {ledger_sum_minor_units} instead of 0");
+    }
+    Ok(ledger.balances() && sagas_stuck == 0 && ledger_sum_minor_units == 0)
+}
+
+/// Names this run's bookings apart from those of a run before over the same data.
+fn run_name() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("demo-{}", since.as_millis())
 }
 
 /// Each vehicle makes a key and shows a one-time token, as a real one does. Those that kept their certificates need not.
@@ -179,7 +209,7 @@ fn load_map(args: &DemoArgs) -> Result<RoadNetwork, String> {
 async fn watch(
     args: &DemoArgs,
     fleet: &FleetHandle,
-    node: &RunningNode,
+    (node, counts): (&RunningNode, &watch::Receiver<RideCounts>),
     interrupted: impl Future<Output = ()>,
 ) {
     let mut interrupted = std::pin::pin!(interrupted);
@@ -199,12 +229,13 @@ async fn watch(
             _ = ticks.tick() => {
                 let vehicles = fleet.figures();
                 let cloud = (node.figures)();
+                let trips = *counts.borrow();
                 let rate = cloud.frames_durable.saturating_sub(durable_before);
                 durable_before = cloud.frames_durable;
                 eprint!(
-                    "\r{:5.0} s  {}/{} online  {} frames made  {} acked  {rate}/s  lag {}  ack p50 {:.0} ms p95 {:.0} ms   ",
+                    "\r{:5.0} s  {}/{} online  {} frames made  {} acked  {rate}/s  lag {}  ack p50 {:.0} ms p95 {:.0} ms  trips {}/{}   ",
                     vehicles.seconds, cloud.online, vehicles.vehicles, vehicles.frames_made, vehicles.frames_acked,
-                    vehicles.backlog, vehicles.ack_p50_ms, vehicles.ack_p95_ms,
+                    vehicles.backlog, vehicles.ack_p50_ms, vehicles.ack_p95_ms, trips.completed, trips.requested,
                 );
             }
         }

@@ -4,6 +4,8 @@ use remuda_fleet::Figures;
 use remuda_ledger::Ledger;
 use serde::Serialize;
 
+use crate::riders::{RideCounts, RideFigures};
+
 /// What `--json` prints: frames and samples from the disks, times and rates from the run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -25,6 +27,14 @@ pub(crate) struct Report {
     frames_per_second: f64,
     rss_mb: f64,
     bytes_per_sample_wire: f64,
+    trips_requested: u64,
+    trips_completed: u64,
+    trips_cancelled: u64,
+    trips_compensated: u64,
+    trips_unserved: u64,
+    sagas_running: u64,
+    sagas_stuck: u64,
+    ledger_sum_minor_units: u64,
 }
 
 impl Report {
@@ -48,6 +58,29 @@ impl Report {
             frames_per_second: figures.acked_per_second,
             rss_mb,
             bytes_per_sample_wire: figures.bytes_per_sample_wire,
+            trips_requested: 0,
+            trips_completed: 0,
+            trips_cancelled: 0,
+            trips_compensated: 0,
+            trips_unserved: 0,
+            sagas_running: 0,
+            sagas_stuck: 0,
+            ledger_sum_minor_units: 0,
+        }
+    }
+
+    /// With what became of the riders' wishes.
+    pub fn with_rides(self, counts: RideCounts, business: RideFigures) -> Self {
+        Self {
+            trips_requested: counts.requested,
+            trips_completed: counts.completed,
+            trips_cancelled: counts.cancelled,
+            trips_compensated: counts.compensated,
+            trips_unserved: counts.unserved,
+            sagas_running: business.sagas_running,
+            sagas_stuck: business.sagas_stuck,
+            ledger_sum_minor_units: business.ledger_sum_minor_units,
+            ..self
         }
     }
 }

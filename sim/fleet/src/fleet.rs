@@ -1,23 +1,34 @@
 //! A world and its agents: steps the one, feeds the others.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use remuda_model::VehicleId;
 use remuda_world::{Activity, World};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::agents::{Agents, Collect};
 use crate::error::FleetError;
 use crate::figures::Figures;
-use crate::limits::{DRAIN_PATIENCE, RATE_HZ_MAX};
+use crate::limits::{DRAIN_PATIENCE, ERRANDS_WAITING, RATE_HZ_MAX};
 use crate::settings::FleetSettings;
 
 /// Starts fleets.
 #[derive(Debug)]
 pub struct Fleet;
+
+/// What the driver of a vehicle is told.
+#[derive(Debug, Clone, Copy)]
+enum Errand {
+    /// Drive there, degrees, and wait.
+    Go(usize, (f64, f64)),
+    /// Do as you like.
+    AsYouLike(usize),
+}
 
 /// A fleet that runs. Dropped without [`FleetHandle::stop`] its agents end as if the power had failed.
 #[derive(Debug)]
@@ -25,6 +36,8 @@ pub struct FleetHandle {
     agents: Arc<Agents>,
     steps_late: Arc<AtomicU64>,
     stop: watch::Sender<bool>,
+    errands: mpsc::Sender<Errand>,
+    numbers: HashMap<VehicleId, usize>,
     driving: JoinHandle<World>,
     started: Instant,
 }
@@ -38,14 +51,16 @@ impl Fleet {
         if !valid {
             return Err(FleetError::Rate { rate: settings.rate_hz });
         }
-        let ids = world.vehicles().iter().map(remuda_world::Vehicle::id).collect();
+        let ids: Vec<VehicleId> = world.vehicles().iter().map(remuda_world::Vehicle::id).collect();
+        let numbers = ids.iter().enumerate().map(|(number, id)| (*id, number)).collect();
+        let (errands, told) = mpsc::channel(ERRANDS_WAITING);
         let agents = Arc::new(Agents::start(&settings, ids, Collect::AsTheProduct).await?);
         let steps_late = Arc::new(AtomicU64::new(0));
         let (stop, stopped) = watch::channel(false);
         let period = Duration::from_secs_f64(1.0 / settings.rate_hz);
         let driving =
-            tokio::spawn(drive(world, Arc::clone(&agents), period, stopped, Arc::clone(&steps_late)));
-        Ok(FleetHandle { agents, steps_late, stop, driving, started: Instant::now() })
+            tokio::spawn(drive(world, Arc::clone(&agents), period, (stopped, told), Arc::clone(&steps_late)));
+        Ok(FleetHandle { agents, steps_late, stop, errands, numbers, driving, started: Instant::now() })
     }
 }
 
@@ -55,6 +70,21 @@ impl FleetHandle {
         let counted = self.agents.figures();
         let steps_late = self.steps_late.load(Ordering::Relaxed);
         Figures { steps_late, ..counted }.finish(self.started.elapsed())
+    }
+
+    /// Sends a vehicle's driver to a place, degrees; they wait there. A vehicle that is not of this fleet goes nowhere.
+    pub async fn send(&self, vehicle: &VehicleId, place: (f64, f64)) {
+        if let Some(number) = self.numbers.get(vehicle) {
+            // Nobody drives any more when the fleet stops.
+            let _ = self.errands.send(Errand::Go(*number, place)).await;
+        }
+    }
+
+    /// Lets a vehicle's driver go where they like again.
+    pub async fn release(&self, vehicle: &VehicleId) {
+        if let Some(number) = self.numbers.get(vehicle) {
+            let _ = self.errands.send(Errand::AsYouLike(*number)).await;
+        }
     }
 
     /// Whether it can only be stopped now: an outbox failed, or a task panicked. [`Self::stop`] says why.
@@ -82,7 +112,7 @@ async fn drive(
     mut world: World,
     agents: Arc<Agents>,
     period: Duration,
-    mut stop: watch::Receiver<bool>,
+    (mut stop, mut told): (watch::Receiver<bool>, mpsc::Receiver<Errand>),
     steps_late: Arc<AtomicU64>,
 ) -> World {
     let mut ticks = tokio::time::interval(period);
@@ -100,6 +130,12 @@ async fn drive(
         let passed = now - last;
         if passed > period * 2 {
             steps_late.fetch_add(1, Ordering::Relaxed);
+        }
+        while let Ok(errand) = told.try_recv() {
+            match errand {
+                Errand::Go(number, place) => world.send(number, place),
+                Errand::AsYouLike(number) => world.release(number),
+            }
         }
         for number in 0..world.len() {
             world.limit_speed(number, agents.speed_limit_kmh(number));

@@ -18,3 +18,5 @@ pub const INPUTS_MAX: usize = 16;
 pub const CONNECTS_AT_ONCE: usize = 64;
 /// See [`CONNECTS_AT_ONCE`].
 pub const CONNECT_PAUSE: Duration = Duration::from_millis(4);
+/// Errands that wait for the world's next step; whoever has one more waits.
+pub const ERRANDS_WAITING: usize = 1_024;

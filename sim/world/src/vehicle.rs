@@ -51,6 +51,10 @@ pub struct Vehicle {
     vigour: f32,
     /// Set by a command, m/s.
     speed_cap: f32,
+    /// Where its driver was sent to, until the way there is found.
+    pub(crate) errand: Option<Place>,
+    /// Its driver goes where somebody says, and waits there.
+    held: bool,
     stood_ms: u64,
     has_stopped: bool,
     harsh_ms: u64,
@@ -93,6 +97,8 @@ impl Vehicle {
             pace: dice.between(0.84, 0.97),
             vigour: dice.between(1.1, ACCELERATION_MAX),
             speed_cap: f32::INFINITY,
+            errand: None,
+            held: false,
             stood_ms: 0,
             has_stopped: false,
             harsh_ms: 0,
@@ -113,6 +119,28 @@ impl Vehicle {
 
     pub(crate) fn limit_speed(&mut self, kmh: Option<u16>) {
         self.speed_cap = kmh.map_or(f32::INFINITY, |kmh| f32::from(kmh) / 3.6);
+    }
+
+    /// Sends its driver somewhere, from whatever they do; true when a way must be looked for at once.
+    pub(crate) fn send(&mut self, place: Place) -> bool {
+        (self.errand, self.held, self.wants_charge) = (Some(place), true, false);
+        match self.activity {
+            Activity::Parked | Activity::Charging => {
+                self.activity = Activity::Parked;
+                self.wait_ms = 0;
+                false
+            }
+            Activity::Driving => true,
+            Activity::Planning => false,
+        }
+    }
+
+    /// Lets its driver do as they like again.
+    pub(crate) fn release(&mut self) {
+        (self.errand, self.held) = (None, false);
+        if self.activity == Activity::Parked {
+            self.park();
+        }
     }
 
     /// What it does.
@@ -185,14 +213,15 @@ impl Vehicle {
             self.activity = Activity::Charging;
             return false;
         }
-        self.wants_charge = self.battery.charge() < CHARGE_LOW;
+        self.wants_charge = !self.held && self.battery.charge() < CHARGE_LOW;
         self.activity = Activity::Planning;
         true
     }
 
     fn park(&mut self) {
         self.activity = Activity::Parked;
-        self.wait_ms = self.dice.between(4_000.0, 45_000.0) as u64;
+        // Whoever was sent waits until told what next.
+        self.wait_ms = if self.held { u64::MAX } else { self.dice.between(4_000.0, 45_000.0) as u64 };
     }
 
     fn arrive(&mut self) {

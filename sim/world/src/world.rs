@@ -77,7 +77,7 @@ impl World {
         for _ in 0..ROUTES_PER_STEP {
             let Some(number) = self.planning.pop_front() else { break };
             let vehicle = &mut self.vehicles[number];
-            let to = destination(&self.streets, vehicle);
+            let to = vehicle.errand.take().unwrap_or_else(|| destination(&self.streets, vehicle));
             vehicle.depart(self.router.route(&self.streets.network, vehicle.place(), to));
         }
     }
@@ -86,6 +86,22 @@ impl World {
     pub fn limit_speed(&mut self, number: usize, kmh: Option<u16>) {
         if let Some(vehicle) = self.vehicles.get_mut(number) {
             vehicle.limit_speed(kmh);
+        }
+    }
+
+    /// Sends a vehicle to the road nearest to a place, degrees; it waits there until it is sent on or released.
+    pub fn send(&mut self, number: usize, (latitude, longitude): (f64, f64)) {
+        let snap = self.streets.network.snap(latitude, longitude);
+        let place = Place { edge: snap.edge, offset_m: snap.offset_m };
+        if self.vehicles.get_mut(number).is_some_and(|vehicle| vehicle.send(place)) {
+            self.planning.push_back(number);
+        }
+    }
+
+    /// Lets a vehicle that was sent somewhere go where it likes again.
+    pub fn release(&mut self, number: usize) {
+        if let Some(vehicle) = self.vehicles.get_mut(number) {
+            vehicle.release();
         }
     }
 
