@@ -55,11 +55,14 @@ fn methods(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
 }
 
 fn access(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<(String, bool), Box<dyn Error>> {
-    let extension = pool.get_extension_by_name("remuda.options.v1.access").ok_or("options.proto is missing")?;
+    let extension =
+        pool.get_extension_by_name("remuda.options.v1.access").ok_or("options.proto is missing")?;
     let name = method.full_name();
     let options: DynamicMessage = method.options();
     if !options.has_extension(&extension) {
-        return Err(format!("{name} does not say who may call it: give it a (remuda.options.v1.access)").into());
+        return Err(
+            format!("{name} does not say who may call it: give it a (remuda.options.v1.access)").into()
+        );
     }
     let access = options.get_extension(&extension);
     let access = access.as_message().ok_or("access is a message")?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use remuda_fleet::FleetHandle;
 use remuda_model::VehicleId;
-use remuda_roads::RoadNetwork;
+use remuda_roads::{RoadNetwork, haversine_m};
 use tokio::sync::watch;
 
 /// A place, degrees: latitude, longitude.
@@ -72,6 +72,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const VEHICLES_PER_RIDE: usize = 4;
 /// How long a rider takes to get in.
 const BOARDING: Duration = Duration::from_secs(2);
+/// Places a rider has in mind.
+const DESTINATIONS: usize = 24;
+/// Nearer than this one walks, m.
+const RIDE_M_MIN: f64 = 250.0;
 /// Of so many rides one is called off by the rider on the way.
 const CANCEL_ONE_IN: u64 = 20;
 
@@ -155,6 +159,19 @@ impl Demand {
         (at.latitude, at.longitude)
     }
 
+    /// Where a rider wants to go: the nearest of some places that is worth a ride, so that trips end while one looks on.
+    fn destination(&mut self, from: Degrees) -> Degrees {
+        let mut best = (f64::INFINITY, self.place());
+        for _ in 0..DESTINATIONS {
+            let place = self.place();
+            let far = haversine_m(from, place);
+            if far > RIDE_M_MIN && far < best.0 {
+                best = (far, place);
+            }
+        }
+        best.1
+    }
+
     /// Asks and drives until told to stop; then calls off what is still under way. Answers what became of it all.
     pub async fn run(mut self, fleet: Arc<FleetHandle>, mut stop: watch::Receiver<bool>) -> RideCounts {
         loop {
@@ -181,7 +198,8 @@ impl Demand {
         if self.under_way.len() >= self.most || self.draw().is_multiple_of(3) {
             return;
         }
-        let (from, to) = (self.place(), self.place());
+        let from = self.place();
+        let to = self.destination(from);
         let rider = (self.draw() % self.riders as u64) as usize;
         let id = format!("{}-{}", self.run, self.counts.requested);
         self.counts.requested += 1;

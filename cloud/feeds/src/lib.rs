@@ -1,1 +1,0 @@
-//! Feeds out: the customer's own systems hear what happens, at least once.
