@@ -36,9 +36,8 @@ pub(crate) fn with_flags(
 pub(crate) async fn follow_flags(flags: Arc<FlagFile>, mut stops: watch::Receiver<bool>) {
     while pause(&mut stops, limits::SWEEP_EVERY).await {
         let file = Arc::clone(&flags);
-        match tokio::task::spawn_blocking(move || file.refresh()).await {
-            Ok(Err(error)) => tracing::warn!(%error, "the feature flags stay as they were"),
-            Ok(Ok(_)) | Err(_) => {}
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || file.refresh()).await {
+            tracing::warn!(%error, "the feature flags stay as they were");
         }
     }
 }

@@ -169,7 +169,8 @@ async fn refusals_have_stable_reasons() {
     let book = Arc::new(FakeHistory::default());
     let (_console, mut client) = console(&book, 3).await;
     let good = || question(&["V1"], &["Vehicle.Speed"], 10);
-    let bad: [(&str, Box<dyn Fn(&mut api::QueryHistoryRequest)>); 14] = [
+    type Spoil = Box<dyn Fn(&mut api::QueryHistoryRequest)>;
+    let bad: [(&str, Spoil); 14] = [
         ("vehicles", Box::new(|q| q.vehicles.clear())),
         ("vehicles", Box::new(|q| q.filter = "vehicle = *".into())),
         ("vehicles", Box::new(|q| q.vehicles = vec!["V1".into()])),

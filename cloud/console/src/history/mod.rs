@@ -275,7 +275,7 @@ impl History {
         let vehicles = ask::vehicles(&self.scope, &self.view, &request.vehicles, &request.filter)?;
         let organization = self.scope.organization;
         // Tracks are bounded as a whole: 1,000 journeys of 1,000 positions would not fit into a message.
-        let page = if track_points == 0 { page } else { page.min(limits::JOURNEY_POINTS_MAX / track_points) };
+        let page = page.min(limits::JOURNEY_POINTS_MAX.checked_div(track_points).unwrap_or(page));
         let query = JourneyQuery { organization, vehicles, from_ns, until_ns, page, after, track_points };
         let found = self.book.journeys(query).await.map_err(Refusal::History)?;
         let next = found.next.as_ref();
@@ -345,7 +345,7 @@ impl Telling for Samples {
         }
         let samples = api::HistorySamples { columns };
         (!samples.columns.is_empty())
-            .then(|| QueryHistoryResponse { part: Some(HistoryPart::Samples(samples)) })
+            .then_some(QueryHistoryResponse { part: Some(HistoryPart::Samples(samples)) })
     }
 
     fn end(&mut self, end: HistoryEnd) -> QueryHistoryResponse {
