@@ -9,7 +9,11 @@ pub(crate) fn parent_of(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
-pub(crate) fn sync(folder: &Path) -> io::Result<()> {
+/// Makes the names in a folder durable.
+///
+/// # Errors
+/// When the disk says no.
+pub fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 

@@ -11,6 +11,7 @@ use futures_util::TryStreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use parking_lot::Mutex;
 use remuda_eventsourcing::{Journal, ManifestEntry, Owner, ReplacedFile, folders};
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +35,12 @@ pub(crate) struct Footer {
 pub(crate) struct Files {
     root: PathBuf,
     store: Arc<dyn ObjectStore>,
+    /// Folders whose names are known to be durable; none for a store that has no folders.
+    durable: Option<Arc<Mutex<HashSet<String>>>>,
 }
+
+/// Folders that are remembered as durable: an hour each, and a few beside them.
+const DURABLE_MAX: usize = 1_000;
 
 impl Files {
     pub fn open(root: &FsPath) -> Result<Self, LakeError> {
@@ -42,18 +48,58 @@ impl Files {
         folders::make_durable(root).map_err(|e| unusable(e.to_string()))?;
         let store = LocalFileSystem::new_with_prefix(root).map_err(|e| unusable(e.to_string()))?;
         // Without it, "durable before the ack" is false on a local disk.
-        Ok(Self::on_store(root, Arc::new(store.with_fsync(true))))
+        let files = Self::on_store(root, Arc::new(store.with_fsync(true)));
+        Ok(Self { durable: Some(Arc::default()), ..files })
     }
 
     pub fn on_store(root: &FsPath, store: Arc<dyn ObjectStore>) -> Self {
-        Self { root: root.to_path_buf(), store }
+        Self { root: root.to_path_buf(), store, durable: None }
+    }
+
+    /// Makes the folder of a file, and every name on the way to it, durable. The store syncs only folders that it makes
+    /// itself: one that is there may be of a process, or of a try, whose sync failed.
+    async fn settle(&self, path: &str) -> Result<(), LakeError> {
+        let (Some(durable), Some((folder, _))) = (&self.durable, path.rsplit_once('/')) else {
+            return Ok(());
+        };
+        if durable.lock().contains(folder) {
+            return Ok(());
+        }
+        let (root, below) = (self.root.clone(), folder.to_owned());
+        let settled = tokio::task::spawn_blocking(move || {
+            std::fs::create_dir_all(root.join(&below))?;
+            let mut on_the_way = root;
+            folders::sync(&on_the_way)?;
+            for name in below.split('/') {
+                on_the_way.push(name);
+                folders::sync(&on_the_way)?;
+            }
+            Ok::<_, std::io::Error>(())
+        });
+        let unusable = |reason: String| LakeError::Folder { folder: folder.to_owned(), reason };
+        settled.await.map_err(|e| unusable(e.to_string()))?.map_err(|e| unusable(e.to_string()))?;
+        let mut durable = durable.lock();
+        if durable.len() >= DURABLE_MAX {
+            durable.clear();
+        }
+        durable.insert(folder.to_owned());
+        Ok(())
+    }
+
+    /// After a failure nothing is known to be durable that is not synced again.
+    fn doubt<T, E>(&self, done: Result<T, E>) -> Result<T, E> {
+        if let (Err(_), Some(durable)) = (&done, &self.durable) {
+            durable.lock().clear();
+        }
+        done
     }
 
     /// Writes a new file, synced; never over another. One that is there and the same is ours: its answer was lost.
     pub async fn create(&self, path: &str, bytes: Vec<u8>) -> Result<(), LakeError> {
+        self.settle(path).await?;
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         let (path, bytes) = (Path::from(path), Bytes::from(bytes));
-        match self.store.put_opts(&path, bytes.clone().into(), options).await {
+        match self.doubt(self.store.put_opts(&path, bytes.clone().into(), options).await) {
             Ok(_) => Ok(()),
             Err(e @ object_store::Error::AlreadyExists { .. }) => {
                 let there = self.store.get(&path).await?.bytes().await?;
@@ -108,7 +154,8 @@ impl Files {
 
     /// Moves a file; false when it is not there.
     pub async fn relocate(&self, from: &str, to: &str) -> Result<bool, LakeError> {
-        match self.store.rename(&Path::from(from), &Path::from(to)).await {
+        self.settle(to).await?;
+        match self.doubt(self.store.rename(&Path::from(from), &Path::from(to)).await) {
             Ok(()) => Ok(true),
             Err(object_store::Error::NotFound { .. }) => Ok(false),
             Err(e) => Err(e.into()),
