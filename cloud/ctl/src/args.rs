@@ -88,6 +88,15 @@ pub enum Command {
     /// What vehicles collect: documents, whom they are meant for, how far they have come.
     #[command(subcommand, visible_alias = "policy")]
     Policies(crate::policies::PoliciesCommand),
+    /// Booked rides, and which vehicles take them.
+    #[command(subcommand, visible_alias = "trip", allow_negative_numbers = true)]
+    Trips(crate::business::TripsCommand),
+    /// Riders and their credits.
+    #[command(subcommand, visible_alias = "user")]
+    Users(crate::business::UsersCommand),
+    /// Work that happens as a whole or not at all; what is stuck waits here.
+    #[command(subcommand, visible_alias = "saga")]
+    Sagas(crate::business::SagasCommand),
     /// Who changed what, when, from where and why.
     #[command(subcommand)]
     Audit(crate::audit::AuditCommand),

@@ -6,6 +6,7 @@
 
 mod args;
 mod audit;
+mod business;
 mod client;
 mod commands;
 mod delivery;
@@ -21,6 +22,7 @@ mod yaml;
 
 pub use args::{Cli, Command, Global, Output, OutputFormat, VehiclesCommand};
 pub use audit::AuditCommand;
+pub use business::{How, SagasCommand, TripsCommand, UsersCommand};
 pub use commands::{ActionName, CommandsCommand, SendArgs};
 pub use error::CtlError;
 pub use history::{

@@ -50,6 +50,9 @@ async fn dispatch(cli: Cli, out: &mut dyn Write, colours: bool) -> Result<(), Ct
         Command::Vehicles(command) => command,
         Command::Commands(command) => return crate::commands::run(command, global, out, colours).await,
         Command::Policies(command) => return crate::policies::run(command, global, out, colours).await,
+        Command::Trips(command) => return crate::business::trips(command, global, out, colours).await,
+        Command::Users(command) => return crate::business::users(command, global, out, colours).await,
+        Command::Sagas(command) => return crate::business::sagas(command, global, out, colours).await,
         Command::Audit(command) => return crate::audit::run(command, global, out, colours).await,
         Command::History(command) => return crate::history::run(command, global, out, colours).await,
     };
