@@ -45,9 +45,22 @@ fn check(report: &Value) {
         "frames_per_second",
         "rss_mb",
         "bytes_per_sample_wire",
+        "trips_requested",
+        "trips_completed",
+        "trips_cancelled",
+        "trips_compensated",
+        "trips_unserved",
+        "sagas_running",
+        "sagas_stuck",
+        "ledger_sum_minor_units",
     ] {
         number(report, key);
     }
+    assert_eq!(number(report, "sagas_stuck"), 0.0, "{report}");
+    assert_eq!(number(report, "ledger_sum_minor_units"), 0.0, "{report}");
+    let ends = ["trips_completed", "trips_cancelled", "trips_compensated", "trips_unserved"];
+    let ended: f64 = ends.iter().map(|key| number(report, key)).sum();
+    assert_eq!(ended, number(report, "trips_requested"), "{report}");
     assert_eq!(number(report, "frames_lost"), 0.0, "{report}");
     assert_eq!(number(report, "frames_duplicated"), 0.0, "{report}");
     assert!(number(report, "frames_made") > 0.0, "{report}");
@@ -93,6 +106,7 @@ fn vehicles_obey_real_maps() {
             "127.0.0.1:0",
         ]);
         check(&report);
+        assert!(number(&report, "trips_requested") > 0.0, "riders ask on any map: {report}");
         let checked = positions_on_the_map(&path, Path::new(&data));
         eprintln!("{map}: {checked} stored positions checked");
         assert!(checked > 300, "only {checked} positions of {map} were stored");
