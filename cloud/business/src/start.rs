@@ -136,6 +136,8 @@ pub struct BusinessFigures {
     pub sagas_running: u64,
     /// Sagas that an operator must resolve.
     pub sagas_stuck: u64,
+    /// Places where charging, giving back or returning stands still at an event, and an operator must look.
+    pub reactors_stopped: u64,
     /// Sum of all accounts of all ledgers, minor units, without its sign: zero, or money appeared or vanished.
     pub ledger_sum_minor_units: u64,
 }
@@ -325,6 +327,10 @@ impl Business {
                 remuda_saga::Status::Unwinding,
             ]),
             sagas_stuck: count(&[remuda_saga::Status::Stuck]),
+            reactors_stopped: (self.reactors.release.status().stopped.len()
+                + self.reactors.credits.status().stopped.len()
+                + self.reactors.bill.status().stopped.len()
+                + self.reactors.drive.status().stopped.len()) as u64,
             ledger_sum_minor_units: u64::try_from(ledger_sum).unwrap_or(u64::MAX),
         }
     }

@@ -253,6 +253,7 @@ async fn a_ride_is_booked_driven_and_paid_through_a_restart() {
     assert!(paid.available < 10_000 && 10_000 - paid.available <= held, "{paid:?}, {held} were held");
     let figures = business.figures();
     assert_eq!((figures.sagas_running, figures.sagas_stuck, figures.ledger_sum_minor_units), (0, 0, 0));
+    assert_eq!(figures.reactors_stopped, 0);
     // The vehicle is free again, and the nearest.
     let next = desk.book(&ORGANIZATION(), ride("rita"), asker("b-2")).await.unwrap();
     assert_eq!((next.state, next.vehicle.as_str()), ("assigned", "CAR1"), "it stands at the pick-up now");

@@ -41,7 +41,7 @@ impl Default for BusinessConfig {
             enabled: true,
             seller: "Remuda".into(),
             seller_address: Vec::new(),
-            seller_tax_id: String::new(),
+            seller_tax_id: "none".into(),
             mail: None,
         }
     }
@@ -51,8 +51,17 @@ impl BusinessConfig {
     /// Checks the section.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let range = |key, value: String, must| Err(ConfigError::Range { key, value, must });
-        if self.seller.is_empty() {
-            return range("business.seller", "empty".into(), "a name");
+        // As invoices want it: a text that is not there would stop every bill.
+        for (key, text) in
+            [("business.seller", &self.seller), ("business.seller_tax_id", &self.seller_tax_id)]
+        {
+            if text.is_empty() || text.len() > 256 {
+                return range(key, format!("{} bytes long", text.len()), "1 to 256 bytes long");
+            }
+        }
+        if let Some(line) = self.seller_address.iter().find(|line| line.is_empty() || line.len() > 256) {
+            let value = format!("{} bytes long in a line", line.len());
+            return range("business.seller_address", value, "1 to 256 bytes long in each line");
         }
         match self.mail.as_ref().map(Mailer::new) {
             Some(Err(error)) => range("business.mail", error.to_string(), "a relay that can be used"),

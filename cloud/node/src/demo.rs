@@ -168,6 +168,7 @@ impl Rides for NodeRides {
             RideFigures {
                 sagas_running: figures.sagas_running,
                 sagas_stuck: figures.sagas_stuck,
+                reactors_stopped: figures.reactors_stopped,
                 ledger_sum_minor_units: figures.ledger_sum_minor_units,
             }
         })

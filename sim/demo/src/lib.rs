@@ -142,11 +142,15 @@ pub async fn run(
     let ledger = ledger.map_err(|e| e.to_string())?;
     let report = Report::new(args.vehicles, &figures, &ledger, rss_mb).with_rides(counts, business);
     finish(&args, &report, &ledger);
-    let RideFigures { sagas_stuck, ledger_sum_minor_units, .. } = business;
-    if sagas_stuck > 0 || ledger_sum_minor_units > 0 {
-        eprintln!("{sagas_stuck} sagas are stuck, the ledgers sum to {ledger_sum_minor_units} instead of 0");
+    let RideFigures { sagas_stuck, reactors_stopped, ledger_sum_minor_units, .. } = business;
+    let settled = sagas_stuck == 0 && reactors_stopped == 0 && ledger_sum_minor_units == 0;
+    if !settled {
+        eprintln!(
+            "{sagas_stuck} sagas are stuck, charging stands still in {reactors_stopped} places, the ledgers sum to \
+             {ledger_sum_minor_units} instead of 0"
+        );
     }
-    Ok(ledger.balances() && sagas_stuck == 0 && ledger_sum_minor_units == 0)
+    Ok(ledger.balances() && settled)
 }
 
 /// Names this run's bookings apart from those of a run before over the same data.

@@ -34,6 +34,7 @@ pub(crate) struct Report {
     trips_unserved: u64,
     sagas_running: u64,
     sagas_stuck: u64,
+    reactors_stopped: u64,
     ledger_sum_minor_units: u64,
 }
 
@@ -65,6 +66,7 @@ impl Report {
             trips_unserved: 0,
             sagas_running: 0,
             sagas_stuck: 0,
+            reactors_stopped: 0,
             ledger_sum_minor_units: 0,
         }
     }
@@ -79,6 +81,7 @@ impl Report {
             trips_unserved: counts.unserved,
             sagas_running: business.sagas_running,
             sagas_stuck: business.sagas_stuck,
+            reactors_stopped: business.reactors_stopped,
             ledger_sum_minor_units: business.ledger_sum_minor_units,
             ..self
         }

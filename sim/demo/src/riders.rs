@@ -33,6 +33,8 @@ pub struct RideFigures {
     pub sagas_running: u64,
     /// Sagas that wait for an operator.
     pub sagas_stuck: u64,
+    /// Places where money or vehicles are not given back or charged, and somebody must look.
+    pub reactors_stopped: u64,
     /// Sum of all ledgers without its sign, minor units: zero, or money appeared or vanished.
     pub ledger_sum_minor_units: u64,
 }

@@ -52,11 +52,13 @@ fn check(report: &Value) {
         "trips_unserved",
         "sagas_running",
         "sagas_stuck",
+        "reactors_stopped",
         "ledger_sum_minor_units",
     ] {
         number(report, key);
     }
     assert_eq!(number(report, "sagas_stuck"), 0.0, "{report}");
+    assert_eq!(number(report, "reactors_stopped"), 0.0, "{report}");
     assert_eq!(number(report, "ledger_sum_minor_units"), 0.0, "{report}");
     let ends = ["trips_completed", "trips_cancelled", "trips_compensated", "trips_unserved"];
     let ended: f64 = ends.iter().map(|key| number(report, key)).sum();

@@ -9,7 +9,9 @@ pub enum InvoicesRefusal {
     #[error("this is the book of {0}")]
     WrongYear(i32),
     /// It does not add up, or has too many lines or too long texts.
-    #[error("the document does not add up, has no or more than 64 lines, or a text of more than 256 bytes")]
+    #[error(
+        "the document does not add up, has no or more than 64 lines, or a text that is empty or of more than 256 bytes"
+    )]
     Document,
     /// Too many at once.
     #[error("too many documents wait for their payment; try again later")]
