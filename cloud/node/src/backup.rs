@@ -80,7 +80,7 @@ impl Backup {
 /// Journals below the data folder; of a stopped node those that are there. All of them are copied as of one moment.
 pub(crate) const JOURNALS: &[&str] = &["journal", "business"];
 /// Folders of small files below the data folder; of a restored node they are the newest that the repository has.
-const FILES: &[&str] = &["identity", "audit", "lake/erasures"];
+const FILES: &[&str] = &["identity", "audit", "lake/erasures", "business-data/keys"];
 /// The lake's folder, and the journal that holds its manifest.
 const LAKE: (&str, &str) = ("lake", "journal");
 
