@@ -95,18 +95,6 @@ impl TripService {
     }
 }
 
-/// What an unsuccessful ask means to a saga.
-fn step_error(error: AskError) -> StepError {
-    match error {
-        AskError::Refused { code, text } => StepError::refused(code, text),
-        AskError::Invalid { .. } => StepError::refused("invalid", error.to_string()),
-        AskError::Overloaded { .. } | AskError::VersionMismatch { .. } => {
-            StepError::Transient(error.to_string())
-        }
-        AskError::Unavailable { .. } | AskError::Unreadable(_) => StepError::Unknown(error.to_string()),
-    }
-}
-
 #[async_trait]
 impl Service for TripService {
     fn name(&self) -> &'static str {
@@ -126,7 +114,7 @@ impl Service for TripService {
             correlation_id: step.saga_id.clone(),
         };
         // A trip has its booking's id.
-        self.trips.ask(&step.organization, &step.saga_id, command, context).await.map_err(step_error)?;
+        self.trips.ask(&step.organization, &step.saga_id, command, context).await.map_err(StepError::from)?;
         Ok(json!({ "trip": step.saga_id }))
     }
 }

@@ -294,18 +294,6 @@ const SETTLE_PAGE: usize = 256;
 /// How long credits stay held when nobody captures or releases them, ms.
 const HOLD_MS: i64 = 24 * limits::HOUR_MS;
 
-/// What an unsuccessful ask means to a saga.
-fn step_error(error: AskError) -> StepError {
-    match error {
-        AskError::Refused { code, text } => StepError::refused(code, text),
-        AskError::Invalid { .. } => StepError::refused("invalid", error.to_string()),
-        AskError::Overloaded { .. } | AskError::VersionMismatch { .. } => {
-            StepError::Transient(error.to_string())
-        }
-        AskError::Unavailable { .. } | AskError::Unreadable(_) => StepError::Unknown(error.to_string()),
-    }
-}
-
 #[async_trait]
 impl Service for UserService {
     fn name(&self) -> &'static str {
@@ -352,5 +340,5 @@ async fn ask(
     command: UserCommand,
     context: Context,
 ) -> Result<(), StepError> {
-    users.ask(organization, user, command, context).await.map(|_| ()).map_err(step_error)
+    users.ask(organization, user, command, context).await.map(|_| ()).map_err(StepError::from)
 }

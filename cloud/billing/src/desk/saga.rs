@@ -1,7 +1,6 @@
 //! Billing as a service of sagas.
 
 use async_trait::async_trait;
-use remuda_entities::AskError;
 use remuda_saga::{ActionSpec, Service, StepContext, StepError};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -59,7 +58,8 @@ impl Service for BillingService {
                 let amount = Money { minor_units: amount_minor, currency };
                 let driven = self.billing.hold(organization, payment, &payer, method, amount, key).await;
                 settled(driven)?;
-                let seen = self.billing.payments().read(organization, payment).await.map_err(step_error)?;
+                let seen =
+                    self.billing.payments().read(organization, payment).await.map_err(StepError::from)?;
                 match seen.state.status {
                     Status::HoldDeclined => {
                         let code = seen.state.last_decline.unwrap_or_default();
@@ -87,20 +87,7 @@ fn settled(driven: Result<Driven, DriveError>) -> Result<(), StepError> {
         Ok(Driven::AtRest | Driven::NeedsAttention) => Ok(()),
         // Requested durably: whether the provider has done it is not known yet.
         Ok(Driven::Waiting(error)) => Err(StepError::Unknown(error.to_string())),
-        Err(DriveError::Ask(error)) => Err(step_error(error)),
+        Err(DriveError::Ask(error)) => Err(error.into()),
         Err(error) => Err(StepError::refused("billing-fault", error.to_string())),
-    }
-}
-
-fn step_error(error: AskError) -> StepError {
-    match error {
-        AskError::Refused { code, text } => StepError::Refused { code, detail: text },
-        AskError::Unavailable { reason } => StepError::Unknown(reason),
-        AskError::Overloaded { .. } | AskError::VersionMismatch { .. } => {
-            StepError::Transient(error.to_string())
-        }
-        AskError::Invalid { .. } | AskError::Unreadable(_) => {
-            StepError::refused(error.code().to_owned(), error.to_string())
-        }
     }
 }

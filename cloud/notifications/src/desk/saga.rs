@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use remuda_contracts::booking::Booking;
-use remuda_entities::AskError;
 use remuda_saga::{ActionSpec, Service, StepContext, StepError};
 use serde_json::{Value, json};
 
@@ -65,7 +64,7 @@ impl Service for NotificationService {
                 let key = confirmation(saga_id);
                 let reason = "the booking was called off";
                 let left = self.notifications.cancel(organization, &key, reason, &actor).await;
-                if left.map_err(step_error)? {
+                if left.map_err(StepError::from)? {
                     let ask = ask(format!("booking/{saga_id}/cancelled"), "booking-cancelled");
                     self.notifications.request(organization, &ask, &actor).await.map_err(request_error)?;
                 }
@@ -82,22 +81,9 @@ impl Service for NotificationService {
 
 fn request_error(error: RequestError) -> StepError {
     match error {
-        RequestError::Ask(error) => step_error(error),
+        RequestError::Ask(error) => error.into(),
         RequestError::Directory(_) => StepError::Transient(error.to_string()),
         RequestError::UnknownKind(_) => StepError::refused("unknown-template", error.to_string()),
         RequestError::MissingParameter { .. } => StepError::refused("missing-parameter", error.to_string()),
-    }
-}
-
-fn step_error(error: AskError) -> StepError {
-    match error {
-        AskError::Refused { code, text } => StepError::Refused { code, detail: text },
-        AskError::Unavailable { reason } => StepError::Unknown(reason),
-        AskError::Overloaded { .. } | AskError::VersionMismatch { .. } => {
-            StepError::Transient(error.to_string())
-        }
-        AskError::Invalid { .. } | AskError::Unreadable(_) => {
-            StepError::refused(error.code().to_owned(), error.to_string())
-        }
     }
 }

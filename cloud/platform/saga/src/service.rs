@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use remuda_entities::AskError;
 use remuda_model::OrganizationId;
 use serde_json::Value;
 
@@ -74,6 +75,20 @@ impl StepError {
     /// A no.
     pub fn refused(code: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::Refused { code: code.into(), detail: detail.into() }
+    }
+}
+
+/// What an unsuccessful ask of an aggregate means to a saga.
+impl From<AskError> for StepError {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Refused { code, text } => Self::refused(code, text),
+            AskError::Invalid { .. } => Self::refused("invalid", error.to_string()),
+            AskError::Overloaded { .. } | AskError::VersionMismatch { .. } => {
+                Self::Transient(error.to_string())
+            }
+            AskError::Unavailable { .. } | AskError::Unreadable(_) => Self::Unknown(error.to_string()),
+        }
     }
 }
 

@@ -72,7 +72,7 @@ impl VehicleService {
     /// meanwhile a better one may have become free.
     async fn reserve(&self, booking: &Booking, key: &str, step: &StepContext) -> Result<Value, StepError> {
         for vehicle in &booking.vehicles {
-            let seen = self.reservations.read(&step.organization, vehicle).await.map_err(step_error)?;
+            let seen = self.reservations.read(&step.organization, vehicle).await.map_err(StepError::from)?;
             if seen.state.is_held_by(&step.saga_id) {
                 return Ok(json!({ "vehicle": vehicle }));
             }
@@ -87,7 +87,7 @@ impl VehicleService {
             };
             match self.reservations.ask(&step.organization, vehicle, command, context).await {
                 Ok(_) => return Ok(json!({ "vehicle": vehicle })),
-                Err(error) => match step_error(error) {
+                Err(error) => match StepError::from(error) {
                     refused @ StepError::Refused { .. } => last = refused,
                     // It may have been done: asking for another could get this booking two.
                     unclear => return Err(unclear),
@@ -103,21 +103,12 @@ impl VehicleService {
         for vehicle in booking.vehicles.iter().filter(|vehicle| known.is_none_or(|known| *vehicle == known)) {
             let context = self.context(key, vehicle, step);
             let command = ReservationCommand::Release { key: step.saga_id.clone() };
-            self.reservations.ask(&step.organization, vehicle, command, context).await.map_err(step_error)?;
+            self.reservations
+                .ask(&step.organization, vehicle, command, context)
+                .await
+                .map_err(StepError::from)?;
         }
         Ok(Value::Null)
-    }
-}
-
-/// What an unsuccessful ask means to a saga.
-fn step_error(error: AskError) -> StepError {
-    match error {
-        AskError::Refused { code, text } => StepError::refused(code, text),
-        AskError::Invalid { .. } => StepError::refused("invalid", error.to_string()),
-        AskError::Overloaded { .. } | AskError::VersionMismatch { .. } => {
-            StepError::Transient(error.to_string())
-        }
-        AskError::Unavailable { .. } | AskError::Unreadable(_) => StepError::Unknown(error.to_string()),
     }
 }
 
