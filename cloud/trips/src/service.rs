@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use remuda_contracts::booking::{Booking, RESERVE_VEHICLE, TRIP_SERVICE};
 use remuda_contracts::trips::CancelledBy;
-use remuda_entities::{AskError, Entities};
+use remuda_entities::Entities;
 use remuda_eventsourcing::Context;
 use remuda_model::OrganizationId;
 use remuda_saga::{ActionSpec, Service, StepContext, StepError};
