@@ -91,7 +91,8 @@ fn tests(full: bool) -> Outcome {
     baseline.args(["build", "--quiet"]).current_dir(root().join("tests/baseline"));
     run(baseline.env("CARGO_TARGET_DIR", target().join("baseline")))?;
     let mut tests = cargo();
-    tests.args(["test", "--workspace"]).args(FAILPOINTS);
+    // To the end: one failure must not hide another.
+    tests.args(["test", "--workspace", "--no-fail-fast"]).args(FAILPOINTS);
     // The web step has installed what the browser tests need, so that a skip would hide a fault.
     tests.env("REMUDA_TEST_TIER", if full { "full" } else { "ci" }).env("REMUDA_BROWSER_TEST", "required");
     tests.env("REMUDA_BASELINE_TEST", "required");
