@@ -369,6 +369,8 @@ async fn accept(entrances: Entrances, shared: Arc<Shared>) {
         // Beyond the limit they wait in the system's queue.
         let room = now == Mode::Open && connections.len() < shared.settings.connections_max;
         tokio::select! {
+            // In this order: whoever was told to wait is not let in because both are there at once.
+            biased;
             changed = mode.changed() => if changed.is_err() { return },
             () = &mut telling => {}
             Some(ended) = connections.join_next() => {
