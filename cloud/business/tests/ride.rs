@@ -240,7 +240,6 @@ async fn a_ride_is_booked_driven_and_paid_through_a_restart() {
     let desk = business.desk();
     assert_eq!(desk.trip(&ORGANIZATION(), "b-1").await.unwrap().state, "under-way");
     fleet.put("CAR0", at(15), 50.0);
-    tokio::time::sleep(Duration::from_millis(1)).await;
     fleet.put("CAR0", at(23), 0.0);
     let done = until(&desk, "b-1", "completed").await;
     assert_eq!(done.vehicle, "CAR0");

@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_method_names_a_permission_that_roles_know_and_every_permission_is_wanted_or_planned() {
+    fn every_method_names_a_permission_that_roles_know_and_every_change_is_audited() {
         for method in METHODS {
             assert!(Permission::named(method.permission).is_some(), "{}: {}", method.path, method.permission);
             let reads = method.permission.ends_with(".read");

@@ -125,7 +125,7 @@ impl Rides for NodeRides {
         })
     }
 
-    fn book<'a>(&'a self, rider: usize, id: &'a str, from: Degrees, to: Degrees) -> Answer<'a, Ride> {
+    fn book<'a>(&'a self, rider: usize, id: &'a str, from: Degrees, to: Degrees) -> Answer<'a, Option<Ride>> {
         let place = |(latitude, longitude): Degrees| Place {
             latitude_e7: (latitude * 1e7).round() as i32,
             longitude_e7: (longitude * 1e7).round() as i32,
@@ -137,7 +137,11 @@ impl Rides for NodeRides {
         };
         Box::pin(async move {
             let booked = self.0.desk().book(&OrganizationId::default(), trip, asker(id)).await;
-            booked.map(ride_of).map_err(|e| e.to_string())
+            match booked {
+                Ok(trip) => Ok(Some(ride_of(trip))),
+                Err(BusinessError::Refused { .. }) => Ok(None),
+                Err(error) => Err(error.to_string()),
+            }
         })
     }
 

@@ -43,8 +43,8 @@ pub struct RideFigures {
 pub trait Rides: Send + Sync {
     /// Puts vehicles in service and registers so many riders with credits; calls off what an earlier run left behind.
     fn open<'a>(&'a self, vehicles: &'a [VehicleId], riders: usize) -> Answer<'a, ()>;
-    /// Books a ride for a rider, by number; the id is the request's.
-    fn book<'a>(&'a self, rider: usize, id: &'a str, from: Degrees, to: Degrees) -> Answer<'a, Ride>;
+    /// Books a ride for a rider, by number; the id is the request's. None when nobody is free or the rider cannot pay.
+    fn book<'a>(&'a self, rider: usize, id: &'a str, from: Degrees, to: Degrees) -> Answer<'a, Option<Ride>>;
     /// How a ride stands.
     fn ride<'a>(&'a self, id: &'a str) -> Answer<'a, Ride>;
     /// Calls a ride off.
@@ -207,8 +207,8 @@ impl Demand {
         self.counts.requested += 1;
         let cancels = self.draw().is_multiple_of(CANCEL_ONE_IN);
         match self.rides.book(rider, &id, from, to).await {
-            Ok(ride) if ride.state == "not-booked" => self.counts.compensated += 1,
-            Ok(ride) => {
+            Ok(Some(ride)) if ride.state == "not-booked" => self.counts.compensated += 1,
+            Ok(Some(ride)) => {
                 let vehicle = VehicleId::new(&ride.vehicle).ok();
                 if let Some(vehicle) = &vehicle {
                     fleet.send(vehicle, from).await;
@@ -216,8 +216,12 @@ impl Demand {
                 let under_way = UnderWay { to, from, vehicle, boarding: None, sent_on: false, cancels };
                 self.under_way.insert(id, under_way);
             }
-            // Nobody is free, or the rider has no credits left: they walk.
-            Err(_) => self.counts.unserved += 1,
+            // They walk.
+            Ok(None) => self.counts.unserved += 1,
+            Err(error) => {
+                self.counts.unserved += 1;
+                eprintln!("\n{id} was not booked: {error}");
+            }
         }
     }
 
