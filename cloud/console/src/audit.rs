@@ -121,9 +121,16 @@ where
         return Status::from(Refusal::RequestTooLarge).into_http();
     };
     let body = body.to_bytes();
+    // What is carried out is the first message: with another behind it, or one that cannot be read here, the log would not
+    // say what was done.
+    let Some(message) = only_message(&body) else {
+        return Status::from(Refusal::NotOneMessage).into_http();
+    };
     let request = Request::from_parts(parts, Body::new(http_body_util::Full::new(body.clone())));
     let mut what = what(&principal, &request);
-    describe(method, body.get(5..).unwrap_or_default(), &mut what);
+    if !describe(method, message, &mut what) {
+        return Status::from(Refusal::Undescribable).into_http();
+    }
     let begun = {
         let (log, what) = (Arc::clone(log), what.clone());
         tokio::task::spawn_blocking(move || log.begin(what, now_ms())).await
@@ -171,10 +178,18 @@ async fn status_of(method: &Method, response: Response) -> (Response, &'static s
     (Response::from_parts(parts, Body::new(body)), name_of(code))
 }
 
-/// What the request says, without what is secret.
-fn describe(method: &Method, message: &[u8], what: &mut What) {
+/// The message of a body that holds just one, not compressed.
+fn only_message(body: &[u8]) -> Option<&[u8]> {
+    let (&[compressed, a, b, c, d], message) = body.split_first_chunk::<5>()?;
+    (compressed == 0 && u32::from_be_bytes([a, b, c, d]) as usize == message.len()).then_some(message)
+}
+
+/// What the request says, without what is secret; false when that cannot be said.
+fn describe(method: &Method, message: &[u8], what: &mut What) -> bool {
     let described = POOL.as_ref().and_then(|pool| pool.get_message_by_name(method.request));
-    let Some(mut message) = described.and_then(|descriptor| decode(descriptor, message)) else { return };
+    let Some(mut message) = described.and_then(|descriptor| decode(descriptor, message)) else {
+        return false;
+    };
     let text = |message: &DynamicMessage, field: &str| {
         let value = message.get_field_by_name(field)?;
         value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
@@ -182,7 +197,10 @@ fn describe(method: &Method, message: &[u8], what: &mut What) {
     what.reason = text(&message, "reason").unwrap_or_default();
     what.resource = text(&message, "name").or_else(|| text(&message, "parent")).unwrap_or_default();
     redact(&mut message);
-    what.detail = serde_json::to_string(&message).unwrap_or_default();
+    // Not every message has a JSON form: a duration with two seconds of nanoseconds has none.
+    let Ok(detail) = serde_json::to_string(&message) else { return false };
+    what.detail = detail;
+    true
 }
 
 fn decode(descriptor: MessageDescriptor, message: &[u8]) -> Option<DynamicMessage> {
@@ -226,6 +244,29 @@ mod tests {
     }
 
     #[test]
+    fn a_body_holds_one_message_and_nothing_behind_it() {
+        assert_eq!(only_message(b"\0\0\0\0\x02ab"), Some(&b"ab"[..]));
+        assert_eq!(only_message(b"\0\0\0\0\0"), Some(&b""[..]));
+        for wrong in
+            [&b""[..], b"\0\0\0\0", b"\x01\0\0\0\x02ab", b"\0\0\0\0\x02ab\0\0\0\0\0", b"\0\0\0\0\x03ab"]
+        {
+            assert_eq!(only_message(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_without_a_json_form_is_not_carried_out() {
+        let method = method("/remuda.commands.v1.CommandService/CreateCommand").expect("there is one");
+        let request = remuda_api::commands::v1::CreateCommandRequest {
+            time_to_live: Some(prost_types::Duration { seconds: 60, nanos: 2_000_000_000 }),
+            ..Default::default()
+        };
+        let nobody = Principal::node(remuda_model::OrganizationId::default());
+        let mut what = what(&nobody, &axum::http::Request::new(()));
+        assert!(!describe(method, &prost::Message::encode_to_vec(&request), &mut what));
+    }
+
+    #[test]
     fn requests_are_described_by_name_reason_and_content() {
         let method = method("/remuda.commands.v1.CommandService/CancelCommand").expect("there is one");
         let request = remuda_api::commands::v1::CancelCommandRequest {
@@ -241,9 +282,9 @@ mod tests {
             resource: String::new(),
             detail: String::new(),
         };
-        describe(method, &prost::Message::encode_to_vec(&request), &mut what);
+        assert!(describe(method, &prost::Message::encode_to_vec(&request), &mut what));
         assert_eq!((&what.resource, &what.reason), (&request.name, &request.reason));
         assert!(what.detail.contains("\"reason\":\"a mistake\""), "{}", what.detail);
-        describe(method, b"\xff\xff\xff", &mut what);
+        assert!(!describe(method, b"\xff\xff\xff", &mut what), "what cannot be said must not be done");
     }
 }

@@ -42,6 +42,14 @@ pub enum Refusal {
     /// The audit log's chain does not hold.
     #[error("the audit log is damaged: {0}")]
     AuditBroken(String),
+    /// A body that is not one message.
+    #[error("the request must hold exactly one message, not compressed")]
+    NotOneMessage,
+    /// A request that the audit log could not tell.
+    #[error(
+        "the request has a value out of its range, so the audit log could not tell it; check durations and times"
+    )]
+    Undescribable,
     /// A request that is too large.
     #[error("the request is larger than 4 MiB; send less at once")]
     RequestTooLarge,
@@ -128,6 +136,8 @@ impl Refusal {
             Self::TooManyCalls(_) => (Code::ResourceExhausted, "CALLS_EXHAUSTED"),
             Self::AuditUnavailable => (Code::Unavailable, "AUDIT_UNAVAILABLE"),
             Self::AuditBroken(_) => (Code::DataLoss, "AUDIT_BROKEN"),
+            Self::NotOneMessage => (Code::InvalidArgument, "MESSAGE_NOT_SINGLE"),
+            Self::Undescribable => (Code::InvalidArgument, "MESSAGE_INVALID"),
             Self::RequestTooLarge => (Code::ResourceExhausted, "REQUEST_TOO_LARGE"),
             Self::ForeignOrganization(_) => (Code::PermissionDenied, "ORGANIZATION_FOREIGN"),
             Self::NoSuchVehicle(_) => (Code::NotFound, "VEHICLE_NOT_FOUND"),

@@ -204,12 +204,12 @@ impl Console {
         let audited = AuditLayer(Arc::clone(&sources.audit));
         // The gRPC-Web layer goes around one service: around the whole it would refuse every plain request.
         let routes = Routes::from(router(pages))
-            .add_service(GrpcWebLayer::new().layer(vehicles))
-            .add_service(GrpcWebLayer::new().layer(history))
+            .add_service(GrpcWebLayer::new().layer(audited.layer(vehicles)))
+            .add_service(GrpcWebLayer::new().layer(audited.layer(history)))
             .add_service(GrpcWebLayer::new().layer(audited.layer(commands)))
             .add_service(GrpcWebLayer::new().layer(audited.layer(policies)))
             .add_service(GrpcWebLayer::new().layer(audited.layer(identities)))
-            .add_service(GrpcWebLayer::new().layer(audits))
+            .add_service(GrpcWebLayer::new().layer(audited.layer(audits)))
             .add_service(health)
             .add_service(v1.map_err(ConsoleError::Reflection)?)
             .add_service(v1alpha.map_err(ConsoleError::Reflection)?);

@@ -35,9 +35,13 @@ pub struct OidcConfig {
     /// The claim that names somebody.
     #[serde(default = "email")]
     pub subject_claim: String,
-    /// The claim with groups, or with grants as `ORGANIZATION:ROLE`.
+    /// The claim with groups.
     #[serde(default = "groups")]
     pub roles_claim: String,
+    /// Whether that claim may also hold grants as `ORGANIZATION:ROLE`. Not where people can make groups: one of them could
+    /// be called `default:admin`.
+    #[serde(default)]
+    pub grants_in_token: bool,
     /// What a group is granted: `GROUP = "ORGANIZATION:ROLE"`.
     #[serde(default)]
     pub groups: BTreeMap<String, String>,
@@ -98,6 +102,7 @@ fn oidc(config: &OidcConfig) -> Result<Oidc, String> {
         audience: config.audience.clone(),
         subject_claim: config.subject_claim.clone(),
         roles_claim: config.roles_claim.clone(),
+        grants_in_token: config.grants_in_token,
         groups: groups.collect::<Result<_, String>>()?,
     };
     let fetcher = Fetcher::new(extra).map_err(|e| key(e.to_string()))?;
@@ -128,6 +133,7 @@ mod tests {
             audience: "remuda".into(),
             subject_claim: email(),
             roles_claim: groups(),
+            grants_in_token: false,
             groups: BTreeMap::new(),
             ca_file: None,
         };

@@ -33,8 +33,10 @@ pub struct OidcSettings {
     pub audience: String,
     /// The claim that names somebody, such as `email`; `sub` where it is missing.
     pub subject_claim: String,
-    /// The claim with grants (`ORGANIZATION:ROLE`) or groups, a text or a list of texts.
+    /// The claim with groups, a text or a list of texts.
     pub roles_claim: String,
+    /// Whether that claim may also hold grants (`ORGANIZATION:ROLE`): only where nobody can name groups as they like.
+    pub grants_in_token: bool,
     /// What a group is granted.
     pub groups: Vec<(String, Grant)>,
 }
@@ -244,7 +246,12 @@ impl Oidc {
 
     fn principal(&self, claims: &OidcClaims) -> Result<Principal, TokenRefusal> {
         let text = |claim: &str| claims.get(claim).and_then(Value::as_str).filter(|text| !text.is_empty());
-        let subject = text(&self.settings.subject_claim).or_else(|| text("sub"));
+        let claim = self.settings.subject_claim.as_str();
+        // An address that nobody has checked may be somebody else's.
+        let unproven = claim == "email" && claims.get("email_verified") == Some(&Value::Bool(false));
+        let subject = text(claim).filter(|_| !unproven).or_else(|| text("sub"));
+        // Journals know the node's administrator and accounts by these names.
+        let subject = subject.filter(|name| *name != "console" && !name.starts_with("account/"));
         let subject = subject.ok_or(TokenRefusal::Invalid("claims"))?;
         let roles: Vec<&str> = match claims.get(&self.settings.roles_claim) {
             Some(Value::String(one)) => one.split_whitespace().collect(),
@@ -254,7 +261,8 @@ impl Oidc {
         let of_groups = |role: &&str| {
             let named = self.settings.groups.iter().find(|(group, _)| group == role);
             // An explicit organisation is wanted in a token: a bare word is somebody else's group.
-            named.map(|(_, grant)| *grant).or_else(|| role.contains(':').then(|| role.parse().ok()).flatten())
+            let granted = self.settings.grants_in_token && role.contains(':');
+            named.map(|(_, grant)| *grant).or_else(|| granted.then(|| role.parse().ok()).flatten())
         };
         let grants: Vec<Grant> = roles.iter().filter_map(of_groups).collect();
         if grants.is_empty() {

@@ -31,7 +31,12 @@ impl Secret {
 
     /// Whether a token is the one. Takes the same time wherever they differ.
     pub fn opens(&self, token: &str) -> bool {
-        constant_time_eq_32(&self.0, &Self::of(token).0)
+        self.is(&Self::of(token))
+    }
+
+    /// Whether another is the same. Takes the same time wherever they differ.
+    pub fn is(&self, other: &Self) -> bool {
+        constant_time_eq_32(&self.0, &other.0)
     }
 }
 

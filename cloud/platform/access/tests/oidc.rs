@@ -71,6 +71,7 @@ fn oidc(issuer: &str) -> Oidc {
         audience: "remuda".into(),
         subject_claim: "email".into(),
         roles_claim: "groups".into(),
+        grants_in_token: true,
         groups: vec![("night-shift".into(), "default:dispatcher".parse().expect("works"))],
     };
     Oidc::new(settings, Fetcher::new([]).expect("works")).expect("works")
@@ -107,6 +108,28 @@ async fn a_token_of_the_issuer_says_who_and_what() {
 }
 
 #[tokio::test]
+async fn an_address_that_nobody_checked_names_nobody_and_a_group_is_no_role() {
+    let signer = signer("one");
+    let issuer = issuer(vec![signer.jwk.clone()]).await;
+    let mut unproven = claims(&issuer.address);
+    unproven["email_verified"] = json!(false);
+    let oidc_of = oidc(&issuer.address);
+    assert_eq!(oidc_of.verify(&token(&signer, &unproven)).await.unwrap().subject, "42");
+    let settings = OidcSettings {
+        issuer: issuer.address.clone(),
+        audience: "remuda".into(),
+        subject_claim: "email".into(),
+        roles_claim: "groups".into(),
+        grants_in_token: false,
+        groups: vec![],
+    };
+    let strict = Oidc::new(settings, Fetcher::new([]).unwrap()).unwrap();
+    let mut named = claims(&issuer.address);
+    named["groups"] = json!(["default:admin"]);
+    assert_eq!(strict.verify(&token(&signer, &named)).await, Err(TokenRefusal::NoGrant));
+}
+
+#[tokio::test]
 async fn what_is_not_the_issuers_for_us_and_now_is_refused() {
     let (signer, stranger) = (signer("one"), signer("one"));
     let issuer = issuer(vec![signer.jwk.clone()]).await;
@@ -135,6 +158,8 @@ async fn what_is_not_the_issuers_for_us_and_now_is_refused() {
         (with("nbf", json!(now() + 600)), TokenRefusal::Invalid("signature")),
         (with("groups", json!([])), TokenRefusal::NoGrant),
         (with("groups", json!(["admin"])), TokenRefusal::NoGrant),
+        (with("email", json!("console")), TokenRefusal::Invalid("claims")),
+        (with("email", json!("account/night-shift")), TokenRefusal::Invalid("claims")),
         (without("exp"), TokenRefusal::Invalid("claims")),
         (without("aud"), TokenRefusal::Invalid("claims")),
         (hmac, TokenRefusal::Invalid("algorithm")),
@@ -186,6 +211,7 @@ fn settings_are_checked() {
             audience: "remuda".into(),
             subject_claim: "email".into(),
             roles_claim: "groups".into(),
+            grants_in_token: false,
             groups: vec![],
         };
         let refused = Oidc::new(settings, Fetcher::new([]).unwrap());

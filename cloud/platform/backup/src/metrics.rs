@@ -6,6 +6,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::index::SnapshotKind;
 use crate::take::Taken;
 
 /// The figures.
@@ -44,8 +45,11 @@ impl BackupMetrics {
     pub fn taken(&self, taken: &Taken) {
         self.taken.inc();
         self.bytes_read.inc_by(taken.bytes_read);
-        self.last_s.set(taken.moment_ms / 1_000);
-        self.duration_s.set(taken.seconds);
+        // One of the identity alone must not hide that whole ones fail.
+        if taken.kind == SnapshotKind::Full {
+            self.last_s.set(taken.moment_ms / 1_000);
+            self.duration_s.set(taken.seconds);
+        }
     }
 
     /// One was not finished.

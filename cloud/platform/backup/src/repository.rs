@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::BackupError;
 use crate::hashing::{Hashing, sha256};
-use crate::index::{FORMAT, Index, Object};
+use crate::index::{FORMAT, Index, Object, SnapshotKind};
 use crate::limits;
 use crate::pace::Pace;
 
@@ -200,8 +200,10 @@ impl Repository {
     pub(crate) fn known(&self) -> Result<HashMap<String, Object>, BackupError> {
         let mut known = HashMap::new();
         let newest = self.snapshots()?.into_iter().rev();
-        // One that is damaged knows nothing; `verify` tells of it.
-        for index in newest.filter_map(|id| self.index(&id).ok()).take(limits::KNOWN_SNAPSHOTS) {
+        // One that is damaged knows nothing; `verify` tells of it. One of the identity alone knows no journal and no lake.
+        let whole =
+            newest.filter_map(|id| self.index(&id).ok()).filter(|index| index.kind == SnapshotKind::Full);
+        for index in whole.take(limits::KNOWN_SNAPSHOTS) {
             for (object, _) in index.objects() {
                 known.entry(object.name.clone()).or_insert_with(|| object.clone());
             }
