@@ -19,8 +19,8 @@ use remuda_billing::reconcile::{LedgerLine, reconcile};
 use remuda_billing::tariff::Tariffs;
 use remuda_billing::{Billing, BillingReader, BillingService, BillingSettings, BillingViews};
 use remuda_contracts::trips::{
-    CancellationFee, CancelledBy, DistanceSource, Mark, QuoteReference, TRIP_COMPLETED, TripCancelled,
-    TripCompleted, TripParties,
+    CancellationFee, CancelledBy, DistanceSource, Mark, QuoteReference, TRIP_COMPLETED, TRIP_NO_SHOW,
+    TripCancelled, TripCompleted, TripParties,
 };
 use remuda_entities::projection::{Place, fact, project};
 use remuda_entities::reactor::react;
@@ -165,6 +165,52 @@ async fn a_cancelled_ride_pays_its_fee_or_lets_its_hold_go() {
     assert_eq!((provider.open_holds(), provider.net_minor(Currency::EUR)), (0, 1_300));
     let free = billing.payments().read(&organization(), "free").await.expect("read").state;
     assert_eq!(free.status, Status::Voided);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_show_is_billed_from_its_own_event() {
+    let (journal, provider) = (journal(), Arc::new(FakeProvider::new(1, Faults::default())));
+    let Desk { billing, .. } = desk(&journal, &provider).await;
+    billing.hold(&organization(), "absent", "ada", Method::Card, eur(2_000), "h").await.expect("held");
+    let absent = TripCancelled {
+        trip: "absent".into(),
+        parties: TripParties { rider: "ada".into(), ..TripParties::default() },
+        by: CancelledBy::System,
+        reason: "nobody came".into(),
+        fee: CancellationFee::NoShow,
+        time_ms: NOW,
+        since_assigned_ms: Some(0),
+        waited_ms: 0,
+        driven_m: 0,
+        quote: None,
+        hold_key: None,
+    };
+    let event = Event {
+        shard: shard_of(&StreamId {
+            organization: organization(),
+            aggregate_type: "trip".into(),
+            aggregate_id: "absent".into(),
+        }),
+        position: 1,
+        event: NewEvent {
+            event_id: event_id(1),
+            stream: StreamId {
+                organization: organization(),
+                aggregate_type: "trip".into(),
+                aggregate_id: "absent".into(),
+            },
+            version: 3,
+            event_type: TRIP_NO_SHOW.into(),
+            schema_version: 1,
+            time_ms: NOW,
+            causation_id: "test".into(),
+            correlation_id: "absent".into(),
+            actor: "test".into(),
+            payload: postcard::to_allocvec(&absent).expect("bytes"),
+        },
+    };
+    assert_eq!(billing.take(&event).await.expect("taken"), Some(Calculated::Charged(eur(800))));
+    assert_eq!(billing.take(&event).await.expect("again"), Some(Calculated::Already));
 }
 
 #[tokio::test(flavor = "multi_thread")]

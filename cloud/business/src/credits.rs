@@ -50,9 +50,9 @@ impl PaymentProvider for CreditsProvider {
         match asked {
             Ok(_) => Ok(ProviderAnswer::Done { reference: hold.clone() }),
             Err(AskError::Refused { code, .. }) => Ok(ProviderAnswer::Declined { code }),
-            Err(error @ (AskError::Invalid { .. } | AskError::Overloaded { .. })) => {
-                Err(ProviderError::Unavailable(error.to_string()))
-            }
+            // It will never be anything else: asking again would hold up whoever waits behind it.
+            Err(AskError::Invalid { .. }) => Ok(declined("invalid")),
+            Err(error @ AskError::Overloaded { .. }) => Err(ProviderError::Unavailable(error.to_string())),
             Err(error) => Err(ProviderError::Lost(error.to_string())),
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use remuda_billing::fare::Measured;
+use remuda_billing::quote::Quote;
 use remuda_contracts::booking::{Booking, BookingStop};
 use remuda_contracts::business::{
     Asker, BookTrip, BusinessDesk, BusinessError, Place, Resolution, SagaLine, SagaView, TripView, UserView,
@@ -13,7 +14,7 @@ use remuda_contracts::money::{Currency, Money};
 use remuda_contracts::trips::CancelledBy;
 use remuda_eventsourcing::Context;
 use remuda_model::{OrganizationId, VehicleId};
-use remuda_saga::{Filter, Requester, SagaId, Status, Summary, timeline};
+use remuda_saga::{Filter, Requester, SagaError, SagaId, Status, Summary, timeline};
 use remuda_trips::TripCommand;
 use remuda_trips::state::TripPhase;
 use remuda_users::privacy::UserRef;
@@ -76,25 +77,37 @@ impl Desk {
         Err(BusinessError::NotFound { what: "organization", id: organization.to_string() })
     }
 
-    /// What the ride should cost: a quote of the booking's own name.
-    async fn quoted(&self, trip: &BookTrip, id: &str) -> Result<(Money, u64), BusinessError> {
+    fn planned(&self, trip: &BookTrip) -> Measured {
         let way = self.0.dispatch.through(&trip.stops);
-        let planned = Measured {
+        Measured {
             distance_m: way.metres.round() as u64,
             duration_ms: (way.seconds * 1e3).round() as i64,
             waiting_ms: 0,
-        };
+        }
+    }
+
+    /// A request's name is for one ride: under another's, somebody would ride at another's price.
+    fn same_ride(quote: &Quote, trip: &BookTrip, planned: Measured) -> Result<(), BusinessError> {
+        if quote.rider == trip.rider && quote.planned == planned {
+            return Ok(());
+        }
+        Err(refused("request-id-taken", "this request id was used for another ride; take a new one"))
+    }
+
+    /// What the ride should cost: a quote of the booking's own name.
+    async fn quoted(&self, trip: &BookTrip, id: &str, planned: Measured) -> Result<Money, BusinessError> {
         let quote = self.0.billing.give_quote(&self.0.organization, id, &trip.rider, planned, 0).await;
         let quote = quote.map_err(|error| refused("no-quote", error.to_string()))?;
+        Self::same_ride(&quote, trip, planned)?;
         self.0.billing.accept_quote(&self.0.organization, id, id).await.map_err(ask_error)?;
-        Ok((quote.fare.gross, planned.distance_m))
+        Ok(quote.fare.gross)
     }
 
     fn vehicles(&self, trip: &BookTrip) -> Result<Vec<String>, BusinessError> {
         if !trip.vehicles.is_empty() {
             return Ok(trip.vehicles.clone());
         }
-        let near = self.0.dispatch.candidates(&self.0.organization, trip.stops[0]);
+        let near = self.0.dispatch.candidates(&self.0.organization, trip.stops[0], (self.0.clock)());
         if near.is_empty() {
             return Err(refused(
                 "no-vehicle-free",
@@ -105,7 +118,7 @@ impl Desk {
     }
 
     async fn seen(&self, organization: &OrganizationId, id: &str) -> Result<TripView, BusinessError> {
-        let saga = self.standing(&self.saga_id(organization, id)).await;
+        let saga = self.standing(&self.saga_id(organization, id)).await?;
         let line = self.line(organization, id).await?;
         if saga.is_none() && line.is_none() {
             return Err(BusinessError::NotFound { what: "trip", id: id.to_owned() });
@@ -136,9 +149,13 @@ impl Desk {
         }))
     }
 
-    /// One that was never started knows no standing.
-    async fn standing(&self, saga: &SagaId) -> Option<Summary> {
-        self.0.sagas.get(saga).await.ok().filter(|summary| !summary.saga.is_empty())
+    /// How a saga stands; none for one that was never started.
+    async fn standing(&self, saga: &SagaId) -> Result<Option<Summary>, BusinessError> {
+        match self.0.sagas.get(saga).await {
+            Ok(summary) => Ok(Some(summary).filter(|summary| !summary.saga.is_empty())),
+            Err(SagaError::Refused { code, .. }) if code == "not-started" => Ok(None),
+            Err(error) => Err(saga_error(error, &saga.id)),
+        }
     }
 
     async fn wait(&self, id: &SagaId) -> Option<Summary> {
@@ -170,14 +187,19 @@ impl BusinessDesk for Desk {
         // The request's own name is the booking's: the same request again finds the same booking.
         let id = asker.request_id.clone();
         let saga = self.saga_id(organization, &id);
-        if self.standing(&saga).await.is_none() {
-            let (price, planned_distance_m) = self.quoted(&trip, &id).await?;
+        let planned = self.planned(&trip);
+        if self.standing(&saga).await?.is_some() {
+            let known = self.0.billing.quotes().read(organization, &id).await.map_err(ask_error)?.state.quote;
+            known.map_or(Ok(()), |quote| Self::same_ride(&quote, &trip, planned))?;
+        } else {
+            // Before anything is promised: who gets no vehicle has not used the request's name up.
+            let vehicles = self.vehicles(&trip)?;
             let booking = Booking {
                 rider: trip.rider.clone(),
-                price,
-                vehicles: self.vehicles(&trip)?,
+                price: self.quoted(&trip, &id, planned).await?,
+                vehicles,
                 stops: trip.stops.iter().map(stop_of).collect(),
-                planned_distance_m: Some(planned_distance_m),
+                planned_distance_m: Some(planned.distance_m),
                 quote_id: Some(id.clone()),
                 driver: None,
                 fleet: None,
@@ -230,23 +252,35 @@ impl BusinessDesk for Desk {
     ) -> Result<TripView, BusinessError> {
         self.check(organization)?;
         let saga = self.saga_id(organization, id);
-        if let Ok(summary) = self.0.sagas.get(&saga).await
+        if let Some(summary) = self.standing(&saga).await?
             && !summary.status.is_ended()
         {
             let by = Requester {
                 actor: format!("user/{}", asker.who),
                 request_id: format!("cancel/{}", asker.request_id),
             };
-            // It may have completed meanwhile: then the trip itself is called off below.
-            let _ = self.0.sagas.cancel(&saga, reason, &by).await;
-            self.wait(&saga).await;
+            match self.0.sagas.cancel(&saga, reason, &by).await {
+                Ok(_) => {}
+                // It has ended meanwhile: then the trip itself is called off below.
+                Err(SagaError::Refused { .. }) => {}
+                Err(error) => return Err(saga_error(error, id)),
+            }
+            if self.wait(&saga).await.is_none_or(|summary| !summary.status.is_ended()) {
+                // It unwinds, or is stuck: there may be no trip yet that could be asked.
+                return self.seen(organization, id).await;
+            }
         }
         let seen = self.seen(organization, id).await?;
         if seen.state == "not-booked" {
             return Ok(seen);
         }
-        let command =
-            TripCommand::Cancel { id: id.to_owned(), by: CancelledBy::Operator, reason: reason.to_owned() };
+        let command = if seen.state == "under-way" {
+            // What was driven is paid for.
+            TripCommand::Conclude { reason: reason.to_owned(), mark: None }
+        } else {
+            let by = if asker.who == seen.rider { CancelledBy::Rider } else { CancelledBy::Operator };
+            TripCommand::Cancel { id: id.to_owned(), by, reason: reason.to_owned() }
+        };
         let context = self.context(&asker, "cancel", id);
         self.0.trips.entities().ask(organization, id, command, context).await.map_err(ask_error)?;
         self.seen(organization, id).await

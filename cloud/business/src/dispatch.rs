@@ -56,11 +56,13 @@ impl Dispatch {
     }
 
     /// Free vehicles that are there, the soonest at the pick-up first. The vehicle itself decides whether it is still free.
-    pub fn candidates(&self, organization: &OrganizationId, pick_up: Place) -> Vec<VehicleId> {
+    pub fn candidates(&self, organization: &OrganizationId, pick_up: Place, now_ms: i64) -> Vec<VehicleId> {
         let free = |vehicle: &VehicleId| {
             let line = self.availability.vehicle(organization, vehicle.as_str());
             line.ok().flatten().is_some_and(|line| {
-                line.key.is_none() && line.service == remuda_vehicles::reservation::state::Service::InService
+                // A reservation that has run out is taken off when the vehicle is asked.
+                (line.key.is_none() || line.expires_ms <= now_ms)
+                    && line.service == remuda_vehicles::reservation::state::Service::InService
             })
         };
         let here = self.view.list(organization, None, usize::MAX, &|line| {

@@ -12,8 +12,12 @@ pub const BOOKING_PATIENCE: Duration = Duration::from_secs(5);
 pub const OBSERVE_EVERY: Duration = Duration::from_millis(500);
 /// Trips that are looked at in one round, per state.
 pub const OBSERVED_MAX: usize = 10_000;
-/// How often time is told to trips, holds and reservations.
+/// How often time is told to trips.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// Of so many of these one tells it to holds of credits as well, which last a day.
+pub const SWEEPS_PER_EXPIRY: u64 = 60;
+/// Users looked at in one step.
+pub const USERS_PAGE: usize = 1_000;
 /// Stops of a trip.
 pub const STOPS_MAX: usize = 16;
 /// A way by road is longer than the crow's by about this, where no map is loaded.

@@ -317,9 +317,10 @@ impl Business {
         let count = |wanted: &[remuda_saga::Status]| {
             all.iter().filter(|saga| wanted.contains(&saga.status)).count() as u64
         };
-        let balance: Option<TrialBalance> =
-            self.parts.balances.get(&balance::place(&self.parts.organization)).ok().flatten();
-        let ledger_sum = balance.map_or(0, |balance| balance.imbalance_minor());
+        let balance: Result<Option<TrialBalance>, _> =
+            self.parts.balances.get(&balance::place(&self.parts.organization));
+        // One that cannot be read is not zero.
+        let ledger_sum = balance.map_or(u128::MAX, |balance| balance.map_or(0, |all| all.imbalance_minor()));
         BusinessFigures {
             sagas_running: count(&[
                 remuda_saga::Status::Loading,
@@ -396,7 +397,14 @@ async fn watch_vehicles(mut observer: Observer, mut stops: watch::Receiver<bool>
 }
 
 async fn tell_time(parts: Arc<Parts>, mut stops: watch::Receiver<bool>) {
+    let mut told = 0;
     while pause(&mut stops, limits::SWEEP_EVERY).await {
+        told += 1;
+        if told % limits::SWEEPS_PER_EXPIRY == 0
+            && let Err(error) = upkeep::expire_holds(&parts).await
+        {
+            tracing::warn!(error, "holds could not be told the time; they are told again soon");
+        }
         if let Err(error) = parts.trips.sweep(&parts.organization, &parts.lists).await {
             tracing::warn!(error, "trips could not be told the time; they are told again soon");
         }

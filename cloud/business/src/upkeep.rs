@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use remuda_eventsourcing::Context;
 use remuda_flags::{FlagFile, FlagsError};
 use remuda_trips::TripService;
 use remuda_trips::making::FlaggedTrip;
 use remuda_trips::state::Terms;
+use remuda_users::UserCommand;
 use tokio::sync::watch;
 
 use crate::limits;
@@ -58,6 +60,36 @@ pub(crate) async fn settle_erasures(parts: Arc<Parts>, mut stops: watch::Receive
         }
         if !pause(&mut stops, limits::SWEEP_EVERY).await {
             return;
+        }
+    }
+}
+
+/// Lets credits go that were held for longer than a booking lasts. Reservations need no such thing: one that has run out
+/// is taken off when the vehicle is asked for.
+pub(crate) async fn expire_holds(parts: &Parts) -> Result<(), String> {
+    let mut after: Option<String> = None;
+    loop {
+        let page = parts.riders.all(&parts.organization, after.as_deref(), limits::USERS_PAGE);
+        let page = page.map_err(|error| error.to_string())?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.user.clone());
+        for user in page.iter().filter(|user| user.held > 0) {
+            let now_ms = (parts.clock)();
+            let context = Context {
+                now_ms,
+                command_id: format!("expire/{now_ms}"),
+                actor: "policy/holds".to_owned(),
+                correlation_id: user.user.clone(),
+            };
+            let asked = parts.users.entities().ask(
+                &parts.organization,
+                &user.user,
+                UserCommand::ExpireHolds,
+                context,
+            );
+            if let Err(error) = asked.await {
+                tracing::debug!(user_id = user.user, %error, "holds were not looked at; they are soon");
+            }
         }
     }
 }

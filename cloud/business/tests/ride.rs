@@ -264,6 +264,30 @@ async fn a_ride_is_booked_driven_and_paid_through_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ride_that_is_called_off_on_the_way_is_paid_as_far_as_it_went() {
+    let folder = tempfile::tempdir().unwrap();
+    let fleet = Fleet::new(&["CAR0"]);
+    let business = start(folder.path(), &fleet, None).await;
+    let desk = business.desk();
+    riders_and_vehicles(&desk, &["rita"], &["CAR0"]).await;
+    business.settle().await;
+    desk.book(&ORGANIZATION(), ride("rita"), asker("b-1")).await.unwrap();
+    let at = |hundreds: i32| 481_000_000 + HUNDRED_M * hundreds;
+    for (hundreds, kmh, state) in [(1, 30.0, "arriving"), (3, 0.0, "boarding"), (8, 50.0, "under-way")] {
+        fleet.put("CAR0", at(hundreds), kmh);
+        until(&desk, "b-1", state).await;
+    }
+    let ended = desk.cancel(&ORGANIZATION(), "b-1", "the rider feels ill", asker("c-1")).await.unwrap();
+    assert_eq!(ended.state, "completed");
+    business.settle().await;
+    let rita = desk.user(&ORGANIZATION(), "rita").await.unwrap();
+    assert!(rita.held == 0 && rita.available < 10_000, "{rita:?}");
+    let figures = business.figures();
+    assert_eq!((figures.reactors_stopped, figures.ledger_sum_minor_units), (0, 0));
+    business.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_bookings_for_the_last_vehicle_one_wins_and_one_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let fleet = Fleet::new(&["CAR0"]);
@@ -328,6 +352,10 @@ async fn what_cannot_be_is_refused_with_a_stable_code() {
         async move { desk.book(&ORGANIZATION(), trip, asker(id)).await }
     };
     assert_eq!(code(booked(ride("rita"), "b-1").await.unwrap_err()), "no-vehicle-free");
+    // Nothing was promised under that name: it may be used for another ride.
+    let mut longer = ride("rita");
+    longer.stops[1].latitude_e7 += HUNDRED_M * 50;
+    assert_eq!(code(booked(longer, "b-1").await.unwrap_err()), "no-vehicle-free");
     riders_and_vehicles(&desk, &["rita"], &["CAR0"]).await;
     business.settle().await;
     let one_stop = BookTrip { stops: ride("rita").stops[..1].to_vec(), ..ride("rita") };

@@ -1,7 +1,7 @@
 //! Events of trips and payments taken from the journal's feeds, by two reactors with offsets of their own.
 
 use async_trait::async_trait;
-use remuda_contracts::trips::{TRIP_CANCELLED, TRIP_COMPLETED, TRIP_SCHEMA_VERSION};
+use remuda_contracts::trips::{TRIP_CANCELLED, TRIP_COMPLETED, TRIP_NO_SHOW, TRIP_SCHEMA_VERSION};
 use remuda_entities::reactor::{ReactError, Reactor};
 use remuda_eventsourcing::{Event, Unreadable, codec};
 
@@ -34,7 +34,7 @@ impl Billing {
     pub async fn take(&self, event: &Event) -> Result<Option<Calculated>, FeedError> {
         let stored = &event.event;
         let kind = stored.event_type.as_str();
-        if kind != TRIP_COMPLETED && kind != TRIP_CANCELLED {
+        if ![TRIP_COMPLETED, TRIP_CANCELLED, TRIP_NO_SHOW].contains(&kind) {
             return Ok(None);
         }
         if stored.schema_version != TRIP_SCHEMA_VERSION {
