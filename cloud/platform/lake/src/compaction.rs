@@ -165,6 +165,7 @@ impl Run<'_> {
     async fn all(&mut self) -> Result<(), LakeError> {
         // Our epoch was raised before: whoever does not know of a tombstone replaces nothing any more.
         self.lake.refresh().await?;
+        self.lake.copy_tombstones().await?;
         {
             let known = self.lake.known.lock().await;
             self.tombstones = Arc::clone(&known.tombstones);

@@ -16,7 +16,7 @@ use crate::aside::aside;
 use crate::describe::rows_of;
 use crate::erasure::{ErasureId, ErasureRecord, State, Tombstone};
 use crate::error::LakeError;
-use crate::files::replaced;
+use crate::files::{Footer, replaced};
 use crate::history::{HOUR_NS, Hour};
 use crate::retention::{RetentionRecord, full_hour, gone_from};
 use crate::{file, schema};
@@ -150,10 +150,21 @@ impl Run<'_> {
         let path = self.new_path(&hour.folder(), &gone);
         let filter = Filter { tombstones: self.tombstones.clone(), gone };
         let name = self.name.clone();
-        let made = aside(move || merged(vec![bytes], &filter, &name, path));
-        let made =
+        let made = aside(move || {
+            // A file that others have put here has no footer of ours.
+            let footer = file::entry_json(bytes.clone()).ok();
+            let written = footer.and_then(|text| serde_json::from_str::<Footer>(&text).ok());
+            let committed = written.map(|footer| rows_of(&footer.entry));
+            Ok::<_, LakeError>((committed, merged(vec![bytes], &filter, &name, path)?))
+        });
+        let (committed, made) =
             made.await.ok_or_else(|| LakeError::Encode("the thread that rewrites panicked".into()))??;
         let taken = made.taken.first().cloned().unwrap_or_default();
+        // The file goes with this: no row may go with it that nobody asked to forget.
+        let read = rows_of(&made.entry) + taken.rows;
+        if let Some(committed) = committed.filter(|committed| *committed != read) {
+            return Err(LakeError::Miscounted { committed, read });
+        }
         if only_if_dirty && taken.is_clean() {
             return Ok(());
         }

@@ -1,6 +1,6 @@
 //! Asking for an erasure, and what became of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use remuda_model::{OrganizationId, SignalClass, VehicleId};
@@ -115,10 +115,32 @@ impl Lake {
     /// of it again when the lake is adopted.
     pub(crate) async fn request(&self, tombstone: &Tombstone) -> Result<(), LakeError> {
         self.journal.note(&[ErasureRecord::Requested(tombstone.clone()).note()?]).await?;
+        if let Err(error) = self.copy_tombstone(tombstone).await {
+            tracing::warn!(%error, id = %tombstone.id, "the copy of a tombstone was not written; the next compaction does it");
+        }
+        Ok(())
+    }
+
+    async fn copy_tombstone(&self, tombstone: &Tombstone) -> Result<(), LakeError> {
         let copy = serde_json::to_vec_pretty(tombstone).map_err(|e| LakeError::Encode(e.to_string()))?;
-        if let Err(error) = self.files.create(&format!("{}{}.json", super::COPIES, tombstone.id), copy).await
-        {
-            tracing::warn!(%error, id = %tombstone.id, "the copy of a tombstone was not written; the journal has it");
+        self.files.create(&format!("{}{}.json", super::COPIES, tombstone.id), copy).await
+    }
+
+    /// Writes the copies that are missing beside the files.
+    pub(crate) async fn copy_tombstones(&self) -> Result<(), LakeError> {
+        let tombstones: Vec<Tombstone> = {
+            let known = self.known.lock().await;
+            known.states.values().map(|state| state.tombstone.clone()).collect()
+        };
+        if tombstones.is_empty() {
+            return Ok(());
+        }
+        let listed = self.files.listed(super::COPIES.trim_end_matches('/')).await?;
+        let there: HashSet<String> = listed.into_iter().map(|meta| meta.location.to_string()).collect();
+        for tombstone in tombstones {
+            if !there.contains(&format!("{}{}.json", super::COPIES, tombstone.id)) {
+                self.copy_tombstone(&tombstone).await?;
+            }
         }
         Ok(())
     }
