@@ -62,3 +62,5 @@ pub const HISTORY_MESSAGE_BYTES: usize = 256 * 1024;
 pub const JOURNEY_TRACK_POINTS_MAX: usize = 1_000;
 /// Positions of all journeys of a page: about 2 MB of the 4 that a message may have.
 pub const JOURNEY_POINTS_MAX: usize = 60_000;
+/// Pages of the largest size that a gathered answer is made of: 100,000 vehicles.
+pub const REST_PAGES_MAX: usize = 100;

@@ -4,11 +4,13 @@
 use remuda_model::{VehicleId, shard};
 
 /// See the module.
-pub(crate) struct PageToken;
+#[derive(Debug)]
+pub struct PageToken;
 
 const FOREIGN: &str = "this is not a token that this method gave out";
 
 impl PageToken {
+    /// A token that goes on after a vehicle.
     pub fn write(last: &VehicleId, filter: &str) -> String {
         Self::write_text(last.as_str(), filter)
     }
@@ -19,12 +21,18 @@ impl PageToken {
     }
 
     /// The vehicle to start after; none for an empty token.
+    ///
+    /// # Errors
+    /// When it is no token, or was given out for another filter.
     pub fn read(token: &str, filter: &str) -> Result<Option<VehicleId>, &'static str> {
         let after = Self::read_text(token, filter)?;
         after.map(|vehicle| VehicleId::new(&vehicle).map_err(|_| FOREIGN)).transpose()
     }
 
     /// The id to start after; none for an empty token.
+    ///
+    /// # Errors
+    /// When it is no token, or was given out for another filter.
     pub fn read_text(token: &str, filter: &str) -> Result<Option<String>, &'static str> {
         if token.is_empty() {
             return Ok(None);

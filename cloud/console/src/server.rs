@@ -44,6 +44,7 @@ use crate::metrics::ConsoleMetrics;
 use crate::mirror::Mirror;
 use crate::pages::{About, MetricsText, Pages, Readiness, Roads, router};
 use crate::policies::Policies;
+use crate::rest::{self, Rest};
 use crate::scope::Scope;
 use crate::service::Vehicles;
 use crate::token::Token;
@@ -104,6 +105,9 @@ pub enum ConsoleError {
     /// The descriptors cannot be served.
     #[error("reflection cannot be offered")]
     Reflection(#[source] tonic_reflection::server::Error),
+    /// The API's routes are not a table.
+    #[error("REST cannot be offered")]
+    Rest(#[source] remuda_transcoder::TableError),
     /// The server ended with an error.
     #[error("the console's server failed")]
     Serve(#[source] tonic::transport::Error),
@@ -231,6 +235,9 @@ impl Console {
             metrics: sources.metrics,
         };
         let guarded = routes.into_axum_router().layer(from_fn_with_state(gate, pass));
+        // Around the gate: a REST request becomes a call, and passes the gate as one.
+        let rest = Rest::new(settings.organization, guarded.clone()).map_err(ConsoleError::Rest)?;
+        let all = guarded.layer(from_fn_with_state(rest, rest::pass));
 
         // tonic's server, and not axum's, which ignores deadlines.
         let (keepalive, patience) = limits::HTTP2_KEEPALIVE;
@@ -241,7 +248,7 @@ impl Console {
             .http2_keepalive_timeout(Some(patience))
             .http2_max_header_list_size(limits::HEADER_BYTES_MAX)
             .max_concurrent_streams(limits::STREAMS_PER_CONNECTION_MAX)
-            .add_routes(Routes::from(guarded))
+            .add_routes(Routes::from(all))
             .serve_with_incoming_shutdown(
                 bounded(TcpIncoming::from(listener).with_nodelay(Some(true)), limits::CONNECTIONS_MAX),
                 async move { stopped(&mut stops).await },

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use futures_util::Stream;
 use remuda_api::vehicles::v1::vehicle_service_server::VehicleService;
 use remuda_api::vehicles::v1::{
-    GetVehicleRequest, ListVehiclesRequest, ListVehiclesResponse, Vehicle, VehicleEncoding,
-    WatchVehicleRequest, WatchVehiclesRequest, WatchVehiclesResponse,
+    FleetStatus, GetFleetStatusRequest, GetVehicleRequest, ListVehiclesRequest, ListVehiclesResponse,
+    Vehicle, VehicleEncoding, WatchVehicleRequest, WatchVehiclesRequest, WatchVehiclesResponse,
 };
 use remuda_contracts::fleet::FleetView;
 use remuda_model::{OrganizationId, VehicleId};
@@ -20,6 +20,7 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::convert::{vehicle_of, vehicle_with_twin};
 use crate::filter::Filter;
+use crate::fleet_status::fleet_status;
 use crate::limits;
 use crate::metrics::ConsoleMetrics;
 use crate::mirror::{Mark, Mirror};
@@ -79,6 +80,11 @@ impl Vehicles {
             next_page_token,
             total_size: i32::try_from(self.view.count(&self.scope.organization)).unwrap_or(i32::MAX),
         })
+    }
+
+    fn status(&self, request: &GetFleetStatusRequest) -> Result<FleetStatus, Refusal> {
+        self.scope.parent(&request.parent)?;
+        Ok(fleet_status(&self.mirror, now_ms()))
     }
 
     fn watch(&self, request: &WatchVehiclesRequest) -> Result<Responses<WatchVehiclesResponse>, Refusal> {
@@ -186,6 +192,13 @@ impl VehicleService for Vehicles {
         request: Request<ListVehiclesRequest>,
     ) -> Result<Response<ListVehiclesResponse>, Status> {
         self.scope.measured("ListVehicles", async { self.list(request.get_ref()) }).await
+    }
+
+    async fn get_fleet_status(
+        &self,
+        request: Request<GetFleetStatusRequest>,
+    ) -> Result<Response<FleetStatus>, Status> {
+        self.scope.measured("GetFleetStatus", async { self.status(request.get_ref()) }).await
     }
 
     type WatchVehiclesStream = Responses<WatchVehiclesResponse>;

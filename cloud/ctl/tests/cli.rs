@@ -11,8 +11,8 @@ use std::time::Duration;
 use prost_types::Timestamp;
 use remuda_api::vehicles::v1::vehicle_service_server::{VehicleService, VehicleServiceServer};
 use remuda_api::vehicles::v1::{
-    Alert, DataBudget, Delivery, Gap, GetVehicleRequest, ListVehiclesRequest, ListVehiclesResponse, Position,
-    Presence, Report, SignalValue, Twin, Vehicle, WatchVehicleRequest, WatchVehiclesRequest,
+    Alert, DataBudget, Delivery, FleetStatus, Gap, GetFleetStatusRequest, GetVehicleRequest,
+    ListVehiclesRequest, ListVehiclesResponse, Position, Presence, Report, SignalValue, Twin, Vehicle, WatchVehicleRequest, WatchVehiclesRequest,
     WatchVehiclesResponse, signal_value,
 };
 use serde_json::Value;
@@ -133,6 +133,14 @@ impl VehicleService for Fake {
             next_page_token: if to < VEHICLES { to.to_string() } else { String::new() },
             total_size: VEHICLES as i32,
         }))
+    }
+
+    async fn get_fleet_status(
+        &self,
+        request: Request<GetFleetStatusRequest>,
+    ) -> Result<Response<FleetStatus>, Status> {
+        check(&request)?;
+        Ok(Response::new(FleetStatus::default()))
     }
 
     type WatchVehiclesStream = Responses<WatchVehiclesResponse>;

@@ -6,6 +6,7 @@
 mod files;
 mod identity;
 mod mutate;
+mod rest;
 mod seeds;
 mod sessions;
 mod texts;
@@ -38,6 +39,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "lake_file", run: files::lake, seeds: seeds::lake, mutations: 1_000 },
     Target { name: "manifest_entry", run: files::manifest, seeds: seeds::manifest, mutations: 20_000 },
     Target { name: "filter", run: texts::filter, seeds: seeds::filters, mutations: 20_000 },
+    Target { name: "rest_template", run: rest::template, seeds: seeds::templates, mutations: 20_000 },
+    Target { name: "rest_request", run: rest::request, seeds: seeds::rest_requests, mutations: 20_000 },
+    Target { name: "page_token", run: rest::page_token, seeds: seeds::page_tokens, mutations: 20_000 },
+    Target { name: "resume_token", run: rest::resume_token, seeds: seeds::resume_tokens, mutations: 20_000 },
     Target { name: "policy", run: texts::policy, seeds: seeds::policies, mutations: 10_000 },
     Target { name: "agent_state", run: texts::agent_state, seeds: seeds::agent_states, mutations: 10_000 },
     Target { name: "enrolment_token", run: identity::token, seeds: seeds::tokens, mutations: 20_000 },

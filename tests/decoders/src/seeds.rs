@@ -50,6 +50,32 @@ pub(crate) fn filters() -> Vec<Vec<u8>> {
     ])
 }
 
+pub(crate) fn templates() -> Vec<Vec<u8>> {
+    bytes(&[
+        "/v1/{name=organizations/*/vehicles/*}:watch\n/v1/organizations/default/vehicles/V1:watch",
+        "/v1/{a.b}/x/{rest=files/**}\n/v1/1/x/files/p%20q/r",
+        "/fleet/status\n/fleet/status",
+    ])
+}
+
+pub(crate) fn rest_requests() -> Vec<Vec<u8>> {
+    bytes(&[
+        "GET /api/v1/organizations/default/vehicles?pageSize=5&filter=presence%20%3D%20ONLINE\n",
+        "POST /api/v1/organizations/default/vehicles/V1/commands\n{\"action\":{\"speedLimitKmh\":30},\"reason\":\"x\",\"timeToLive\":\"90.5s\"}",
+        "GET /api/v1/organizations/default/history?signals=Vehicle.Speed&startTime=2026-11-30T00:00:00Z&plot.points=9&vehicles=a&vehicles=b\n",
+        "PUT /api/v1/organizations/default/policies/p\n{\"document\":\"{}\",\"etag\":\"\\\"5\\\"\",\"validateOnly\":true}",
+        "POST /api/v1/organizations/default/trips\n{\"rider\":\"r\",\"stops\":[{\"latitude\":60.1,\"longitude\":\"NaN\"}]}",
+    ])
+}
+
+pub(crate) fn page_tokens() -> Vec<Vec<u8>> {
+    bytes(&["1.cbf29ce484222325.V7\n", "1.0000000000000000.V7\nopen_alerts > 0", "\n"])
+}
+
+pub(crate) fn resume_tokens() -> Vec<Vec<u8>> {
+    bytes(&["18a2b3c4d5e6f708.12", "ffffffffffffffff.18446744073709551615", "."])
+}
+
 pub(crate) fn policies() -> Vec<Vec<u8>> {
     bytes(&[
         r#"{"version":1,"signals":[{"path":"Vehicle.Speed","min_interval_ms":100,"on_change":{"deadband":0.5},"heartbeat_ms":5000}]}"#,

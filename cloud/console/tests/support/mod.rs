@@ -3,6 +3,7 @@
 #![allow(dead_code, missing_docs)]
 
 pub mod history;
+pub mod http;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};

@@ -24,7 +24,7 @@ function run(program, args, options) {
 const descriptors = run("cargo", ["run", "--quiet", "--package", "remuda-api", "--example", "descriptors"], { cwd: web });
 const set = fromBinary(FileDescriptorSetSchema, descriptors);
 const request = create(CodeGeneratorRequestSchema, {
-  fileToGenerate: set.file.map((file) => file.name).filter((name) => name.startsWith("remuda/")),
+  fileToGenerate: set.file.map((file) => file.name).filter((name) => name.startsWith("remuda/") || name.startsWith("google/api/")),
   parameter: "target=ts",
   protoFile: set.file,
 });

@@ -10,6 +10,7 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_google_api_annotations } from "../../../google/api/annotations_pb";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_remuda_options_v1_options } from "../../options/v1/options_pb";
@@ -19,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file remuda/vehicles/v1/vehicles.proto.
  */
 export const file_remuda_vehicles_v1_vehicles: GenFile = /*@__PURE__*/
-  fileDesc("CiFyZW11ZGEvdmVoaWNsZXMvdjEvdmVoaWNsZXMucHJvdG8SEnJlbXVkYS52ZWhpY2xlcy52MSIhChFHZXRWZWhpY2xlUmVxdWVzdBIMCgRuYW1lGAEgASgJIlwKE0xpc3RWZWhpY2xlc1JlcXVlc3QSDgoGcGFyZW50GAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJEg4KBmZpbHRlchgEIAEoCSJyChRMaXN0VmVoaWNsZXNSZXNwb25zZRItCgh2ZWhpY2xlcxgBIAMoCzIbLnJlbXVkYS52ZWhpY2xlcy52MS5WZWhpY2xlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRISCgp0b3RhbF9zaXplGAMgASgFIpgBChRXYXRjaFZlaGljbGVzUmVxdWVzdBIOCgZwYXJlbnQYASABKAkSDgoGZmlsdGVyGAIgASgJEhQKDHJlc3VtZV90b2tlbhgDIAEoCRI1CghlbmNvZGluZxgEIAEoDjIjLnJlbXVkYS52ZWhpY2xlcy52MS5WZWhpY2xlRW5jb2RpbmcSEwoLaW50ZXJ2YWxfbXMYBSABKAUiiwIKFVdhdGNoVmVoaWNsZXNSZXNwb25zZRItCgh2ZWhpY2xlcxgBIAMoCzIbLnJlbXVkYS52ZWhpY2xlcy52MS5WZWhpY2xlEjMKB2NvbHVtbnMYAiABKAsyIi5yZW11ZGEudmVoaWNsZXMudjEuVmVoaWNsZUNvbHVtbnMSDwoHcmVtb3ZlZBgDIAMoCRIUCgxyZXN1bWVfdG9rZW4YBCABKAkSEgoKZnVsbF9zdGF0ZRgFIAEoCBIOCgZsYWdnZWQYBiABKAgSEgoKdG90YWxfc2l6ZRgHIAEoBRIvCgtzZXJ2ZXJfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi7AEKDlZlaGljbGVDb2x1bW5zEhIKCmludHJvZHVjZWQYASADKAkSEQoJcm93X2RlbHRhGAIgAygNEhMKC2xhdGl0dWRlX2U3GAMgAygPEhQKDGxvbmdpdHVkZV9lNxgEIAMoDxITCgtoZWFkaW5nX2RlZxgFIAMoDRISCgpzcGVlZF9ka21oGAYgAygNEh8KF2NoYXJnZV9wZXJjZW50X3BsdXNfb25lGAcgAygNEhAKCHByZXNlbmNlGAggAygNEhMKC29wZW5fYWxlcnRzGAkgAygNEhcKD2xhc3Rfc2Vlbl9hZ2VfcxgKIAMoDSI4ChNXYXRjaFZlaGljbGVSZXF1ZXN0EgwKBG5hbWUYASABKAkSEwoLaW50ZXJ2YWxfbXMYAiABKAUiVwoIUG9zaXRpb24SEAoIbGF0aXR1ZGUYASABKAESEQoJbG9uZ2l0dWRlGAIgASgBEhMKC2hlYWRpbmdfZGVnGAMgASgCEhEKCXNwZWVkX2ttaBgEIAEoAiKmAgoHVmVoaWNsZRIMCgRuYW1lGAEgASgJEgwKBGV0YWcYAiABKAkSLgoIcHJlc2VuY2UYAyABKA4yHC5yZW11ZGEudmVoaWNsZXMudjEuUHJlc2VuY2USMgoObGFzdF9zZWVuX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCHBvc2l0aW9uGAUgASgLMhwucmVtdWRhLnZlaGljbGVzLnYxLlBvc2l0aW9uEhsKDmNoYXJnZV9wZXJjZW50GAYgASgCSACIAQESEwoLb3Blbl9hbGVydHMYByABKAUSJgoEdHdpbhgIIAEoCzIYLnJlbXVkYS52ZWhpY2xlcy52MS5Ud2luQhEKD19jaGFyZ2VfcGVyY2VudCLuAQoEVHdpbhIwCgdzaWduYWxzGAEgAygLMh8ucmVtdWRhLnZlaGljbGVzLnYxLlNpZ25hbFZhbHVlEikKBmFsZXJ0cxgCIAMoCzIZLnJlbXVkYS52ZWhpY2xlcy52MS5BbGVydBIuCghkZWxpdmVyeRgDIAEoCzIcLnJlbXVkYS52ZWhpY2xlcy52MS5EZWxpdmVyeRItCglyZWFkX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEioKBnJlcG9ydBgFIAEoCzIaLnJlbXVkYS52ZWhpY2xlcy52MS5SZXBvcnQizAEKC1NpZ25hbFZhbHVlEhEKCXNpZ25hbF9pZBgBIAEoDRIMCgRwYXRoGAIgASgJEhAKBm51bWJlchgDIAEoAUgAEhEKB2Jvb2xlYW4YBCABKAhIABIOCgR0ZXh0GAUgASgJSAASDQoDcmF3GAYgASgDSAASDAoEdW5pdBgHIAEoCRIQCghkZWNpbWFscxgIIAEoDRIvCgtzYW1wbGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBwoFdmFsdWUiVAoFQWxlcnQSDAoEcnVsZRgBIAEoCRIuCgpyYWlzZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgV2YWx1ZRgDIAEoASKzAgoIRGVsaXZlcnkSFgoOZnJhbWVzX2R1cmFibGUYASABKAMSFgoOZnJhbWVzX2luX2dhcHMYAiABKAMSGgoSZnJhbWVzX3F1YXJhbnRpbmVkGAMgASgDEi0KCHJlZnVzYWxzGAQgAygLMhsucmVtdWRhLnZlaGljbGVzLnYxLlJlZnVzYWwSJQoEZ2FwcxgFIAMoCzIXLnJlbXVkYS52ZWhpY2xlcy52MS5HYXASOQoLcXVhcmFudGluZWQYBiADKAsyJC5yZW11ZGEudmVoaWNsZXMudjEuUXVhcmFudGluZWRGcmFtZRIaChJmcmFtZXNfcmVwcm9jZXNzZWQYByABKAMSLgoKY2xvbmVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiiwEKA0dhcBIMCgRsYW5lGAEgASgJEhMKC2luY2FybmF0aW9uGAIgASgJEhAKCGZyb21fc2VxGAMgASgEEg4KBnRvX3NlcRgEIAEoBBIOCgZyZWFzb24YBSABKAkSLwoLcmVjb3JkX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpIBChBRdWFyYW50aW5lZEZyYW1lEgwKBGxhbmUYASABKAkSEwoLaW5jYXJuYXRpb24YAiABKAkSCwoDc2VxGAMgASgEEg4KBnJlYXNvbhgEIAEoCRINCgVieXRlcxgFIAEoAxIvCgtyZWNvcmRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAirQMKBlJlcG9ydBIvCgtyZXBvcnRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNYWdlbnRfdmVyc2lvbhgCIAEoCRIMCgRib290GAMgASgNEhYKDmRlc2lyZWRfcG9saWN5GAQgASgJEhgKEGRlc2lyZWRfcmV2aXNpb24YBSABKA0SGQoRcmVwb3J0ZWRfcmV2aXNpb24YBiABKA0SGAoQcmVmdXNlZF9yZXZpc2lvbhgHIAEoDRIWCg5yZWZ1c2VkX3JlYXNvbhgIIAEoCRINCgVjbG9jaxgJIAEoCRIMCgRsaW5rGAogASgJEhIKCmNvbGxlY3Rpb24YCyABKAkSEQoJYnVsa19oZWxkGAwgASgIEi4KBmJ1ZGdldBgNIAEoCzIeLnJlbXVkYS52ZWhpY2xlcy52MS5EYXRhQnVkZ2V0EhMKC2ZyYW1lc19oZWxkGA4gASgDEhMKC2ZyYW1lc19zaGVkGA8gASgDEhYKDmZyYW1lc19kYW1hZ2VkGBAgASgDEhgKEHJlYWRpbmdzX2Ryb3BwZWQYESABKAMiPwoKRGF0YUJ1ZGdldBINCgVtb250aBgBIAEoCRITCgtzcGVudF9ieXRlcxgCIAEoAxINCgVieXRlcxgDIAEoAyIoCgdSZWZ1c2FsEg4KBnJlYXNvbhgBIAEoCRINCgVjb3VudBgCIAEoAypwCg9WZWhpY2xlRW5jb2RpbmcSIAocVkVISUNMRV9FTkNPRElOR19VTlNQRUNJRklFRBAAEh0KGVZFSElDTEVfRU5DT0RJTkdfTUVTU0FHRVMQARIcChhWRUhJQ0xFX0VOQ09ESU5HX0NPTFVNTlMQAiplCghQcmVzZW5jZRIYChRQUkVTRU5DRV9VTlNQRUNJRklFRBAAEhQKEFBSRVNFTkNFX1VOS05PV04QARITCg9QUkVTRU5DRV9PTkxJTkUQAhIUChBQUkVTRU5DRV9PRkZMSU5FEAMy2QMKDlZlaGljbGVTZXJ2aWNlEmUKCkdldFZlaGljbGUSJS5yZW11ZGEudmVoaWNsZXMudjEuR2V0VmVoaWNsZVJlcXVlc3QaGy5yZW11ZGEudmVoaWNsZXMudjEuVmVoaWNsZSITsuEYDwoNdmVoaWNsZXMucmVhZBJ2CgxMaXN0VmVoaWNsZXMSJy5yZW11ZGEudmVoaWNsZXMudjEuTGlzdFZlaGljbGVzUmVxdWVzdBooLnJlbXVkYS52ZWhpY2xlcy52MS5MaXN0VmVoaWNsZXNSZXNwb25zZSITsuEYDwoNdmVoaWNsZXMucmVhZBJ7Cg1XYXRjaFZlaGljbGVzEigucmVtdWRhLnZlaGljbGVzLnYxLldhdGNoVmVoaWNsZXNSZXF1ZXN0GikucmVtdWRhLnZlaGljbGVzLnYxLldhdGNoVmVoaWNsZXNSZXNwb25zZSITsuEYDwoNdmVoaWNsZXMucmVhZDABEmsKDFdhdGNoVmVoaWNsZRInLnJlbXVkYS52ZWhpY2xlcy52MS5XYXRjaFZlaGljbGVSZXF1ZXN0GhsucmVtdWRhLnZlaGljbGVzLnYxLlZlaGljbGUiE7LhGA8KDXZlaGljbGVzLnJlYWQwAWIGcHJvdG8z", [file_google_protobuf_timestamp, file_remuda_options_v1_options]);
+  fileDesc("CiFyZW11ZGEvdmVoaWNsZXMvdjEvdmVoaWNsZXMucHJvdG8SEnJlbXVkYS52ZWhpY2xlcy52MSIhChFHZXRWZWhpY2xlUmVxdWVzdBIMCgRuYW1lGAEgASgJIlwKE0xpc3RWZWhpY2xlc1JlcXVlc3QSDgoGcGFyZW50GAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJEg4KBmZpbHRlchgEIAEoCSJyChRMaXN0VmVoaWNsZXNSZXNwb25zZRItCgh2ZWhpY2xlcxgBIAMoCzIbLnJlbXVkYS52ZWhpY2xlcy52MS5WZWhpY2xlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRISCgp0b3RhbF9zaXplGAMgASgFIicKFUdldEZsZWV0U3RhdHVzUmVxdWVzdBIOCgZwYXJlbnQYASABKAkiywEKC0ZsZWV0U3RhdHVzEg0KBXRvdGFsGAEgASgFEg4KBm9ubGluZRgCIAEoBRIPCgdvZmZsaW5lGAMgASgFEg8KB3Vua25vd24YBCABKAUSDgoGbW92aW5nGAUgASgFEhIKCmxvd19jaGFyZ2UYBiABKAUSEwoLd2l0aF9hbGVydHMYByABKAUSEwoLb3Blbl9hbGVydHMYCCABKAUSLQoJcmVhZF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKYAQoUV2F0Y2hWZWhpY2xlc1JlcXVlc3QSDgoGcGFyZW50GAEgASgJEg4KBmZpbHRlchgCIAEoCRIUCgxyZXN1bWVfdG9rZW4YAyABKAkSNQoIZW5jb2RpbmcYBCABKA4yIy5yZW11ZGEudmVoaWNsZXMudjEuVmVoaWNsZUVuY29kaW5nEhMKC2ludGVydmFsX21zGAUgASgFIosCChVXYXRjaFZlaGljbGVzUmVzcG9uc2USLQoIdmVoaWNsZXMYASADKAsyGy5yZW11ZGEudmVoaWNsZXMudjEuVmVoaWNsZRIzCgdjb2x1bW5zGAIgASgLMiIucmVtdWRhLnZlaGljbGVzLnYxLlZlaGljbGVDb2x1bW5zEg8KB3JlbW92ZWQYAyADKAkSFAoMcmVzdW1lX3Rva2VuGAQgASgJEhIKCmZ1bGxfc3RhdGUYBSABKAgSDgoGbGFnZ2VkGAYgASgIEhIKCnRvdGFsX3NpemUYByABKAUSLwoLc2VydmVyX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIuwBCg5WZWhpY2xlQ29sdW1ucxISCgppbnRyb2R1Y2VkGAEgAygJEhEKCXJvd19kZWx0YRgCIAMoDRITCgtsYXRpdHVkZV9lNxgDIAMoDxIUCgxsb25naXR1ZGVfZTcYBCADKA8SEwoLaGVhZGluZ19kZWcYBSADKA0SEgoKc3BlZWRfZGttaBgGIAMoDRIfChdjaGFyZ2VfcGVyY2VudF9wbHVzX29uZRgHIAMoDRIQCghwcmVzZW5jZRgIIAMoDRITCgtvcGVuX2FsZXJ0cxgJIAMoDRIXCg9sYXN0X3NlZW5fYWdlX3MYCiADKA0iOAoTV2F0Y2hWZWhpY2xlUmVxdWVzdBIMCgRuYW1lGAEgASgJEhMKC2ludGVydmFsX21zGAIgASgFIlcKCFBvc2l0aW9uEhAKCGxhdGl0dWRlGAEgASgBEhEKCWxvbmdpdHVkZRgCIAEoARITCgtoZWFkaW5nX2RlZxgDIAEoAhIRCglzcGVlZF9rbWgYBCABKAIipgIKB1ZlaGljbGUSDAoEbmFtZRgBIAEoCRIMCgRldGFnGAIgASgJEi4KCHByZXNlbmNlGAMgASgOMhwucmVtdWRhLnZlaGljbGVzLnYxLlByZXNlbmNlEjIKDmxhc3Rfc2Vlbl90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCghwb3NpdGlvbhgFIAEoCzIcLnJlbXVkYS52ZWhpY2xlcy52MS5Qb3NpdGlvbhIbCg5jaGFyZ2VfcGVyY2VudBgGIAEoAkgAiAEBEhMKC29wZW5fYWxlcnRzGAcgASgFEiYKBHR3aW4YCCABKAsyGC5yZW11ZGEudmVoaWNsZXMudjEuVHdpbkIRCg9fY2hhcmdlX3BlcmNlbnQi7gEKBFR3aW4SMAoHc2lnbmFscxgBIAMoCzIfLnJlbXVkYS52ZWhpY2xlcy52MS5TaWduYWxWYWx1ZRIpCgZhbGVydHMYAiADKAsyGS5yZW11ZGEudmVoaWNsZXMudjEuQWxlcnQSLgoIZGVsaXZlcnkYAyABKAsyHC5yZW11ZGEudmVoaWNsZXMudjEuRGVsaXZlcnkSLQoJcmVhZF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgZyZXBvcnQYBSABKAsyGi5yZW11ZGEudmVoaWNsZXMudjEuUmVwb3J0IswBCgtTaWduYWxWYWx1ZRIRCglzaWduYWxfaWQYASABKA0SDAoEcGF0aBgCIAEoCRIQCgZudW1iZXIYAyABKAFIABIRCgdib29sZWFuGAQgASgISAASDgoEdGV4dBgFIAEoCUgAEg0KA3JhdxgGIAEoA0gAEgwKBHVuaXQYByABKAkSEAoIZGVjaW1hbHMYCCABKA0SLwoLc2FtcGxlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgcKBXZhbHVlIlQKBUFsZXJ0EgwKBHJ1bGUYASABKAkSLgoKcmFpc2VfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFdmFsdWUYAyABKAEiswIKCERlbGl2ZXJ5EhYKDmZyYW1lc19kdXJhYmxlGAEgASgDEhYKDmZyYW1lc19pbl9nYXBzGAIgASgDEhoKEmZyYW1lc19xdWFyYW50aW5lZBgDIAEoAxItCghyZWZ1c2FscxgEIAMoCzIbLnJlbXVkYS52ZWhpY2xlcy52MS5SZWZ1c2FsEiUKBGdhcHMYBSADKAsyFy5yZW11ZGEudmVoaWNsZXMudjEuR2FwEjkKC3F1YXJhbnRpbmVkGAYgAygLMiQucmVtdWRhLnZlaGljbGVzLnYxLlF1YXJhbnRpbmVkRnJhbWUSGgoSZnJhbWVzX3JlcHJvY2Vzc2VkGAcgASgDEi4KCmNsb25lX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIosBCgNHYXASDAoEbGFuZRgBIAEoCRITCgtpbmNhcm5hdGlvbhgCIAEoCRIQCghmcm9tX3NlcRgDIAEoBBIOCgZ0b19zZXEYBCABKAQSDgoGcmVhc29uGAUgASgJEi8KC3JlY29yZF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKSAQoQUXVhcmFudGluZWRGcmFtZRIMCgRsYW5lGAEgASgJEhMKC2luY2FybmF0aW9uGAIgASgJEgsKA3NlcRgDIAEoBBIOCgZyZWFzb24YBCABKAkSDQoFYnl0ZXMYBSABKAMSLwoLcmVjb3JkX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIq0DCgZSZXBvcnQSLwoLcmVwb3J0X3RpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDWFnZW50X3ZlcnNpb24YAiABKAkSDAoEYm9vdBgDIAEoDRIWCg5kZXNpcmVkX3BvbGljeRgEIAEoCRIYChBkZXNpcmVkX3JldmlzaW9uGAUgASgNEhkKEXJlcG9ydGVkX3JldmlzaW9uGAYgASgNEhgKEHJlZnVzZWRfcmV2aXNpb24YByABKA0SFgoOcmVmdXNlZF9yZWFzb24YCCABKAkSDQoFY2xvY2sYCSABKAkSDAoEbGluaxgKIAEoCRISCgpjb2xsZWN0aW9uGAsgASgJEhEKCWJ1bGtfaGVsZBgMIAEoCBIuCgZidWRnZXQYDSABKAsyHi5yZW11ZGEudmVoaWNsZXMudjEuRGF0YUJ1ZGdldBITCgtmcmFtZXNfaGVsZBgOIAEoAxITCgtmcmFtZXNfc2hlZBgPIAEoAxIWCg5mcmFtZXNfZGFtYWdlZBgQIAEoAxIYChByZWFkaW5nc19kcm9wcGVkGBEgASgDIj8KCkRhdGFCdWRnZXQSDQoFbW9udGgYASABKAkSEwoLc3BlbnRfYnl0ZXMYAiABKAMSDQoFYnl0ZXMYAyABKAMiKAoHUmVmdXNhbBIOCgZyZWFzb24YASABKAkSDQoFY291bnQYAiABKAMqcAoPVmVoaWNsZUVuY29kaW5nEiAKHFZFSElDTEVfRU5DT0RJTkdfVU5TUEVDSUZJRUQQABIdChlWRUhJQ0xFX0VOQ09ESU5HX01FU1NBR0VTEAESHAoYVkVISUNMRV9FTkNPRElOR19DT0xVTU5TEAIqZQoIUHJlc2VuY2USGAoUUFJFU0VOQ0VfVU5TUEVDSUZJRUQQABIUChBQUkVTRU5DRV9VTktOT1dOEAESEwoPUFJFU0VOQ0VfT05MSU5FEAISFAoQUFJFU0VOQ0VfT0ZGTElORRADMtUGCg5WZWhpY2xlU2VydmljZRKWAQoKR2V0VmVoaWNsZRIlLnJlbXVkYS52ZWhpY2xlcy52MS5HZXRWZWhpY2xlUmVxdWVzdBobLnJlbXVkYS52ZWhpY2xlcy52MS5WZWhpY2xlIkSy4RgPCg12ZWhpY2xlcy5yZWFkgtPkkwIrEikvYXBpL3YxL3tuYW1lPW9yZ2FuaXphdGlvbnMvKi92ZWhpY2xlcy8qfRKnAQoMTGlzdFZlaGljbGVzEicucmVtdWRhLnZlaGljbGVzLnYxLkxpc3RWZWhpY2xlc1JlcXVlc3QaKC5yZW11ZGEudmVoaWNsZXMudjEuTGlzdFZlaGljbGVzUmVzcG9uc2UiRLLhGA8KDXZlaGljbGVzLnJlYWSC0+STAisSKS9hcGkvdjEve3BhcmVudD1vcmdhbml6YXRpb25zLyp9L3ZlaGljbGVzEqUBCg5HZXRGbGVldFN0YXR1cxIpLnJlbXVkYS52ZWhpY2xlcy52MS5HZXRGbGVldFN0YXR1c1JlcXVlc3QaHy5yZW11ZGEudmVoaWNsZXMudjEuRmxlZXRTdGF0dXMiR7LhGA8KDXZlaGljbGVzLnJlYWSC0+STAi4SLC9hcGkvdjEve3BhcmVudD1vcmdhbml6YXRpb25zLyp9L2ZsZWV0U3RhdHVzErIBCg1XYXRjaFZlaGljbGVzEigucmVtdWRhLnZlaGljbGVzLnYxLldhdGNoVmVoaWNsZXNSZXF1ZXN0GikucmVtdWRhLnZlaGljbGVzLnYxLldhdGNoVmVoaWNsZXNSZXNwb25zZSJKsuEYDwoNdmVoaWNsZXMucmVhZILT5JMCMRIvL2FwaS92MS97cGFyZW50PW9yZ2FuaXphdGlvbnMvKn0vdmVoaWNsZXM6d2F0Y2gwARKiAQoMV2F0Y2hWZWhpY2xlEicucmVtdWRhLnZlaGljbGVzLnYxLldhdGNoVmVoaWNsZVJlcXVlc3QaGy5yZW11ZGEudmVoaWNsZXMudjEuVmVoaWNsZSJKsuEYDwoNdmVoaWNsZXMucmVhZILT5JMCMRIvL2FwaS92MS97bmFtZT1vcmdhbml6YXRpb25zLyovdmVoaWNsZXMvKn06d2F0Y2gwAWIGcHJvdG8z", [file_google_api_annotations, file_google_protobuf_timestamp, file_remuda_options_v1_options]);
 
 /**
  * Asks for one vehicle.
@@ -124,6 +125,104 @@ export const ListVehiclesResponseSchema: GenMessage<ListVehiclesResponse> = /*@_
   messageDesc(file_remuda_vehicles_v1_vehicles, 2);
 
 /**
+ * Asks how the fleet is.
+ *
+ * @generated from message remuda.vehicles.v1.GetFleetStatusRequest
+ */
+export type GetFleetStatusRequest = Message<"remuda.vehicles.v1.GetFleetStatusRequest"> & {
+  /**
+   * Required. `organizations/{organization}`.
+   *
+   * @generated from field: string parent = 1;
+   */
+  parent: string;
+};
+
+/**
+ * Describes the message remuda.vehicles.v1.GetFleetStatusRequest.
+ * Use `create(GetFleetStatusRequestSchema)` to create a new message.
+ */
+export const GetFleetStatusRequestSchema: GenMessage<GetFleetStatusRequest> = /*@__PURE__*/
+  messageDesc(file_remuda_vehicles_v1_vehicles, 3);
+
+/**
+ * How the fleet is. Every vehicle is online, offline or unknown.
+ *
+ * @generated from message remuda.vehicles.v1.FleetStatus
+ */
+export type FleetStatus = Message<"remuda.vehicles.v1.FleetStatus"> & {
+  /**
+   * All vehicles.
+   *
+   * @generated from field: int32 total = 1;
+   */
+  total: number;
+
+  /**
+   * On a living connection.
+   *
+   * @generated from field: int32 online = 2;
+   */
+  online: number;
+
+  /**
+   * Their connection ended.
+   *
+   * @generated from field: int32 offline = 3;
+   */
+  offline: number;
+
+  /**
+   * Never seen by this server.
+   *
+   * @generated from field: int32 unknown = 4;
+   */
+  unknown: number;
+
+  /**
+   * Online and faster than 1 km/h.
+   *
+   * @generated from field: int32 moving = 5;
+   */
+  moving: number;
+
+  /**
+   * Below 20 percent of charge or fuel.
+   *
+   * @generated from field: int32 low_charge = 6;
+   */
+  lowCharge: number;
+
+  /**
+   * With an open alert.
+   *
+   * @generated from field: int32 with_alerts = 7;
+   */
+  withAlerts: number;
+
+  /**
+   * Open alerts of all vehicles.
+   *
+   * @generated from field: int32 open_alerts = 8;
+   */
+  openAlerts: number;
+
+  /**
+   * The server's time when it counted.
+   *
+   * @generated from field: google.protobuf.Timestamp read_time = 9;
+   */
+  readTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message remuda.vehicles.v1.FleetStatus.
+ * Use `create(FleetStatusSchema)` to create a new message.
+ */
+export const FleetStatusSchema: GenMessage<FleetStatus> = /*@__PURE__*/
+  messageDesc(file_remuda_vehicles_v1_vehicles, 4);
+
+/**
  * Asks to follow vehicles.
  *
  * @generated from message remuda.vehicles.v1.WatchVehiclesRequest
@@ -171,7 +270,7 @@ export type WatchVehiclesRequest = Message<"remuda.vehicles.v1.WatchVehiclesRequ
  * Use `create(WatchVehiclesRequestSchema)` to create a new message.
  */
 export const WatchVehiclesRequestSchema: GenMessage<WatchVehiclesRequest> = /*@__PURE__*/
-  messageDesc(file_remuda_vehicles_v1_vehicles, 3);
+  messageDesc(file_remuda_vehicles_v1_vehicles, 5);
 
 /**
  * Vehicles that are new or changed.
@@ -242,7 +341,7 @@ export type WatchVehiclesResponse = Message<"remuda.vehicles.v1.WatchVehiclesRes
  * Use `create(WatchVehiclesResponseSchema)` to create a new message.
  */
 export const WatchVehiclesResponseSchema: GenMessage<WatchVehiclesResponse> = /*@__PURE__*/
-  messageDesc(file_remuda_vehicles_v1_vehicles, 4);
+  messageDesc(file_remuda_vehicles_v1_vehicles, 6);
 
 /**
  * Vehicles by column: entry i of each column belongs to the same vehicle.
@@ -327,7 +426,7 @@ export type VehicleColumns = Message<"remuda.vehicles.v1.VehicleColumns"> & {
  * Use `create(VehicleColumnsSchema)` to create a new message.
  */
 export const VehicleColumnsSchema: GenMessage<VehicleColumns> = /*@__PURE__*/
-  messageDesc(file_remuda_vehicles_v1_vehicles, 5);
+  messageDesc(file_remuda_vehicles_v1_vehicles, 7);
 
 /**
  * Asks to follow one vehicle.
@@ -355,7 +454,7 @@ export type WatchVehicleRequest = Message<"remuda.vehicles.v1.WatchVehicleReques
  * Use `create(WatchVehicleRequestSchema)` to create a new message.
  */
 export const WatchVehicleRequestSchema: GenMessage<WatchVehicleRequest> = /*@__PURE__*/
-  messageDesc(file_remuda_vehicles_v1_vehicles, 6);
+  messageDesc(file_remuda_vehicles_v1_vehicles, 8);
 
 /**
  * Where a vehicle is.
@@ -397,7 +496,7 @@ export type Position = Message<"remuda.vehicles.v1.Position"> & {
  * Use `create(PositionSchema)` to create a new message.
  */
 export const PositionSchema: GenMessage<Position> = /*@__PURE__*/
-  messageDesc(file_remuda_vehicles_v1_vehicles, 7);
+  messageDesc(file_remuda_vehicles_v1_vehicles, 9);
 
 /**
  * A vehicle, as the cloud knows it.
@@ -467,7 +566,7 @@ export type Vehicle = Message<"remuda.vehicles.v1.Vehicle"> & {
  * Use `create(VehicleSchema)` to create a new message.
  */
 export const VehicleSchema: GenMessage<Vehicle> = /*@__PURE__*/
-  messageDesc(file_remuda_vehicles_v1_vehicles, 8);
+  messageDesc(file_remuda_vehicles_v1_vehicles, 10);
 
 /**
  * Everything the cloud shows of one vehicle beyond its line in the index.
@@ -516,7 +615,7 @@ export type Twin = Message<"remuda.vehicles.v1.Twin"> & {
  * Use `create(TwinSchema)` to create a new message.
  */
 export const TwinSchema: GenMessage<Twin> = /*@__PURE__*/
-  messageDesc(file_remuda_vehicles_v1_vehicles, 9);
+  messageDesc(file_remuda_vehicles_v1_vehicles, 11);
 
 /**
  * A signal's newest value.
@@ -604,7 +703,7 @@ export type SignalValue = Message<"remuda.vehicles.v1.SignalValue"> & {
  * Use `create(SignalValueSchema)` to create a new message.
  */
 export const SignalValueSchema: GenMessage<SignalValue> = /*@__PURE__*/
-  messageDesc(file_remuda_vehicles_v1_vehicles, 10);
+  messageDesc(file_remuda_vehicles_v1_vehicles, 12);
 
 /**
  * An alert that is open.
@@ -639,7 +738,7 @@ export type Alert = Message<"remuda.vehicles.v1.Alert"> & {
  * Use `create(AlertSchema)` to create a new message.
  */
 export const AlertSchema: GenMessage<Alert> = /*@__PURE__*/
-  messageDesc(file_remuda_vehicles_v1_vehicles, 11);
+  messageDesc(file_remuda_vehicles_v1_vehicles, 13);
 
 /**
  * What became of a vehicle's telemetry.
@@ -709,7 +808,7 @@ export type Delivery = Message<"remuda.vehicles.v1.Delivery"> & {
  * Use `create(DeliverySchema)` to create a new message.
  */
 export const DeliverySchema: GenMessage<Delivery> = /*@__PURE__*/
-  messageDesc(file_remuda_vehicles_v1_vehicles, 12);
+  messageDesc(file_remuda_vehicles_v1_vehicles, 14);
 
 /**
  * Frames that will never come.
@@ -765,7 +864,7 @@ export type Gap = Message<"remuda.vehicles.v1.Gap"> & {
  * Use `create(GapSchema)` to create a new message.
  */
 export const GapSchema: GenMessage<Gap> = /*@__PURE__*/
-  messageDesc(file_remuda_vehicles_v1_vehicles, 13);
+  messageDesc(file_remuda_vehicles_v1_vehicles, 15);
 
 /**
  * A frame that could not be read and is kept as it came.
@@ -821,7 +920,7 @@ export type QuarantinedFrame = Message<"remuda.vehicles.v1.QuarantinedFrame"> & 
  * Use `create(QuarantinedFrameSchema)` to create a new message.
  */
 export const QuarantinedFrameSchema: GenMessage<QuarantinedFrame> = /*@__PURE__*/
-  messageDesc(file_remuda_vehicles_v1_vehicles, 14);
+  messageDesc(file_remuda_vehicles_v1_vehicles, 16);
 
 /**
  * What a vehicle should collect, what it says it collects, and how it is doing.
@@ -954,7 +1053,7 @@ export type Report = Message<"remuda.vehicles.v1.Report"> & {
  * Use `create(ReportSchema)` to create a new message.
  */
 export const ReportSchema: GenMessage<Report> = /*@__PURE__*/
-  messageDesc(file_remuda_vehicles_v1_vehicles, 15);
+  messageDesc(file_remuda_vehicles_v1_vehicles, 17);
 
 /**
  * A vehicle's data budget for metered links.
@@ -989,7 +1088,7 @@ export type DataBudget = Message<"remuda.vehicles.v1.DataBudget"> & {
  * Use `create(DataBudgetSchema)` to create a new message.
  */
 export const DataBudgetSchema: GenMessage<DataBudget> = /*@__PURE__*/
-  messageDesc(file_remuda_vehicles_v1_vehicles, 16);
+  messageDesc(file_remuda_vehicles_v1_vehicles, 18);
 
 /**
  * Messages refused for one reason.
@@ -1017,7 +1116,7 @@ export type Refusal = Message<"remuda.vehicles.v1.Refusal"> & {
  * Use `create(RefusalSchema)` to create a new message.
  */
 export const RefusalSchema: GenMessage<Refusal> = /*@__PURE__*/
-  messageDesc(file_remuda_vehicles_v1_vehicles, 17);
+  messageDesc(file_remuda_vehicles_v1_vehicles, 19);
 
 /**
  * How WatchVehicles writes vehicles.
@@ -1120,6 +1219,16 @@ export const VehicleService: GenService<{
     methodKind: "unary";
     input: typeof ListVehiclesRequestSchema;
     output: typeof ListVehiclesResponseSchema;
+  },
+  /**
+   * Counts the organization's vehicles by what they do.
+   *
+   * @generated from rpc remuda.vehicles.v1.VehicleService.GetFleetStatus
+   */
+  getFleetStatus: {
+    methodKind: "unary";
+    input: typeof GetFleetStatusRequestSchema;
+    output: typeof FleetStatusSchema;
   },
   /**
    * Follows many vehicles. The first response comes at once: everything that matches, or, with a resume token, what

@@ -1,0 +1,415 @@
+//! REST is the same API: the same permissions, the same audit log, the same errors, in the words of HTTP.
+
+// In a test, also in what it is made of, a panic is the answer.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost_reflect::DescriptorPool;
+use remuda_access::{Account, Accounts, Permission, Rate, RateLimiter, Role, Secret};
+use remuda_api::{DESCRIPTORS, METHODS};
+use remuda_audit::AuditLog;
+use remuda_console::{Access, Console, ConsoleSettings, Token};
+use remuda_model::OrganizationId;
+use remuda_transcoder::{Route, Table};
+use serde_json::{Value as Json, json};
+use support::FakeFleet;
+use support::http::{Answer, ask, raw, reason_of};
+
+const TOKEN: &str = "a-token-for-tests-0123456789";
+const BEARER: &str = "authorization: Bearer a-token-for-tests-0123456789";
+const FAST: Rate = Rate { per_second: 1e5, burst: 1e5 };
+
+fn token_of(name: &str) -> String {
+    format!("{name}-token-0123456789")
+}
+
+/// One account a role, and the administrator of another organisation.
+fn accounts() -> Accounts {
+    let account = |name: &str, grant: String| Account {
+        name: name.into(),
+        secret: Secret::of(&token_of(name)),
+        grants: vec![grant.parse().unwrap()],
+    };
+    let roles = Role::ALL.iter().map(|role| account(role.as_str(), role.to_string()));
+    Accounts::new(roles.chain([account("stranger", "another:admin".into())]).collect()).unwrap()
+}
+
+async fn console_with(fleet: &Arc<FakeFleet>, rate: Rate, audit: &Path) -> Console {
+    let access =
+        Access { accounts: Arc::new(accounts()), oidc: None, rate: Arc::new(RateLimiter::new(rate)) };
+    let settings = ConsoleSettings {
+        addr: SocketAddr::from(([127, 0, 0, 1], 0)),
+        token: Token::new(TOKEN).unwrap(),
+        organization: OrganizationId::default(),
+        access,
+    };
+    let mut sources = support::sources(fleet);
+    sources.audit = Arc::new(AuditLog::open(audit).unwrap());
+    Console::bind(settings, sources).await.unwrap()
+}
+
+async fn console() -> Console {
+    // The log's folder is gone at once; the open file serves as long as the log does.
+    console_with(&Arc::new(FakeFleet::new(30)), FAST, tempfile::tempdir().unwrap().path()).await
+}
+
+async fn get(console: &Console, path: &str, headers: &[&str]) -> Answer {
+    ask(console.local_addr(), "GET", path, &[&[BEARER], headers].concat(), None).await
+}
+
+/// A path that fits a route.
+fn filled(route: &Route) -> String {
+    let path = route.path().replace("organizations/*", "organizations/default").replace('*', "V000001");
+    let mut out = String::new();
+    let mut rest = path.as_str();
+    while let Some((before, inside)) = rest.split_once('{') {
+        let (variable, after) = inside.split_once('}').unwrap();
+        out += before;
+        out += variable.split_once('=').unwrap().1;
+        rest = after;
+    }
+    out + rest
+}
+
+#[tokio::test]
+async fn every_method_lets_in_the_same_roles_through_rest() {
+    let console = console().await;
+    let pool = DescriptorPool::decode(DESCRIPTORS).unwrap();
+    let table = Table::new(pool, |service| service.starts_with("remuda.")).unwrap();
+    for method in METHODS {
+        assert!(table.routes().iter().any(|route| route.grpc_path() == method.path), "{}", method.path);
+    }
+    for route in table.routes() {
+        let method = METHODS.iter().find(|method| method.path == route.grpc_path()).unwrap();
+        let permission = Permission::named(method.permission).unwrap();
+        let (verb, path) = (route.verb().as_str(), filled(route));
+        let body = route.takes_body().then_some("{}");
+        let call = |token: String| {
+            let bearer = format!("authorization: Bearer {token}");
+            let (path, addr) = (path.clone(), console.local_addr());
+            async move { ask(addr, verb, &path, &[&bearer], body).await }
+        };
+        for role in Role::ALL {
+            let answer = call(token_of(role.as_str())).await;
+            let status = answer.status;
+            // A stream that was let in goes on.
+            let denied = status == 403 && reason_of(&answer.json().await) == "PERMISSION_MISSING";
+            assert_eq!(!denied, role.permits(permission), "{verb} {path} as {role}: {status}");
+            assert_ne!(status, 401, "{verb} {path} as {role}");
+            assert!(
+                ![404, 405].contains(&status)
+                    || permission != Permission::VehiclesRead
+                    || path.contains("V000001"),
+                "{path}"
+            );
+        }
+        for (token, wanted) in [(token_of("stranger"), 403), ("no-token-of-anybody".into(), 401)] {
+            assert_eq!(call(token).await.status, wanted, "{verb} {path}");
+        }
+        assert_eq!(ask(console.local_addr(), verb, &path, &[], body).await.status, 401, "{verb} {path}");
+    }
+    console.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn plain_paths_show_vehicles() {
+    let console = console().await;
+    for prefix in ["", "/api/v1"] {
+        let page = get(&console, &format!("{prefix}/vehicles?pageSize=4"), &[]).await.json().await;
+        assert_eq!(page["vehicles"].as_array().unwrap().len(), 4);
+        assert_eq!((&page["vehicles"][1]["id"], &page["totalSize"]), (&json!("V000001"), &json!(30)));
+        let next = page["nextPageToken"].as_str().unwrap();
+        let path = format!("{prefix}/vehicles?page_size=4&page_token={next}");
+        assert_eq!(get(&console, &path, &[]).await.json().await["vehicles"][0]["id"], "V000004");
+
+        let answer = get(&console, &format!("{prefix}/vehicles/V000001"), &[]).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+        let vehicle = answer.json().await;
+        assert!(["online", "offline"].contains(&vehicle["status"].as_str().unwrap()), "{vehicle}");
+        assert!(vehicle["location"]["lat"].as_f64().unwrap() > 60.0 && vehicle["location"]["lng"].is_f64());
+        assert!(!vehicle["twin"]["signals"].as_array().unwrap().is_empty());
+
+        let status = get(&console, &format!("{prefix}/fleet/status"), &[]).await.json().await;
+        assert_eq!(status["total"], 30);
+        assert_eq!(status["online"].as_i64().unwrap() + status["offline"].as_i64().unwrap(), 30);
+    }
+    let online =
+        get(&console, "/vehicles?filter=presence%20%3D%20ONLINE&pageSize=1000", &[]).await.json().await;
+    assert!(online["vehicles"].as_array().unwrap().iter().all(|vehicle| vehicle["status"] == "online"));
+    let nothing = get(&console, "/vehicles/V999999", &[]).await;
+    assert_eq!(nothing.status, 404);
+    assert_eq!(reason_of(&nothing.json().await), "VEHICLE_NOT_FOUND");
+    // What has no method yet says so, to those who may ask.
+    let later = get(&console, "/diagnostics", &[]).await;
+    assert!([200, 501].contains(&later.status));
+    assert_eq!(ask(console.local_addr(), "GET", "/diagnostics", &[], None).await.status, 401);
+    console.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_in_the_words_of_http() {
+    let console = console().await;
+    let addr = console.local_addr();
+    let list = "/api/v1/organizations/default/vehicles";
+    for (path, status, reason) in [
+        (format!("{list}?pageSize=x"), 400, "FIELD_INVALID"),
+        (format!("{list}?pageSize=-1"), 400, "FIELD_INVALID"),
+        (format!("{list}?filter=nonsense"), 400, "FIELD_INVALID"),
+        (format!("{list}?nothing=1"), 400, "FIELD_INVALID"),
+        ("/api/v1/organizations/other/vehicles".into(), 403, "ORGANIZATION_FOREIGN"),
+        ("/api/v1/organizations/default/starships".into(), 404, "PATH_UNKNOWN"),
+        ("/api/v1/organizations/default/vehicles/V1/commands/1".into(), 404, "COMMAND_NOT_FOUND"),
+    ] {
+        let answer = get(&console, &path, &[]).await;
+        assert_eq!(answer.status, status, "{path}");
+        let error = answer.json().await;
+        assert_eq!((reason_of(&error), &error["error"]["code"]), (reason, &json!(status)), "{path}: {error}");
+    }
+    let field = get(&console, &format!("{list}?pageSize=x"), &[]).await.json().await;
+    assert!(field.to_string().contains("\"field\":\"pageSize\""), "{field}");
+
+    let commands = format!("{list}/V0001/commands");
+    let post = |headers: Vec<&'static str>, body: String| {
+        let commands = commands.clone();
+        async move { ask(addr, "POST", &commands, &[&[BEARER], headers.as_slice()].concat(), Some(&body)).await }
+    };
+    for (headers, body, status) in [
+        (vec![], "{".to_owned(), 400),
+        (vec![], r#"{"colour":"red"}"#.to_owned(), 400),
+        (vec![], r#"{"parent":"organizations/default/vehicles/V0002"}"#.to_owned(), 400),
+        (vec!["content-type: application/x-www-form-urlencoded"], "reason=x".to_owned(), 415),
+        (vec!["content-type: text/plain"], "{}".to_owned(), 415),
+        (vec!["content-encoding: gzip"], "{}".to_owned(), 415),
+        (vec!["x-server-timeout: soon"], "{}".to_owned(), 400),
+    ] {
+        assert_eq!(post(headers.clone(), body.clone()).await.status, status, "{headers:?} {body}");
+    }
+    let large = format!("{{\"reason\":\"{}\"}}", "x".repeat(5 << 20));
+    assert_eq!(post(vec![], large).await.status, 413);
+
+    let other = ask(addr, "DELETE", list, &[BEARER], None).await;
+    assert_eq!((other.status, other.header("allow")), (405, Some("GET, HEAD, OPTIONS")));
+    let options = ask(addr, "OPTIONS", list, &[], None).await;
+    assert_eq!((options.status, options.header("allow")), (204, Some("GET, HEAD, OPTIONS")));
+    let head = ask(addr, "HEAD", list, &[BEARER], None).await;
+    assert_eq!((head.status, head.text().await.as_str()), (200, ""));
+    console.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stranger_is_turned_away_before_their_body_is_read() {
+    let console = console().await;
+    // The body never comes.
+    let head = "POST /api/v1/organizations/default/vehicles/V0001/commands HTTP/1.1\r\nhost: x\r\n\
+        content-type: application/json\r\ncontent-length: 1000000\r\n";
+    assert_eq!(raw(console.local_addr(), format!("{head}\r\n").as_bytes()).await.status, 401);
+    let viewer = format!("{head}authorization: Bearer {}\r\n\r\n", token_of("viewer"));
+    assert_eq!(raw(console.local_addr(), viewer.as_bytes()).await.status, 403);
+    // A browser's cookies are nobody's token.
+    let cookie = format!("cookie: token={TOKEN}; authorization=Bearer {TOKEN}");
+    let answer = ask(console.local_addr(), "GET", "/vehicles", &[&cookie], None).await;
+    assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some("Bearer")));
+    assert_eq!(answer.header("set-cookie"), None);
+    assert_eq!(
+        ask(console.local_addr(), "GET", &format!("/vehicles?access_token={TOKEN}"), &[], None).await.status,
+        401
+    );
+    console.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn changes_stand_in_the_audit_log_as_through_grpc() {
+    let folder = tempfile::tempdir().unwrap();
+    let console = console_with(&Arc::new(FakeFleet::new(3)), FAST, folder.path()).await;
+    let addr = console.local_addr();
+    let commands = "/api/v1/organizations/default/vehicles/V0001/commands";
+    let operator = format!("authorization: Bearer {}", token_of("operator"));
+    let viewer = format!("authorization: Bearer {}", token_of("viewer"));
+    let honk = r#"{"action":{"honk":true},"reason":"where is it?","timeToLive":"60s"}"#;
+    let given = ask(addr, "POST", commands, &[&operator, "idempotency-key: once"], Some(honk)).await;
+    assert_eq!(given.status, 200);
+    let given = given.json().await;
+    assert_eq!((&given["requestedBy"], &given["requestId"]), (&json!("account/operator"), &json!("once")));
+    assert_eq!(ask(addr, "POST", commands, &[&viewer], Some(honk)).await.status, 403);
+    // Broken, so never begun.
+    assert_eq!(ask(addr, "POST", commands, &[&operator], Some("{")).await.status, 400);
+
+    let entries = get(&console, "/api/v1/organizations/default/auditEntries", &[]).await.json().await;
+    let told: Vec<(&str, &str)> = entries["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| (entry["outcome"].as_str().unwrap(), entry["status"].as_str().unwrap()))
+        .collect();
+    assert_eq!(told, [("OUTCOME_DENIED", "commands.give"), ("OUTCOME_ENDED", "OK"), ("OUTCOME_BEGUN", "")]);
+    let begun = &entries["entries"][2];
+    assert_eq!((&begun["who"], &begun["reason"]), (&json!("account/operator"), &json!("where is it?")));
+    assert_eq!(begun["resource"], "organizations/default/vehicles/V0001");
+    assert!(begun["from"].as_str().unwrap().starts_with("127.0.0.1:"), "{begun}");
+    console.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn etags_make_reads_and_changes_conditional() {
+    let console = console().await;
+    let answer = get(&console, "/vehicles/V000001", &[]).await;
+    let etag = answer.header("etag").unwrap().to_owned();
+    assert_eq!(answer.json().await["etag"], etag.as_str());
+    let unchanged = get(&console, "/vehicles/V000001", &[&format!("if-none-match: {etag}")]).await;
+    assert_eq!((unchanged.status, unchanged.header("etag")), (304, Some(etag.as_str())));
+    assert_eq!(get(&console, "/vehicles/V000001", &["if-none-match: \"other\""]).await.status, 200);
+
+    let put = |headers: Vec<&'static str>, body: &'static str| {
+        let addr = console.local_addr();
+        async move {
+            ask(
+                addr,
+                "PUT",
+                "/api/v1/organizations/default/policies/p",
+                &[&[BEARER], headers.as_slice()].concat(),
+                Some(body),
+            )
+            .await
+        }
+    };
+    let stale = put(vec!["if-match: \"5\""], r#"{"document":"{}"}"#).await;
+    assert_eq!(stale.status, 412);
+    assert_eq!(reason_of(&stale.json().await), "ETAG_MISMATCH");
+    assert_eq!(put(vec![], r#"{"document":"{}","etag":"\"5\""}"#).await.status, 409);
+    assert_eq!(put(vec!["if-match: \"5\""], r#"{"document":"{}","etag":"\"6\""}"#).await.status, 400);
+    assert_eq!(put(vec!["if-match: *"], r#"{"document":"{}"}"#).await.status, 200);
+    console.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_deadline_ends_a_call() {
+    let fleet = Arc::new(FakeFleet::new(3));
+    fleet.answer_twins_after(Some(Duration::from_secs(60)));
+    let console = console_with(&fleet, FAST, tempfile::tempdir().unwrap().path()).await;
+    let late = get(&console, "/vehicles/V000001", &["x-server-timeout: 0.05"]).await;
+    assert_eq!(late.status, 504);
+    assert_eq!(reason_of(&late.json().await), "DEADLINE_PASSED");
+    console.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_caller_in_a_hurry_is_told_when_to_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let rate = Rate { per_second: 0.001, burst: 2.0 };
+    let console = console_with(&Arc::new(FakeFleet::new(3)), rate, folder.path()).await;
+    for _ in 0..2 {
+        assert_eq!(get(&console, "/vehicles", &[]).await.status, 200);
+    }
+    let hasty = get(&console, "/vehicles", &[]).await;
+    assert_eq!(hasty.status, 429);
+    assert!(hasty.header("retry-after").unwrap().parse::<u64>().unwrap() > 0);
+    console.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn streams_are_lines_or_events_and_go_on_where_they_ended() {
+    let fleet = Arc::new(FakeFleet::new(5));
+    let console = console_with(&fleet, FAST, tempfile::tempdir().unwrap().path()).await;
+    let watch = "/api/v1/organizations/default/vehicles:watch?intervalMs=100";
+    let mut lines = get(&console, watch, &[]).await;
+    assert_eq!((lines.status, lines.header("content-type")), (200, Some("application/x-ndjson")));
+    let first: Json = serde_json::from_str(&lines.line().await).unwrap();
+    assert_eq!((first["vehicles"].as_array().unwrap().len(), &first["fullState"]), (5, &json!(true)));
+    drop(lines);
+
+    let mut events = get(&console, watch, &["accept: text/event-stream"]).await;
+    assert_eq!(events.header("content-type"), Some("text/event-stream"));
+    let id = events.line().await.strip_prefix("id: ").unwrap().to_owned();
+    let data: Json = serde_json::from_str(events.line().await.strip_prefix("data: ").unwrap()).unwrap();
+    assert_eq!((events.line().await.as_str(), &data["resumeToken"]), ("", &json!(id)));
+    drop(events);
+
+    fleet.change("V000002", |summary| summary.open_alerts = 7);
+    let resumed = format!("last-event-id: {id}");
+    let mut events = get(&console, watch, &["accept: text/event-stream", &resumed]).await;
+    // What changed between is there, and nothing else.
+    loop {
+        let line = events.line().await;
+        let Some(data) = line.strip_prefix("data: ") else { continue };
+        let data: Json = serde_json::from_str(data).unwrap();
+        assert_eq!(data["fullState"], false, "{data}");
+        let changed = data["vehicles"].as_array().unwrap();
+        if let [vehicle] = changed.as_slice() {
+            assert_eq!(
+                (&vehicle["name"], &vehicle["openAlerts"]),
+                (&json!("organizations/default/vehicles/V000002"), &json!(7))
+            );
+            break;
+        }
+        assert!(changed.is_empty(), "{data}");
+    }
+    let refused = get(&console, "/api/v1/organizations/default/vehicles:watch?intervalMs=5", &[]).await;
+    assert_eq!(refused.status, 400, "a stream that is refused is an error, not an empty stream");
+    // A node that stops says so in the last line.
+    let mut lines = get(&console, watch, &[]).await;
+    lines.line().await;
+    console.stop().await.unwrap();
+    let mut last = lines.line().await;
+    while !last.contains("\"error\"") {
+        assert!(!last.is_empty(), "the stream ended without a word");
+        last = lines.line().await;
+    }
+    assert_eq!(reason_of(&serde_json::from_str(&last).unwrap()), "NODE_STOPPING");
+}
+
+#[tokio::test]
+async fn exports_have_every_vehicle() {
+    let fleet = Arc::new(FakeFleet::new(2_300));
+    let console = console_with(&fleet, FAST, tempfile::tempdir().unwrap().path()).await;
+    let status = get(&console, "/gbfs/vehicle_status.json", &[]).await;
+    assert_eq!(status.status, 200);
+    let status = status.json().await;
+    assert_eq!(
+        (status["data"]["vehicles"].as_array().unwrap().len(), &status["version"]),
+        (2_300, &json!("3.0"))
+    );
+
+    let (mut seen, mut path) = (0, "/rfms/vehiclepositions?latestOnly=true".to_owned());
+    loop {
+        let answer = get(&console, &path, &[]).await;
+        assert_eq!(answer.header("content-type"), Some("application/json; rfms=vehiclepositions.v4.0"));
+        let page = answer.json().await;
+        seen += page["vehiclePositionResponse"]["vehiclePositions"].as_array().unwrap().len();
+        match page["moreDataAvailableLink"].as_str() {
+            Some(more) => path = more.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(seen, 2_300);
+    assert_eq!(get(&console, "/rfms/vehiclestatuses", &[]).await.status, 400);
+    let one = get(&console, "/rfms/vehiclestatuses?latestOnly=true&vin=V000007", &[]).await.json().await;
+    assert_eq!(one["vehicleStatusResponse"]["vehicleStatuses"][0]["vin"], "V000007");
+    assert_eq!(one["moreDataAvailable"], false);
+    console.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_reference_needs_no_token_and_nothing_from_elsewhere() {
+    let console = console().await;
+    for (path, kind) in [
+        ("/openapi.json", "application/json"),
+        ("/docs", "text/html; charset=utf-8"),
+        ("/docs/docs.js", "text/javascript; charset=utf-8"),
+        ("/docs/docs.css", "text/css; charset=utf-8"),
+    ] {
+        let answer = ask(console.local_addr(), "GET", path, &[], None).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(kind)), "{path}");
+        let policy = answer.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        let known = format!("if-none-match: {}", answer.header("etag").unwrap());
+        assert_eq!(ask(console.local_addr(), "GET", path, &[&known], None).await.status, 304);
+    }
+    assert_eq!(ask(console.local_addr(), "POST", "/docs", &[], Some("{}")).await.status, 405);
+    console.stop().await.unwrap();
+}

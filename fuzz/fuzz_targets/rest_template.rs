@@ -1,0 +1,2 @@
+#![no_main]
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| (remuda_decoders::target("rest_template").run)(bytes));
