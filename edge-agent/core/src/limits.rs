@@ -31,6 +31,8 @@ pub const SPENT_SAVED_PARTS: u64 = 1_000;
 pub const RECONNECT_MS: u64 = 500;
 /// Longest pause before connecting again, ms.
 pub const RECONNECT_MS_MAX: u64 = 30_000;
+/// After a connection that was welcome for so long the pauses begin with the shortest again, ms.
+pub const STEADY_MS: u64 = 30_000;
 /// Longest pause that a cloud's farewell may ask for, ms: one that errs does not keep a fleet away for a day.
 pub const HAND_OVER_MS_MAX: u64 = 600_000;
 /// How long a cloud's farewell holds, ms: a connection that ends later ends for another reason.

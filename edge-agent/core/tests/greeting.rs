@@ -61,6 +61,23 @@ impl Bench {
         }
     }
 
+    fn connect(&mut self, now: u64) {
+        self.agent.handle_timeout(now);
+        self.drive(now);
+        self.agent.handle_connected(now);
+        self.drive(now);
+    }
+
+    /// The cloud greets this connection and has so many frames of it durable.
+    fn welcome(&mut self, counter: u32, durable: Seq, now: u64) {
+        let connection = ConnectionId { incarnation: INCARNATION, counter };
+        let (epoch, server_time_ms) = (Epoch(1), 1_700_000_000_000);
+        let acks = vec![self.ack(durable, durable)];
+        let welcome = Welcome { connection, wire: 1, epoch, server_time_ms, acks, resync: false };
+        self.agent.handle_payload(&Down::Welcome(welcome).encode(), now);
+        self.drive(now);
+    }
+
     /// 20 frames are out after a round trip of 50 ms.
     fn sending() -> Self {
         let mut bench = Self::connected();
@@ -134,6 +151,43 @@ fn reconnecting_backs_off_within_its_bounds_and_never_stops() {
         });
         assert_eq!(connect, Some(n + 2));
     }
+}
+
+/// Where another copy of its disk answers to its name, a vehicle is welcome each time and thrown out at once.
+#[test]
+fn a_welcome_alone_does_not_shorten_the_pauses_but_progress_does() {
+    let mut bench = Bench::connected();
+    bench.agent.handle_readings(&[Reading { signal: SPEED, raw: 1, mono_ns: 1 }], 0);
+    bench.agent.handle_flush(0);
+    bench.drive(0);
+    let mut now = 0;
+    let pause = |bench: &mut Bench, now: u64| {
+        bench.agent.handle_disconnected(now);
+        bench.agent.poll_timeout().expect("it will try again") - now
+    };
+    for n in 0..12_u32 {
+        bench.welcome(n + 1, 0, now);
+        let waited = pause(&mut bench, now);
+        let full = (limits::RECONNECT_MS << n).min(limits::RECONNECT_MS_MAX) * MS;
+        assert!((full / 2..=full).contains(&waited), "connection {n}: {waited} of {full} ns");
+        now += waited;
+        bench.connect(now);
+    }
+    // The frame sent on an earlier one is durable by now.
+    bench.welcome(13, 1, now);
+    let waited = pause(&mut bench, now);
+    assert!(waited <= limits::RECONNECT_MS * MS, "after progress: {waited} ns");
+    now += waited;
+    bench.connect(now);
+    bench.welcome(14, 1, now);
+    let waited = pause(&mut bench, now);
+    assert!(waited >= limits::RECONNECT_MS * MS, "no news is no progress: {waited} ns");
+    // Nothing to say, but the connection lasts.
+    now += waited;
+    bench.connect(now);
+    bench.welcome(15, 1, now);
+    let waited = pause(&mut bench, now + limits::STEADY_MS * MS);
+    assert!(waited <= limits::RECONNECT_MS * MS, "after a steady one: {waited} ns");
 }
 
 #[test]

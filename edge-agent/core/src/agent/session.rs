@@ -37,6 +37,10 @@ pub(super) struct Session {
     phase: Phase,
     counter: u32,
     attempts: u32,
+    /// This connection was welcome since, ns.
+    welcome_ns: Option<u64>,
+    /// On this connection the cloud told of something newly durable.
+    pub(super) progressed: bool,
     pub(super) round_trip_ns: u64,
     greeted_ns: u64,
     pub(super) live_ns: u64,
@@ -48,7 +52,25 @@ impl Session {
     pub(super) fn new(now: u64) -> Self {
         let round_trip_ns = 200 * NS_PER_MS;
         let phase = Phase::Waiting(now);
-        Self { phase, counter: 0, attempts: 0, round_trip_ns, greeted_ns: 0, live_ns: 0, hand_over: None }
+        Self {
+            phase,
+            counter: 0,
+            attempts: 0,
+            welcome_ns: None,
+            progressed: false,
+            round_trip_ns,
+            greeted_ns: 0,
+            live_ns: 0,
+            hand_over: None,
+        }
+    }
+
+    /// Whether the connection that ends now was good for something. A Welcome alone says little: two copies of one
+    /// disk that take the connection from each other are welcome each time, and neither gets a frame through.
+    fn was_good(&mut self, now: u64) -> bool {
+        let steady_ns = limits::STEADY_MS * NS_PER_MS;
+        let lasted = self.welcome_ns.take().is_some_and(|since| now.saturating_sub(since) >= steady_ns);
+        std::mem::take(&mut self.progressed) || lasted
     }
 
     pub(super) fn is_welcome(&self) -> bool {
@@ -81,6 +103,9 @@ impl Agent {
             return;
         }
         let Self { session, settings, .. } = self;
+        if session.was_good(now) {
+            session.attempts = 0;
+        }
         if let Some((_, spread_ns)) = session.hand_over.take().filter(|(until, _)| now < *until) {
             // Not an outage: whoever comes too early goes through the pauses of one from their beginning.
             session.attempts = 0;
@@ -165,7 +190,7 @@ impl Agent {
             return;
         }
         self.session.phase = Phase::Welcome;
-        self.session.attempts = 0;
+        self.session.welcome_ns.get_or_insert(now);
         let (least, most) = limits::ROUND_TRIP_MS;
         // Twice the measured time: the cloud's rounds make answers uneven.
         self.session.round_trip_ns = (2 * (now - said_ns)).clamp(least * NS_PER_MS, most * NS_PER_MS);

@@ -138,6 +138,7 @@ impl Agent {
         let before = book.floor;
         if let Some(up_to) = book.acked(ack, now) {
             self.figures.frames_acked += up_to + 1 - before;
+            self.session.progressed = true;
             let (lane, incarnation) = (ack.lane, ack.incarnation);
             self.outputs.push_back(Output::Trim { lane, incarnation, up_to });
         }
