@@ -35,7 +35,7 @@ pub fn decide(trip: &Trip, command: &TripCommand, context: &Context) -> Decision
             change_stops(trip, *from, stops, *planned_distance_m)
         }
         TripCommand::Conclude { reason, mark } => conclude(trip, reason, *mark, context),
-        TripCommand::Sweep => Ok(sweep(trip, now_ms)),
+        TripCommand::Sweep => Ok(sweep(trip, context)),
         TripCommand::Rate { rider, stars, comment } => {
             let ended_ms = match trip.phase {
                 TripPhase::Completed => trip.ended_ms.unwrap_or(now_ms),
@@ -224,30 +224,30 @@ fn conclude(trip: &Trip, reason: &str, mark: Option<Mark>, context: &Context) ->
     ])
 }
 
-fn sweep(trip: &Trip, now_ms: i64) -> Vec<TripEvent> {
-    let terms = trip.terms();
-    match trip.phase {
-        TripPhase::Requested if now_ms >= trip.requested_ms + terms.assign_within_ms => {
-            let fee = CancellationFee::None;
-            vec![TripEvent::Cancelled(cancelled(
-                trip,
-                CancelledBy::System,
-                "no-vehicle-in-time",
-                fee,
-                now_ms,
-            ))]
+/// Time has passed: what waits too long ends. A vehicle that vanished must not keep rider and credits for ever.
+fn sweep(trip: &Trip, context: &Context) -> Vec<TripEvent> {
+    let now_ms = context.now_ms;
+    if trip.due_ms().is_none_or(|due_ms| now_ms < due_ms) {
+        return vec![];
+    }
+    let called_off = |reason: &str, fee| cancelled(trip, CancelledBy::System, reason, fee, now_ms);
+    let none = CancellationFee::None;
+    match (trip.phase, trip.last_mark) {
+        (TripPhase::Requested, _) => vec![TripEvent::Cancelled(called_off("no-vehicle-in-time", none))],
+        (TripPhase::Assigned | TripPhase::Arriving, _) => {
+            vec![TripEvent::Cancelled(called_off("vehicle-did-not-come", none))]
         }
-        TripPhase::Boarding => {
-            let arrived_ms =
-                trip.visits.first().and_then(|visit| visit.entered).map(|seen| seen.mark.time_ms);
-            match arrived_ms {
-                Some(arrived_ms) if now_ms >= arrived_ms + terms.no_show_after_ms => {
-                    let fee = CancellationFee::NoShow;
-                    vec![TripEvent::NoShow(cancelled(trip, CancelledBy::System, "no-show", fee, now_ms))]
-                }
-                _ => vec![],
-            }
+        (TripPhase::Boarding, _) => {
+            vec![TripEvent::NoShow(called_off("no-show", CancellationFee::NoShow))]
         }
+        // As far as the vehicle told: that is what can be asked money for.
+        (TripPhase::UnderWay, Some(mark)) => vec![
+            TripEvent::Concluded(Concluded {
+                by: context.actor.clone(),
+                reason: "vehicle-fell-silent".into(),
+            }),
+            TripEvent::Completed(outcome::completed(trip, mark)),
+        ],
         _ => vec![],
     }
 }

@@ -30,3 +30,9 @@ pub const ETA_SPEED_MIN_MPS: f64 = 15.0 / 3.6;
 pub const ROUTE_POINTS_MAX: usize = 5_000;
 /// One hour, ms.
 pub const HOUR_MS: i64 = 3_600_000;
+/// How long a vehicle may take to the pick-up before the trip is called off, ms: longer than any rider waits, and no
+/// vehicle that still drives takes so long.
+pub const ARRIVE_WITHIN_MS: i64 = HOUR_MS;
+/// How long a trip under way may be without any report before it is taken for ended, ms: half of what credits are held
+/// for, so that what was driven can still be charged.
+pub const SILENT_MS: i64 = 12 * HOUR_MS;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use remuda_entities::projection::{Poisoned, Projected, Projection, View, fact, key};
+use remuda_entities::projection::{Poisoned, Projected, Projection, View, fact, key, numbered};
 use remuda_eventsourcing::{Aggregate, Event};
 use remuda_model::OrganizationId;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,15 @@ pub struct TripLine {
     pub rating: Option<u8>,
     /// Driven with the rider, m, once it has ended.
     pub distance_m: Option<u64>,
+    /// When time itself moves it, ms since 1970 UTC.
+    pub due_ms: Option<i64>,
+}
+
+/// Where it stands in the list of what time moves.
+fn due_place(organization: &str, trip: &str, due_ms: i64) -> Vec<u8> {
+    let mut place = numbered(&["due", organization], u64::try_from(due_ms).unwrap_or_default());
+    place.extend_from_slice(trip.as_bytes());
+    place
 }
 
 impl TripLine {
@@ -56,6 +65,7 @@ impl TripLine {
             changed_ms,
             rating: trip.rating,
             distance_m,
+            due_ms: trip.due_ms(),
         }
     }
 
@@ -72,6 +82,7 @@ impl TripLine {
         if let Some(fleet) = self.fleet.as_ref().filter(|_| !self.phase.is_final()) {
             places.insert(of("fleet", fleet));
         }
+        places.extend(self.due_ms.map(|due_ms| due_place(organization, &self.trip, due_ms)));
         places.insert(key(&["trip", organization, &self.trip]));
         places
     }
@@ -83,7 +94,7 @@ pub struct TripLists;
 
 impl Projection for TripLists {
     const NAME: &'static str = "trip-lists";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const READS: &'static [&'static str] = &["trip"];
 
     fn apply(&self, event: &Event, view: &mut View<'_>) -> Result<(), Poisoned> {
@@ -222,6 +233,23 @@ impl TripDirectory {
                 return Ok(running);
             }
         }
+    }
+
+    /// Trips that time has moved by `now_ms`, those due first first, at most `limit` that come after `after`: the place of the
+    /// last of the page before.
+    ///
+    /// # Errors
+    /// As [`TripDirectory::trip`].
+    pub fn due(
+        &self,
+        organization: &OrganizationId,
+        now_ms: i64,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, TripLine)>, Poisoned> {
+        let mut lines = self.0.scan(&key(&["due", organization.as_str()]), after, limit)?;
+        lines.retain(|(_, line): &(_, TripLine)| line.due_ms.is_some_and(|due_ms| due_ms <= now_ms));
+        Ok(lines)
     }
 
     fn page(&self, list: &[&str], after: Option<&str>, limit: usize) -> Result<Vec<TripLine>, Poisoned> {

@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 
 use crate::lists::TripDirectory;
 use crate::making::{MakeTrip, PlainTrip};
-use crate::state::TripPhase;
 use crate::{TripCommand, Trips};
 
 /// Now, ms since 1970 UTC.
@@ -27,8 +26,8 @@ pub struct TripService {
     clock: Clock,
 }
 
-/// Trips looked at in one sweep, per state: the next sweep goes on.
-const SWEEP_MAX: usize = 1_000;
+/// Trips read at a time in a sweep.
+const SWEEP_PAGE: usize = 256;
 
 impl TripService {
     /// Over these entities; trips are made as [`PlainTrip`] does.
@@ -48,30 +47,34 @@ impl TripService {
         &self.trips
     }
 
-    /// Tells trips that time has passed: those that wait for a vehicle or a rider. Every few seconds. Answers how many ended.
+    /// Tells trips that time has passed: those that wait too long for a vehicle, a rider or a word. Every few seconds.
+    /// Answers how many it moved.
     ///
     /// # Errors
     /// When the lists cannot be read; a trip that cannot be asked is asked again the next time.
     pub async fn sweep(&self, organization: &OrganizationId, lists: &TripDirectory) -> Result<usize, String> {
-        let mut ended = 0;
-        for phase in [TripPhase::Requested, TripPhase::Boarding] {
-            let waiting =
-                lists.in_state(organization, phase, None, SWEEP_MAX).map_err(|error| error.to_string())?;
-            for line in waiting {
-                let now_ms = (self.clock)();
+        let (mut moved, mut after) = (0, None::<Vec<u8>>);
+        loop {
+            let now_ms = (self.clock)();
+            let page = lists.due(organization, now_ms, after.as_deref(), SWEEP_PAGE);
+            let page = page.map_err(|error| error.to_string())?;
+            let Some((last, _)) = page.last() else { return Ok(moved) };
+            after = Some(last.clone());
+            for (_, line) in page {
+                // What is due is due once: the same wish, however often it is said.
+                let command_id = format!("sweep/{}/{}", line.phase.name(), line.due_ms.unwrap_or_default());
                 let context = Context {
                     now_ms,
-                    command_id: format!("sweep/{now_ms}"),
+                    command_id,
                     actor: "policy/trip-sweep".into(),
                     correlation_id: line.trip.clone(),
                 };
                 match self.trips.ask(organization, &line.trip, TripCommand::Sweep, context).await {
-                    Ok(outcome) => ended += usize::from(!outcome.events.is_empty()),
+                    Ok(outcome) => moved += usize::from(!outcome.repeated && !outcome.events.is_empty()),
                     Err(error) => tracing::debug!(trip_id = line.trip, %error, "a trip was not swept"),
                 }
             }
         }
-        Ok(ended)
     }
 
     fn command(&self, action: &str, step: &StepContext) -> Result<TripCommand, StepError> {

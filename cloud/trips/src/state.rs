@@ -4,6 +4,8 @@ use remuda_contracts::sealed::Sealed;
 use remuda_contracts::trips::{Mark, QuoteReference, TripParties};
 use serde::{Deserialize, Serialize};
 
+use crate::limits;
+
 /// How far a trip is. The first final phase stays.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum TripPhase {
@@ -183,6 +185,23 @@ impl Trip {
         let seen = self.visits.iter().rposition(|visit| visit.entered.is_some() || visit.left.is_some());
         let next = seen.map_or(0, |at| at + 1);
         (next < self.stops().len()).then_some(next)
+    }
+
+    /// When time itself moves it, ms since 1970 UTC: too long without a vehicle, a rider or a word. None once it has ended.
+    pub fn due_ms(&self) -> Option<i64> {
+        let terms = self.terms();
+        match self.phase {
+            TripPhase::Requested => Some(self.requested_ms + terms.assign_within_ms),
+            TripPhase::Assigned | TripPhase::Arriving => {
+                self.assigned_ms.map(|ms| ms + limits::ARRIVE_WITHIN_MS)
+            }
+            TripPhase::Boarding => {
+                let arrived = self.visits.first().and_then(|visit| visit.entered);
+                arrived.map(|seen| seen.mark.time_ms + terms.no_show_after_ms)
+            }
+            TripPhase::UnderWay => self.last_mark.map(|mark| mark.time_ms + limits::SILENT_MS),
+            TripPhase::Unknown | TripPhase::Completed | TripPhase::Cancelled | TripPhase::NoShow => None,
+        }
     }
 
     /// Standing at pick-up and stops beyond the time that is free, ms.

@@ -31,6 +31,7 @@ pub mod limits;
 mod mailbox;
 mod memory;
 pub mod metrics;
+pub mod operate;
 pub mod projection;
 pub mod reactor;
 mod recovery;

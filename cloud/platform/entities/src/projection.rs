@@ -34,7 +34,7 @@ use remuda_eventsourcing::{Aggregate, Event, JournalError, Unreadable};
 
 pub use handle::{Projected, project};
 pub use place::Place;
-pub use status::{Phase, ProjectionStatus, StoppedAt};
+pub use status::{Phase, ProjectionStatus, Skipped, StoppedAt};
 pub use view::{View, key, numbered};
 
 use crate::memory::SHELL_EVENTS;

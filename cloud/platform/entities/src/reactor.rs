@@ -24,12 +24,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use remuda_eventsourcing::store::Store;
-use remuda_eventsourcing::{Context, Event, JournalError, Unreadable};
+use remuda_eventsourcing::{Context, Event, FeedPosition, JournalError, Unreadable};
 use remuda_model::{SHARDS, ShardId};
 use serde::Serialize;
 use tokio::sync::{Notify, mpsc, watch};
@@ -38,9 +39,9 @@ use tokio::task::JoinHandle;
 use crate::error::AskError;
 use crate::feed::Offsets;
 use crate::limits;
-use crate::projection::generation::{note_offsets, read_offsets, skip_entry};
+use crate::projection::generation::{note_offsets, read_offsets, read_skips, skip_entry};
 use crate::projection::view::Batch;
-use crate::projection::{Place, StoppedAt};
+use crate::projection::{Place, Skipped, StoppedAt};
 use crate::shards::Shards;
 
 /// Does what must follow from events.
@@ -109,6 +110,8 @@ pub struct ReactorStatus {
     pub stopped: Vec<StoppedAt>,
     /// Shards whose next event is being tried again.
     pub retrying: usize,
+    /// Why the first of them is.
+    pub retrying_for: Option<String>,
 }
 
 struct Inner<R: Reactor> {
@@ -116,12 +119,25 @@ struct Inner<R: Reactor> {
     reactor: R,
     store: Arc<dyn Store>,
     offsets: Mutex<Offsets>,
+    /// Sum of the offsets.
+    passed: AtomicU64,
+    /// Some offset is not in the store.
+    unsaved: AtomicBool,
+    /// What the store holds. Whoever writes to the store holds it.
     written: Mutex<Offsets>,
     stopped: Mutex<BTreeMap<u16, StoppedAt>>,
-    retrying: Mutex<BTreeMap<u16, String>>,
+    /// Shards whose next event is tried again, and when. They hold no worker meanwhile.
+    resting: Mutex<BTreeMap<u16, Rest>>,
     resume: Notify,
     stop: watch::Sender<bool>,
     moved: watch::Sender<u64>,
+}
+
+/// A shard whose next event is tried again.
+struct Rest {
+    reason: String,
+    wait: Duration,
+    until: Instant,
 }
 
 /// A running reactor. Cheap to clone.
@@ -164,10 +180,12 @@ pub async fn react<R: Reactor>(
         shards: Arc::clone(shards),
         reactor,
         store,
+        passed: AtomicU64::new(offsets.iter().sum()),
+        unsaved: AtomicBool::new(false),
         written: Mutex::new(offsets.clone()),
         offsets: Mutex::new(offsets),
         stopped: Mutex::default(),
-        retrying: Mutex::default(),
+        resting: Mutex::default(),
         resume: Notify::new(),
         stop: watch::Sender::new(false),
         moved: watch::Sender::new(0),
@@ -186,7 +204,8 @@ async fn run<R: Reactor>(inner: Arc<Inner<R>>) {
     let mut synced = Instant::now();
     while !*stop.borrow() {
         changes.mark_unchanged();
-        for shard in inner.behind() {
+        let (ready, next_due) = inner.ready();
+        for shard in ready {
             let place = usize::from(shard.number());
             if working < limits::REACTIONS_MAX && !busy[place] {
                 (busy[place], working) = (true, working + 1);
@@ -194,12 +213,13 @@ async fn run<R: Reactor>(inner: Arc<Inner<R>>) {
             }
         }
         inner.shards.metrics().reader(R::NAME, inner.lag(), 0);
-        let unsaved = *inner.offsets.lock() != *inner.written.lock();
+        let unsaved = inner.unsaved.load(Ordering::Acquire);
         if unsaved && synced.elapsed() >= limits::SYNC_EVERY {
             Inner::save(&inner).await;
             synced = Instant::now();
         }
         let rest = if unsaved { limits::SYNC_EVERY } else { Duration::MAX };
+        let rest = rest.min(next_due.unwrap_or(Duration::MAX));
         tokio::select! {
             _ = changes.changed() => {}
             _ = stop.changed() => {}
@@ -248,87 +268,137 @@ async fn work<R: Reactor>(inner: Arc<Inner<R>>, shard: ShardId, done: mpsc::Send
             if wanted && !handle(&inner, &event).await {
                 return;
             }
-            inner.offsets.lock()[place] = event.position;
-            inner.moved.send_modify(|count| *count += 1);
+            inner.passed(event.shard, event.position);
         }
     }
 }
 
-/// Handles one event; false when the shard stops there, or the reactor does.
+/// Handles one event; false when the shard rests or stops there, or the reactor stops.
 async fn handle<R: Reactor>(inner: &Arc<Inner<R>>, event: &Arc<Event>) -> bool {
-    let mut stop = inner.stop.subscribe();
-    let mut wait = limits::REACTION_WAIT_MIN;
-    let number = event.shard.number();
-    while !*stop.borrow() {
-        // A task of its own: a reaction that panics must stop its shard, not vanish.
-        let (of, about) = (Arc::clone(inner), Arc::clone(event));
-        let result = tokio::spawn(async move { of.reactor.react(&about).await }).await;
-        let reason = match result {
-            Ok(Ok(())) => {
-                inner.retrying.lock().remove(&number);
-                inner.shards.metrics().reader(R::NAME, inner.lag(), 1);
-                return true;
-            }
-            Ok(Err(ReactError::Retry(reason))) => {
-                tracing::warn!(reactor = R::NAME, shard = number, reason, "a reaction is tried again");
-                inner.retrying.lock().insert(number, reason);
-                tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
-                    _ = stop.changed() => {}
-                }
-                wait = (wait * 2).min(limits::REACTION_WAIT_MAX);
-                continue;
-            }
-            Ok(Err(ReactError::Poisoned(reason))) => reason,
-            Err(_) => "the reactor panicked".to_owned(),
-        };
-        let (shard, position, event_type) = (event.shard, event.position, event.event.event_type.clone());
-        tracing::error!(reactor = R::NAME, %shard, position, event_type, reason, "a reactor's shard stopped at an event");
-        inner.retrying.lock().remove(&number);
-        inner.stopped.lock().insert(number, StoppedAt { shard, position, event_type, reason });
-        inner.shards.metrics().reader_stopped(R::NAME, true);
-        inner.moved.send_modify(|count| *count += 1);
+    if *inner.stop.borrow() {
         return false;
     }
+    let number = event.shard.number();
+    // A task of its own: a reaction that panics must stop its shard, not vanish.
+    let (of, about) = (Arc::clone(inner), Arc::clone(event));
+    let result = tokio::spawn(async move { of.reactor.react(&about).await }).await;
+    let reason = match result {
+        Ok(Ok(())) => {
+            inner.resting.lock().remove(&number);
+            inner.shards.metrics().reader(R::NAME, inner.lag(), 1);
+            return true;
+        }
+        Ok(Err(ReactError::Retry(reason))) => {
+            tracing::warn!(reactor = R::NAME, shard = number, reason, "a reaction is tried again");
+            let mut resting = inner.resting.lock();
+            let before = resting.get(&number).map(|rest| rest.wait);
+            let wait = before.map_or(limits::REACTION_WAIT_MIN, |wait| wait * 2);
+            let wait = wait.min(limits::REACTION_WAIT_MAX);
+            resting.insert(number, Rest { reason, wait, until: Instant::now() + wait });
+            return false;
+        }
+        Ok(Err(ReactError::Poisoned(reason))) => reason,
+        Err(_) => "the reactor panicked".to_owned(),
+    };
+    let (shard, position, event_type) = (event.shard, event.position, event.event.event_type.clone());
+    tracing::error!(reactor = R::NAME, %shard, position, event_type, reason, "a reactor's shard stopped at an event");
+    inner.resting.lock().remove(&number);
+    inner.stopped.lock().insert(number, StoppedAt { shard, position, event_type, reason });
+    inner.shards.metrics().reader_stopped(R::NAME, true);
+    inner.moved.send_modify(|count| *count += 1);
     false
 }
 
 impl<R: Reactor> Inner<R> {
-    /// Shards with something new that are not stopped.
-    fn behind(&self) -> Vec<ShardId> {
+    /// Shards with something new that neither stopped nor rest; and when the first of those that rest is due.
+    fn ready(&self) -> (Vec<ShardId>, Option<Duration>) {
+        let now = Instant::now();
+        let (mut due, mut waiting, mut next) = (Vec::new(), Vec::new(), None::<Duration>);
+        for (shard, rest) in &*self.resting.lock() {
+            let left = rest.until.saturating_duration_since(now);
+            if left.is_zero() {
+                due.push(*shard);
+            } else {
+                waiting.push(*shard);
+                next = Some(next.map_or(left, |next| next.min(left)));
+            }
+        }
         let (offsets, stopped) = (self.offsets.lock(), self.stopped.lock());
-        (0..SHARDS)
+        let ready = (0..SHARDS)
             .filter_map(ShardId::new)
             .filter(|shard| self.shards.head(*shard) > offsets[usize::from(shard.number())])
             .filter(|shard| !stopped.contains_key(&shard.number()))
-            .collect()
+            .filter(|shard| waiting.binary_search(&shard.number()).is_err());
+        // What is new goes before what failed: many that fail must not take all places.
+        let (failed, mut ready): (Vec<ShardId>, Vec<ShardId>) =
+            ready.partition(|shard| due.binary_search(&shard.number()).is_ok());
+        ready.extend(failed);
+        (ready, next)
+    }
+
+    /// A shard was read up to there.
+    fn passed(&self, shard: ShardId, position: FeedPosition) {
+        let mut offsets = self.offsets.lock();
+        let place = &mut offsets[usize::from(shard.number())];
+        self.passed.fetch_add(position.saturating_sub(*place), Ordering::AcqRel);
+        *place = position;
+        drop(offsets);
+        self.unsaved.store(true, Ordering::Release);
+        self.moved.send_modify(|count| *count += 1);
     }
 
     fn lag(&self) -> u64 {
-        let offsets = self.offsets.lock();
-        (0..SHARDS)
-            .filter_map(ShardId::new)
-            .map(|shard| self.shards.head(shard).saturating_sub(offsets[usize::from(shard.number())]))
-            .sum()
+        self.shards.heads().saturating_sub(self.passed.load(Ordering::Acquire))
     }
 
     async fn save(inner: &Arc<Self>) {
         let of = Arc::clone(inner);
-        let saved = tokio::task::spawn_blocking(move || of.save_now(Batch::new())).await;
+        let saved = tokio::task::spawn_blocking(move || of.save_now()).await;
         if let Ok(Err(error)) = saved {
             // Handled events are handled again after a crash; that is what at least once means.
             tracing::warn!(reactor = R::NAME, %error, "how far a reactor is was not saved");
         }
     }
 
-    fn save_now(&self, mut batch: Batch) -> Result<(), JournalError> {
-        let now = self.offsets.lock().clone();
+    fn save_now(&self) -> Result<(), JournalError> {
         let mut written = self.written.lock();
-        note_offsets(&mut batch, &written, &now)?;
+        // Before the offsets are read: what is passed meanwhile is saved the next time.
+        self.unsaved.store(false, Ordering::Release);
+        let now = self.offsets.lock().clone();
+        let mut batch = Batch::new();
+        let saved = note_offsets(&mut batch, &written, &now)
+            .and_then(|()| self.store.commit(&batch))
+            .and_then(|()| self.store.sync());
+        match saved {
+            Ok(()) => *written = now,
+            Err(_) => self.unsaved.store(true, Ordering::Release),
+        }
+        saved
+    }
+
+    /// Writes that an event is passed over, with the offset after it; only then is it passed.
+    fn skip_now(&self, at: &StoppedAt, reason: &str) -> Result<bool, JournalError> {
+        let mut written = self.written.lock();
+        let number = at.shard.number();
+        if self.stopped.lock().get(&number).is_none_or(|now| now.position != at.position) {
+            return Ok(false);
+        }
+        let mut after = written.clone();
+        after[usize::from(number)] = at.position;
+        let mut batch = Batch::from([skip_entry(at, reason)]);
+        note_offsets(&mut batch, &written, &after)?;
         self.store.commit(&batch)?;
         self.store.sync()?;
-        *written = now;
-        Ok(())
+        *written = after;
+        self.passed(at.shard, at.position);
+        self.stopped.lock().remove(&number);
+        Ok(true)
+    }
+
+    fn go_on(&self) {
+        let left = !self.stopped.lock().is_empty();
+        self.shards.metrics().reader_stopped(R::NAME, left);
+        self.resume.notify_one();
     }
 }
 
@@ -336,40 +406,53 @@ impl<R: Reactor> Reacting<R> {
     /// How it fares.
     pub fn status(&self) -> ReactorStatus {
         let inner = &self.0;
-        ReactorStatus {
-            name: R::NAME,
-            lag_events: inner.lag(),
-            stopped: inner.stopped.lock().values().cloned().collect(),
-            retrying: inner.retrying.lock().len(),
-        }
+        let (retrying, retrying_for) = {
+            let resting = inner.resting.lock();
+            (resting.len(), resting.values().next().map(|rest| rest.reason.clone()))
+        };
+        let stopped = inner.stopped.lock().values().cloned().collect();
+        ReactorStatus { name: R::NAME, lag_events: inner.lag(), stopped, retrying, retrying_for }
     }
 
-    /// Tries the events again at which shards stopped; answers how many.
-    pub fn retry(&self) -> usize {
-        let count = std::mem::take(&mut *self.0.stopped.lock()).len();
-        self.0.shards.metrics().reader_stopped(R::NAME, false);
-        self.0.resume.notify_one();
-        count
+    /// Tries the events again at which shards stopped, of one shard or of all; answers how many.
+    pub fn retry(&self, only: Option<ShardId>) -> usize {
+        // Not while one of them is being skipped.
+        let _writing = self.0.written.lock();
+        let again = {
+            let mut stopped = self.0.stopped.lock();
+            let before = stopped.len();
+            stopped.retain(|shard, _| only.is_some_and(|only| only.number() != *shard));
+            before - stopped.len()
+        };
+        // Those that rest need not wait either: whatever was in their way may be mended.
+        let now = Instant::now();
+        self.0.resting.lock().values_mut().for_each(|rest| rest.until = now);
+        self.0.go_on();
+        again
     }
 
-    /// Passes the event over at which a shard stopped, for good, and keeps why; false when it did not stop.
+    /// Passes the event over at which a shard stopped, for good, and keeps why; false when it did not stop, or not there.
+    /// Writes to the disk.
     ///
     /// # Errors
-    /// When that cannot be written.
-    pub fn skip(&self, shard: ShardId, reason: &str) -> Result<bool, JournalError> {
+    /// When that cannot be written: then nothing was passed over.
+    pub fn skip(&self, shard: ShardId, position: FeedPosition, reason: &str) -> Result<bool, JournalError> {
         let inner = &self.0;
         let Some(at) = inner.stopped.lock().get(&shard.number()).cloned() else { return Ok(false) };
-        inner.offsets.lock()[usize::from(shard.number())] = at.position;
-        inner.save_now(Batch::from([skip_entry(&at, reason)]))?;
-        let left = {
-            let mut stopped = inner.stopped.lock();
-            stopped.remove(&shard.number());
-            stopped.len()
-        };
-        inner.shards.metrics().reader_stopped(R::NAME, left > 0);
-        tracing::warn!(reactor = R::NAME, %shard, position = at.position, reason, "an event is passed over");
-        inner.resume.notify_one();
+        if at.position != position || !inner.skip_now(&at, reason)? {
+            return Ok(false);
+        }
+        tracing::warn!(reactor = R::NAME, %shard, position, reason, "an event is passed over");
+        inner.go_on();
         Ok(true)
+    }
+
+    /// Events that were passed over, with the reasons, at most `limit`.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn skipped(&self, limit: usize) -> Result<Vec<Skipped>, JournalError> {
+        read_skips(&*self.0.store, limit)
     }
 
     /// Waits until all that is durable now has been handled.

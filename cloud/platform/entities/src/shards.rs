@@ -51,6 +51,8 @@ struct Shard {
 pub struct Shards {
     journal: Arc<dyn Journal>,
     shards: Vec<Shard>,
+    /// Sum of all heads; moves with each of them, wrapping.
+    heads: AtomicU64,
     changes: watch::Sender<u64>,
     metrics: EntityMetrics,
 }
@@ -79,7 +81,8 @@ impl Shards {
     ) -> Result<Arc<Self>, JournalError> {
         let owned = journal.acquire(shards).await?;
         let all = (0..SHARDS).map(|_| Shard::default()).collect();
-        let this = Arc::new(Self { journal, shards: all, changes: watch::Sender::new(0), metrics });
+        let (heads, changes) = (AtomicU64::new(0), watch::Sender::new(0));
+        let this = Arc::new(Self { journal, shards: all, heads, changes, metrics });
         for (owner, head) in owned {
             this.own(owner, head);
         }
@@ -100,6 +103,17 @@ impl Shards {
     /// Position of a shard's last durable event.
     pub fn head(&self, shard: ShardId) -> FeedPosition {
         self.shard(shard).head.load(Ordering::Acquire)
+    }
+
+    /// Durable events of all shards together.
+    pub(crate) fn heads(&self) -> u64 {
+        self.heads.load(Ordering::Acquire)
+    }
+
+    fn set_head(&self, place: &Shard, head: FeedPosition) {
+        let before = place.head.swap(head, Ordering::AcqRel);
+        // Wrapping: a journal that was restored has a lower head than before.
+        self.heads.fetch_add(head.wrapping_sub(before), Ordering::AcqRel);
     }
 
     /// Whether a reader has read what is not there: the journal was restored to an earlier time.
@@ -128,7 +142,7 @@ impl Shards {
         writer.head = head;
         writer.owner = Some(owner);
         writer.lost = None;
-        shard.head.store(head, Ordering::Release);
+        self.set_head(shard, head);
         shard.epoch.store(owner.epoch.0, Ordering::Release);
         drop(writer);
         self.changes.send_modify(|count| *count += 1);
@@ -307,7 +321,7 @@ async fn append(
             let surplus = writer.recent.len().saturating_sub(limits::RECENT_EVENTS);
             writer.recent.drain(..surplus);
             writer.head = new;
-            place.head.store(new, Ordering::Release);
+            shards.set_head(place, new);
             drop(writer);
             shards.changes.send_modify(|count| *count += 1);
             Ok(())

@@ -1,18 +1,19 @@
 //! Projections and reactors.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use remuda_entities::limits::REACTIONS_MAX;
 use remuda_entities::projection::{Phase, Place, Poisoned, Projection, View, fact, key, project};
 use remuda_entities::reactor::{ReactError, Reactor, react, reaction};
 use remuda_entities::{AskError, Entities, EntityMetrics, Settings, Shards};
 use remuda_eventsourcing::testing::{Tally, TallyCommand, TallyEvent, context};
 use remuda_eventsourcing::{
-    Context, Event, Journal, JournalError, JournalMetrics, MemoryJournal, SledJournal,
+    Context, Event, Journal, JournalError, JournalMetrics, MemoryJournal, SledJournal, StreamId,
 };
 use remuda_model::OrganizationId;
 
@@ -225,10 +226,80 @@ async fn what_follows_is_done_once_however_often_it_is_tried() {
             let at = adds.caught_up().await.expect_err("stopped");
             assert_eq!(at.reason, "closed");
             assert_eq!(adds.status().stopped, std::slice::from_ref(&at));
-            assert!(adds.skip(at.shard, "closed for good").expect("written"));
+            let wrong = adds.skip(at.shard, at.position + 1, "a slip of the pen").expect("nothing to write");
+            assert!(!wrong, "it stopped elsewhere");
+            assert_eq!(adds.retry(Some(at.shard)), 1);
+            assert_eq!(adds.caught_up().await.expect_err("still closed"), at);
+            assert!(adds.skip(at.shard, at.position, "closed for good").expect("written"));
+            let skipped = adds.skipped(10).expect("read");
+            let reasons: Vec<_> = skipped.iter().map(|s| (s.shard, s.position, s.reason.as_str())).collect();
+            assert_eq!(reasons, [(at.shard, at.position, "closed for good")]);
             adds.caught_up().await.expect("goes on");
         }
         adds.stop().await;
         tallies.drain().await;
     }
+}
+
+fn shard_of(id: &str) -> u16 {
+    let organization = OrganizationId::default();
+    let (aggregate_type, aggregate_id) = ("tally".to_owned(), id.to_owned());
+    remuda_eventsourcing::shard_of(&StreamId { organization, aggregate_type, aggregate_id }).number()
+}
+
+/// Reacts to one tally for ever in vain, to the others at once.
+struct Picky {
+    done: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Reactor for Picky {
+    const NAME: &'static str = "picky";
+    const READS: &'static [&'static str] = &["tally"];
+
+    async fn react(&self, event: &Event) -> Result<(), ReactError> {
+        let id = &event.event.stream.aggregate_id;
+        if id.starts_with("bad") {
+            return Err(ReactError::Retry("not today".into()));
+        }
+        self.done.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_that_are_tried_again_leave_room_for_the_others() {
+    let tallies = tallies(Arc::new(MemoryJournal::new())).await;
+    // Far more shards than workers fail for ever.
+    let mut bad = HashSet::new();
+    for n in 0.. {
+        let id = format!("bad{n}");
+        if bad.insert(shard_of(&id)) {
+            add(&tallies, &id, 1, &id).await;
+        }
+        if bad.len() == 4 * REACTIONS_MAX {
+            break;
+        }
+    }
+    let done = Arc::new(AtomicUsize::new(0));
+    let picky =
+        react(tallies.shards(), &Place::memory(), Picky { done: Arc::clone(&done) }).await.expect("started");
+    while picky.status().retrying < bad.len() {
+        tokio::task::yield_now().await;
+    }
+    let mut good = 0;
+    for n in 0..200 {
+        let id = format!("good{n}");
+        if !bad.contains(&shard_of(&id)) {
+            add(&tallies, &id, 1, &id).await;
+            good += 1;
+        }
+    }
+    while done.load(Ordering::SeqCst) < good {
+        tokio::task::yield_now().await;
+    }
+    let status = picky.status();
+    assert_eq!((status.lag_events, status.retrying), (bad.len() as u64, bad.len()));
+    assert_eq!(status.retrying_for.as_deref(), Some("not today"));
+    picky.stop().await;
 }

@@ -190,3 +190,51 @@ async fn lists_follow_and_a_sweep_ends_what_waits_too_long() {
     assert_eq!(names(lists.in_state(&home(), TripPhase::Cancelled, None, 10).unwrap()), ["t1"]);
     assert!(lists.running_of_rider(&home(), "ada", 10).unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_sweep_reaches_all_however_many_and_frees_riders_of_vehicles_that_vanished() {
+    let clock = Arc::new(AtomicI64::new(now()));
+    let service = service(Arc::clone(&clock)).await;
+    let trips = service.entities();
+    let lists = TripDirectory::new(project(trips.shards(), &Place::memory(), TripLists).await.unwrap());
+    let with = |command_id: String, now_ms| Context { now_ms, command_id, ..context() };
+    let of = |id: &str, vehicle: &str| match request(vehicle) {
+        C::Request { parties, plan, .. } => C::Request { id: id.into(), parties, plan },
+        _ => unreachable!("it is a request"),
+    };
+    // More than a page of them.
+    for n in 0..600 {
+        let id = format!("w{n}");
+        trips.ask(&home(), &id, of(&id, ""), with(format!("r-{id}"), now())).await.unwrap();
+    }
+    for (id, vehicle) in [("lost", "V1"), ("gone", "V2")] {
+        trips.ask(&home(), id, of(id, vehicle), with(format!("r-{id}"), now())).await.unwrap();
+    }
+    for (n, observation) in [Entered(0), Left(0)].into_iter().enumerate() {
+        let second = 60 * (n as i64 + 1);
+        let report = match report(observation, second, second as i32) {
+            C::Report { observation, mark, .. } => C::Report { vehicle: "V2".into(), observation, mark },
+            other => other,
+        };
+        trips.ask(&home(), "gone", report, with(format!("v-{n}"), now() + 400_000)).await.unwrap();
+    }
+    let moved = async |to_ms: i64| {
+        lists.projected().caught_up().await.unwrap();
+        clock.store(to_ms, Ordering::Relaxed);
+        service.sweep(&home(), &lists).await.unwrap()
+    };
+    let hour = 3_600_000;
+    assert_eq!(moved(now() + 600_000).await, 600, "nobody drives any of them");
+    assert_eq!(moved(now() + hour - 1).await, 0);
+    assert_eq!(moved(now() + hour).await, 1, "V1 never came");
+    assert_eq!(
+        service.sweep(&home(), &lists).await.unwrap(),
+        0,
+        "the list may be behind; the wish is the same"
+    );
+    assert_eq!(moved(now() + 120_000 + 12 * hour).await, 1, "V2 has not said a word for half a day");
+    lists.projected().caught_up().await.unwrap();
+    let phase = |id: &str| lists.trip(&home(), id).unwrap().unwrap().phase;
+    assert_eq!((phase("lost"), phase("gone")), (TripPhase::Cancelled, TripPhase::Completed));
+    assert!(lists.due(&home(), i64::MAX, None, 10).unwrap().is_empty());
+}

@@ -10,7 +10,7 @@ use remuda_model::{SHARDS, ShardId};
 use tokio::sync::{Notify, watch};
 
 use super::place::Place;
-use super::status::{Phase, StoppedAt};
+use super::status::{Phase, Skipped, StoppedAt};
 use super::view::{Batch, View, decoded};
 use super::{Poisoned, Projection};
 use crate::feed::Offsets;
@@ -32,6 +32,16 @@ pub(crate) fn skip_entry(at: &StoppedAt, reason: &str) -> (Vec<u8>, Option<Vec<u
     key.extend_from_slice(&at.shard.number().to_be_bytes());
     key.extend_from_slice(&at.position.to_be_bytes());
     (key, Some(reason.as_bytes().to_vec()))
+}
+
+/// Reads which events were skipped in a store, and why.
+pub(crate) fn read_skips(store: &dyn Store, limit: usize) -> Result<Vec<Skipped>, JournalError> {
+    let skip = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let shard = ShardId::new(u16::from_be_bytes(key.get(1..3)?.try_into().ok()?))?;
+        let position = u64::from_be_bytes(key.get(3..11)?.try_into().ok()?);
+        Some(Skipped { shard, position, reason: String::from_utf8_lossy(&value).into_owned() })
+    };
+    Ok(store.scan(&[SKIPPED], &[SKIPPED], limit)?.into_iter().filter_map(skip).collect())
 }
 
 /// Reads the offsets of a store.

@@ -9,10 +9,10 @@ use remuda_model::{SHARDS, ShardId};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 
-use super::generation::Generation;
+use super::generation::{Generation, read_skips};
 use super::place::Place;
 use super::runner::run;
-use super::status::{Phase, ProjectionStatus};
+use super::status::{Phase, ProjectionStatus, Skipped, StoppedAt};
 use super::view::{data_key, decoded};
 use super::{Poisoned, Projection};
 use crate::shards::Shards;
@@ -247,6 +247,19 @@ impl<P: Projection> Projected<P> {
     fn stopped(&self) -> Option<Arc<Generation>> {
         let both = [self.0.serving.read().clone(), self.0.building.lock().clone()];
         both.into_iter().flatten().find(|generation| generation.stopped_at().is_some())
+    }
+
+    /// The event at which it stopped, if it did.
+    pub fn stopped_at(&self) -> Option<StoppedAt> {
+        self.stopped().and_then(|generation| generation.stopped_at())
+    }
+
+    /// Events that were passed over, with the reasons, at most `limit`.
+    ///
+    /// # Errors
+    /// When nothing serves yet, or the store fails.
+    pub fn skipped(&self, limit: usize) -> Result<Vec<Skipped>, Poisoned> {
+        Ok(read_skips(&*self.serving()?.store, limit)?)
     }
 
     /// Tries the event again at which it stopped; false when it did not stop.

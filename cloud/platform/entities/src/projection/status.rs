@@ -34,6 +34,17 @@ pub struct StoppedAt {
     pub reason: String,
 }
 
+/// An event that somebody let a reader pass over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// Its shard.
+    pub shard: ShardId,
+    /// Its place there.
+    pub position: FeedPosition,
+    /// Why, and who said so.
+    pub reason: String,
+}
+
 /// How a projection fares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ProjectionStatus {
