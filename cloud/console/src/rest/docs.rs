@@ -31,6 +31,10 @@ const COMMANDS: &[(&str, &str)] = &[
     ("GetUser", "remudactl users get USER"),
     ("ListSagas", "remudactl sagas list"),
     ("GetSaga", "remudactl sagas get SAGA"),
+    ("FollowFeed", "remudactl feeds follow"),
+    ("ListFeeds", "remudactl feeds list"),
+    ("GetFeed", "remudactl feeds get FEED"),
+    ("ListDeadLetters", "remudactl feeds dead-letters FEED"),
     ("ListEntries", "remudactl audit list"),
     ("VerifyLog", "remudactl audit verify"),
 ];

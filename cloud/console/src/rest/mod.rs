@@ -95,7 +95,7 @@ pub(crate) async fn pass(State(rest): State<Rest>, request: Request, next: Next)
             }
             Some(views::Found::OtherVerbs(verbs)) => verbs,
             _ if rest.files.has(&path) => return rest.files.answer(&rest.errors, &request),
-            _ if path.starts_with("/api/") => return rest.errors.no_such_path(&path),
+            _ if path.starts_with("/api/") || Views::begins(&path) => return rest.errors.no_such_path(&path),
             _ => return next.run(request).await,
         },
     };

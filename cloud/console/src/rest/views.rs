@@ -120,7 +120,7 @@ pub(crate) const VIEWS: &[Line] = &[
     (Verb::Get, "/vehicles", VEHICLES, "parent", "", Show::shaped(shapes::vehicles)),
     (Verb::Get, "/vehicles/{id}", "/remuda.vehicles.v1.VehicleService/GetVehicle", "name", "/vehicles/", Show::shaped(shapes::vehicle)),
     (Verb::Get, "/fleet/status", "/remuda.vehicles.v1.VehicleService/GetFleetStatus", "parent", "", Show::AS_IT_IS),
-    (Verb::Get, "/diagnostics", "/remuda.diagnostics.v1.DiagnosticsService/ListDiagnostics", "parent", "", Show::AS_IT_IS),
+    (Verb::Get, "/diagnostics", "/remuda.diagnostics.v1.DiagnosticsService/ListTroubleCodes", "parent", "", Show::AS_IT_IS),
     (Verb::Get, "/trips", "/remuda.trips.v1.TripService/ListTrips", "parent", "", Show::shaped(shapes::with_ids)),
     (Verb::Post, "/trips", "/remuda.trips.v1.TripService/BookTrip", "parent", "", Show::shaped(shapes::with_ids)),
     (Verb::Get, "/trips/{id}", "/remuda.trips.v1.TripService/GetTrip", "name", "/trips/", Show::shaped(shapes::with_ids)),
@@ -154,6 +154,12 @@ impl Views {
             })
         };
         Self { all: VIEWS.iter().flat_map(view).collect(), organization }
+    }
+
+    /// Whether a path begins as some view does: what is not there is missed by a program, not by a person.
+    pub fn begins(path: &str) -> bool {
+        let first = path.trim_start_matches('/').split(['/', ':']).next().unwrap_or_default();
+        VIEWS.iter().any(|(_, view, ..)| view.trim_start_matches('/').split(['/', ':']).next() == Some(first))
     }
 
     /// What a path is.
@@ -190,6 +196,9 @@ mod tests {
                 matches!(views.find(Some(Verb::Delete), &path), Found::OtherVerbs(verbs) if verbs == [Verb::Get])
             );
         }
+        assert!(
+            Views::begins("/vehicles/%00") && Views::begins("/gbfs/x") && !Views::begins("/vehicles.html")
+        );
         let nothing = Path::parse("/vehicles/V1/x").expect("a path");
         assert!(matches!(views.find(Some(Verb::Get), &nothing), Found::Nothing));
     }

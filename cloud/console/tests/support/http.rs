@@ -1,5 +1,8 @@
 //! A small HTTP client for tests. It speaks HTTP/1.0, so that what comes is the body as it is, to the end of the connection.
 
+// A panic is the answer.
+#![allow(clippy::unwrap_used)]
+
 use std::net::SocketAddr;
 
 use serde_json::Value as Json;
