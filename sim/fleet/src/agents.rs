@@ -189,7 +189,8 @@ impl Agents {
         }
     }
 
-    /// Waits until so many are connected, or the time is over, or `stop` says so.
+    /// Waits until so many have been connected, or the time is over, or `stop` says so. Not all at once: of two fleets
+    /// with the same ids each throws the other's vehicles out.
     pub(crate) async fn wait_connected(
         &self,
         wanted: usize,
@@ -198,8 +199,10 @@ impl Agents {
     ) {
         let connected = async {
             let mut ticks = tokio::time::interval(Duration::from_millis(50));
-            while self.figures().connected < wanted {
+            let mut met = vec![false; self.figures.len()];
+            while met.iter().filter(|met| **met).count() < wanted {
                 ticks.tick().await;
+                met.iter_mut().zip(&self.figures).for_each(|(met, told)| *met |= told.borrow().online);
             }
         };
         tokio::select! {
