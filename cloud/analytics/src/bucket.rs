@@ -20,7 +20,8 @@ impl Granularity {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Hour, Self::Day, Self::Month];
 
-    pub(crate) const fn name(self) -> &'static str {
+    /// Stable name, for people and queries.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Hour => "hour",
             Self::Day => "day",

@@ -27,7 +27,8 @@ impl Dimension {
     pub const ALL: [Self; 6] =
         [Self::Organization, Self::Fleet, Self::Depot, Self::Vehicle, Self::Model, Self::Tariff];
 
-    pub(crate) const fn name(self) -> &'static str {
+    /// Stable name, for people and queries.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Organization => "organization",
             Self::Fleet => "fleet",

@@ -40,7 +40,7 @@ pub const INVOICE_LINES_MAX: usize = 64;
 pub const PROVIDER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Lines of a statement that one reconciliation takes.
 pub const STATEMENT_LINES_MAX: usize = 200_000;
-/// Documents of one answer.
-pub const DOCUMENTS_PAGE_MAX: usize = 1_000;
+/// Documents of one answer: a page of 1,000, and one that tells whether there is another.
+pub const DOCUMENTS_PAGE_MAX: usize = 1_001;
 /// Differences that a report lists; the rest is counted.
 pub const REPORT_LINES_MAX: usize = 1_000;

@@ -5,14 +5,39 @@ use remuda_entities::projection::{Poisoned, Projected, Projection, View, fact, k
 use remuda_eventsourcing::{Aggregate, Event};
 use remuda_model::OrganizationId;
 
+use serde::{Deserialize, Serialize};
+
 use crate::invoices::{Invoices, InvoicesEvent, IssuedDocument};
 use crate::ledger::{Ledger, TrialBalance};
 use crate::limits::{DOCUMENTS_PAGE_MAX, STATEMENT_LINES_MAX};
+use crate::payment::{Payment, PaymentState, needs_attention};
 use crate::reconcile::LedgerLine;
 
 /// The projection.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BillingViews;
+
+/// A payment in a list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentLine {
+    /// The ride's id.
+    pub id: String,
+    /// All that is known of it.
+    pub payment: PaymentState,
+    /// When it last changed, ms since 1970 UTC.
+    pub changed_ms: i64,
+}
+
+/// Which payments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PaymentsOf<'a> {
+    /// All.
+    All,
+    /// Those whose price was declined too often.
+    Attention,
+    /// Those of a payer.
+    Payer(&'a str),
+}
 
 fn sortable(ms: i64) -> u64 {
     u64::try_from(ms).unwrap_or_default()
@@ -20,8 +45,8 @@ fn sortable(ms: i64) -> u64 {
 
 impl Projection for BillingViews {
     const NAME: &'static str = "billing-views";
-    const VERSION: u32 = 1;
-    const READS: &'static [&'static str] = &[Invoices::TYPE, Ledger::TYPE];
+    const VERSION: u32 = 2;
+    const READS: &'static [&'static str] = &[Invoices::TYPE, Ledger::TYPE, Payment::TYPE];
 
     fn apply(&self, event: &Event, view: &mut View<'_>) -> Result<(), Poisoned> {
         let stream = &event.event.stream;
@@ -31,6 +56,25 @@ impl Projection for BillingViews {
             let payment = &issued.issued.document.payment;
             view.put(&key(&["paid", organization, payment, number]), number)?;
             view.put(&key(&["document", organization, number]), &issued.issued)?;
+        }
+        if let Some(fact) = fact::<Payment>(event)? {
+            let id = &stream.aggregate_id;
+            let place = key(&["payment", organization, id]);
+            let mut line: PaymentLine = view.get(&place)?.unwrap_or_default();
+            // The same rules as the aggregate's own, so that a list never says anything else.
+            Payment::evolve(&mut line.payment, &fact);
+            line.id.clone_from(id);
+            line.changed_ms = event.event.time_ms;
+            let attention = key(&["attention", organization, id]);
+            if needs_attention(&line.payment) {
+                view.put(&attention, &line)?;
+            } else {
+                view.remove(&attention);
+            }
+            if !line.payment.payer.is_empty() {
+                view.put(&key(&["payer", organization, &line.payment.payer, id]), &line)?;
+            }
+            view.put(&place, &line)?;
         }
         if let Some(recorded) = fact::<Ledger>(event)? {
             let place = key(&["balance", organization]);
@@ -88,6 +132,36 @@ impl BillingReader {
         let prefix = key(&["paid", organization.as_str(), payment]);
         let found = self.0.scan(&prefix, None, DOCUMENTS_PAGE_MAX)?;
         Ok(found.into_iter().map(|(_, number)| number).collect())
+    }
+
+    /// One payment; it may be a moment behind the payment's own aggregate.
+    ///
+    /// # Errors
+    /// When the projection does not serve.
+    pub fn payment(&self, organization: &OrganizationId, id: &str) -> Result<Option<PaymentLine>, Poisoned> {
+        self.0.get(&key(&["payment", organization.as_str(), id]))
+    }
+
+    /// Payments by id, after one.
+    ///
+    /// # Errors
+    /// When the projection does not serve.
+    pub fn payments(
+        &self,
+        organization: &OrganizationId,
+        of: PaymentsOf<'_>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<PaymentLine>, Poisoned> {
+        let organization = organization.as_str();
+        let list: &[&str] = match of {
+            PaymentsOf::All => &["payment", organization],
+            PaymentsOf::Attention => &["attention", organization],
+            PaymentsOf::Payer(payer) => &["payer", organization, payer],
+        };
+        let after = after.map(|after| key(&[list, &[after]].concat()));
+        let found = self.0.scan(&key(list), after.as_deref(), limit.min(DOCUMENTS_PAGE_MAX))?;
+        Ok(found.into_iter().map(|(_, line)| line).collect())
     }
 
     /// The balance of all ledgers of an organisation; ask its [`TrialBalance::imbalance_minor`].

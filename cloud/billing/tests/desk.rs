@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{TARIFFS, eur, seller};
-use remuda_billing::desk::{BillTrips, Calculated, DrivePayments, Driven};
+use remuda_billing::desk::{BillTrips, Calculated, DriveError, DrivePayments, Driven};
 use remuda_billing::fare::Measured;
 use remuda_billing::invoices::{Invoices, InvoicesEvent};
 use remuda_billing::ledger::{Account, Ledger, TrialBalance};
@@ -17,6 +17,7 @@ use remuda_billing::payment::{Method, Status};
 use remuda_billing::provider::{FakeProvider, Faults, Gateway, PaymentProvider, StatementLine};
 use remuda_billing::reconcile::{LedgerLine, reconcile};
 use remuda_billing::tariff::Tariffs;
+use remuda_billing::views::PaymentsOf;
 use remuda_billing::{Billing, BillingReader, BillingService, BillingSettings, BillingViews};
 use remuda_contracts::trips::{
     CancellationFee, CancelledBy, DistanceSource, Mark, QuoteReference, TRIP_COMPLETED, TRIP_NO_SHOW,
@@ -448,4 +449,40 @@ fn disagree(lines: &[LedgerLine], statement: &[StatementLine]) {
     assert!(!report.agrees() && report.to_string().contains("amounts differ: 1"), "{report}");
     let json = serde_json::to_value(&report).expect("JSON");
     assert_eq!(json["missing_here"]["count"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_price_that_was_declined_too_often_waits_for_somebody_who_collects_it_or_writes_it_off() {
+    let faults = Faults { decline: 1_000, ..Faults::default() };
+    let (journal, provider) = (journal(), Arc::new(FakeProvider::new(1, faults)));
+    let Desk { billing, shards } = desk(&journal, &provider).await;
+    let views = project(&shards, &Place::memory(), BillingViews).await.expect("started");
+    let reader = BillingReader(views.clone());
+    let waiting = async || {
+        views.caught_up().await.expect("reads on");
+        let lines = reader.payments(&organization(), PaymentsOf::Attention, None, 10).expect("read");
+        lines.into_iter().map(|line| line.id).collect::<Vec<_>>()
+    };
+    let early = billing.write_off(&organization(), "t1", "too early", "w0", "user/ada").await;
+    assert!(matches!(early, Err(DriveError::Ask(error)) if error.code() == "nothing-to-collect"));
+    billing.calculate(&organization(), event_id(1), &trip("t1", 3_000)).await.expect("charged");
+    assert_eq!(billing.drive(&organization(), "t1").await, Ok(Driven::NeedsAttention));
+    assert_eq!(waiting().await, ["t1"]);
+    // Still no money there.
+    let again = billing.try_again(&organization(), "t1", "they called", "a1", "user/ada").await;
+    assert_eq!(again, Ok(Driven::NeedsAttention));
+    let seen = billing.payments().read(&organization(), "t1").await.expect("read").state;
+    let due = seen.outstanding_minor();
+    assert!(due > 0);
+    let given_up = billing.write_off(&organization(), "t1", "they moved away", "w1", "user/ada").await;
+    assert_eq!(given_up, Ok(Driven::AtRest));
+    assert!(waiting().await.is_empty());
+    let state = billing.payments().read(&organization(), "t1").await.expect("read").state;
+    assert_eq!((state.outstanding_minor(), state.written_off_minor), (0, due));
+    let balance = reader.trial_balance(&organization()).expect("read");
+    assert_eq!(balance.imbalance_minor(), 0);
+    assert_eq!(balance.balance(Account::BadDebt, Currency::EUR), i128::from(due));
+    assert_eq!(balance.balance(Account::AccountsReceivable, Currency::EUR), 0);
+    let of_rider = reader.payments(&organization(), PaymentsOf::Payer(&state.payer), None, 10).expect("read");
+    assert_eq!(of_rider.len(), 1);
 }

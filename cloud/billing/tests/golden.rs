@@ -10,7 +10,8 @@ use remuda_billing::invoices::{
 use remuda_billing::ledger::{Account, Ledger, LedgerEvent, Line, Recorded, Transaction};
 use remuda_billing::payment::{
     CaptureRequested, Captured, Charged, CreditNoted, Declined, HoldPlaced, HoldRequested, Invoiced, Method,
-    OperationKind, Payment, PaymentEvent, Posted, RefundRequested, Refunded, VoidRequested, Voided,
+    OperationKind, Payment, PaymentEvent, Posted, RefundRequested, Refunded, TriedAgain, VoidRequested,
+    Voided, WrittenOff,
 };
 use remuda_billing::quote::{Accepted, Given, Quote, QuoteEvent, Quotes};
 use remuda_contracts::figures::RidePriced;
@@ -89,6 +90,10 @@ fn payments() {
     check("payment.void-requested", &["02", "0178"], &PaymentEvent::VoidRequested(voiding));
     check("payment.voided", &["00"], &PaymentEvent::Voided(Voided { operation: 0 }));
     check("payment.posted", &["01"], &PaymentEvent::Posted(Posted { entries: 1 }));
+    let again = TriedAgain { reason: "x".into() };
+    check("payment.tried-again", &["0178"], &PaymentEvent::TriedAgain(again));
+    let off = WrittenOff { amount: eur(5), reason: "x".into() };
+    check("payment.written-off", &["0a03455552", "0178"], &PaymentEvent::WrittenOff(off));
 }
 
 #[test]

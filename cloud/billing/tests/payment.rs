@@ -207,6 +207,8 @@ fn any_command() -> impl Strategy<Value = PaymentCommand> {
         amount.clone().prop_map(capture),
         ("[ab]", amount).prop_map(|(id, amount)| refund(&id, amount)),
         Just(void()),
+        Just(PaymentCommand::TryAgain { reason: "they called".into() }),
+        Just(PaymentCommand::WriteOff { reason: "they moved".into() }),
         (0_u32..8).prop_map(done),
         (0_u32..8).prop_map(declined),
         (0_u32..6).prop_map(|entries| PaymentCommand::MarkPosted { entries }),
@@ -236,16 +238,19 @@ proptest! {
             prop_assert!((0..=state.captured_minor).contains(&state.refunded_minor));
             prop_assert!(charges <= 1);
             prop_assert!(state.posted as usize <= state.entries.len());
-            let (mut invoiced, mut captured, mut refunded) = (0, 0, 0);
+            let (mut invoiced, mut captured, mut refunded, mut given_up) = (0, 0, 0, 0);
             for entry in &state.entries {
                 match entry {
                     Entry::Invoiced { net, tax } => invoiced += net.minor_units + tax.minor_units,
                     Entry::Captured { amount, .. } => captured += amount.minor_units,
                     Entry::Refunded { net, tax, .. } => refunded += net.minor_units + tax.minor_units,
+                    Entry::WrittenOff { amount } => given_up += amount.minor_units,
                 }
             }
             prop_assert!(invoiced == 0 || invoiced == due);
             prop_assert_eq!((captured, refunded), (state.captured_minor, state.refunded_minor));
+            prop_assert_eq!(given_up, state.written_off_minor);
+            prop_assert!(state.outstanding_minor() >= 0);
         }
     }
 

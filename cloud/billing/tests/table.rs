@@ -30,6 +30,8 @@ fn fold<A: Aggregate>(commands: &[A::Command]) -> A::State {
 fn payment_table() -> String {
     let held = [hold(1_000), done(1)];
     let due = [charge(1, 1_000), attach_invoice()];
+    let declined = |n| [capture(1_000), common::declined(n)];
+    let thrice = [&due[..], &declined(1), &declined(2), &declined(3)].concat();
     let paid = [&due[..], &[capture(1_000), done(1)]].concat();
     let states: Vec<(&str, PaymentState)> = vec![
         ("new", PaymentState::default()),
@@ -38,6 +40,7 @@ fn payment_table() -> String {
         ("hold-declined", after(&[hold(1_000), common::declined(1)])),
         ("held, charged", after(&[&held[..], &due[..1]].concat())),
         ("owed", after(&due)),
+        ("declined thrice", after(&thrice)),
         ("capturing", after(&[&due[..], &[capture(1_000)]].concat())),
         ("captured", after(&paid)),
         ("refunding", after(&[&paid[..], &[refund("r", 400)]].concat())),
@@ -57,6 +60,8 @@ fn payment_table() -> String {
         ("capture too much", capture(1_001)),
         ("refund", refund("r2", 500)),
         ("void", void()),
+        ("try again", PaymentCommand::TryAgain { reason: "called".into() }),
+        ("write off", PaymentCommand::WriteOff { reason: "gone".into() }),
         ("answer done", done(1)),
         (
             "answer declined",

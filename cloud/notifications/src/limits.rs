@@ -24,5 +24,5 @@ pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub const MAIL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest life of a message that says nothing of it, ms: three days later nobody wants to know.
 pub const LIFETIME_MS: i64 = 72 * 3_600_000;
-/// Most messages of one answer (inbox, dead letters).
-pub const PAGE_MAX: usize = 1_000;
+/// Most messages of one answer: a page of 1,000, and one that tells whether there is another.
+pub const PAGE_MAX: usize = 1_001;

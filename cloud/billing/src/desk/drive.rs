@@ -86,7 +86,7 @@ impl Billing {
     /// # Errors
     /// [`AskError`] when an answer could not be kept: the operation stays pending, so it is asked for again.
     pub async fn take_late_answers(&self) -> Result<usize, AskError> {
-        let mut taken = 0;
+        let (mut taken, mut failed) = (0, None);
         for gateway in self.inner.gateways.values() {
             for (key, answer) in gateway.late_answers().await {
                 let Some((organization, payment, operation)) = parse_key(&key) else { continue };
@@ -94,11 +94,12 @@ impl Billing {
                 match self.pay(&organization, &payment, command, &id, "provider").await {
                     Ok(_) => taken += 1,
                     Err(AskError::Refused { .. }) => {}
-                    Err(error) => return Err(error),
+                    // The others came once as well: they are taken before this is told.
+                    Err(error) => failed = Some(error),
                 }
             }
         }
-        Ok(taken)
+        failed.map_or(Ok(taken), Err)
     }
 
     /// Compares a provider's statement with the ledger's lines of the same time.
@@ -196,6 +197,7 @@ impl Job<'_> {
             Entry::Captured { amount, .. } if by_credits => {
                 (Posting::CreditsSpent(*amount), "credits spent", None, None)
             }
+            Entry::WrittenOff { amount } => (Posting::WrittenOff(*amount), "written off", None, None),
             Entry::Captured { amount, reference } => {
                 (Posting::Captured(*amount), "payment captured", Some(reference.clone()), None)
             }

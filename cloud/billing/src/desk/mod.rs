@@ -23,7 +23,7 @@ pub use saga::BillingService;
 
 use crate::fare::{FareError, Measured};
 use crate::invoices::{Invoices, Seller};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerCommand, Posting, Transaction, posting};
 use crate::money::Money;
 use crate::payment::{Method, Payment, PaymentCommand};
 use crate::provider::Gateway;
@@ -241,6 +241,63 @@ impl Billing {
         let command_id = format!("refund/{refund_id}/{}", seen.version);
         self.pay(organization, payment, command, &command_id, actor).await?;
         self.drive(organization, payment).await
+    }
+
+    /// Asks the provider again for a price that was declined too often, then drives it.
+    ///
+    /// # Errors
+    /// [`AskError`]; refused when nothing needs it.
+    pub async fn try_again(
+        &self,
+        organization: &OrganizationId,
+        payment: &str,
+        reason: &str,
+        request_id: &str,
+        actor: &str,
+    ) -> Result<Driven, DriveError> {
+        let command = PaymentCommand::TryAgain { reason: reason.to_owned() };
+        self.pay(organization, payment, command, &format!("try-again/{request_id}"), actor).await?;
+        self.drive(organization, payment).await
+    }
+
+    /// Gives a price up that was declined too often, then posts that.
+    ///
+    /// # Errors
+    /// [`AskError`]; refused when nothing needs it.
+    pub async fn write_off(
+        &self,
+        organization: &OrganizationId,
+        payment: &str,
+        reason: &str,
+        request_id: &str,
+        actor: &str,
+    ) -> Result<Driven, DriveError> {
+        let command = PaymentCommand::WriteOff { reason: reason.to_owned() };
+        self.pay(organization, payment, command, &format!("write-off/{request_id}"), actor).await?;
+        self.drive(organization, payment).await
+    }
+
+    /// Posts what happened to a payer's credits. `key` names it: the same again is posted once.
+    ///
+    /// # Errors
+    /// [`DriveError`].
+    pub async fn post_credits(
+        &self,
+        organization: &OrganizationId,
+        payer: &str,
+        key: &str,
+        what: Posting,
+        reference: Option<String>,
+    ) -> Result<(), DriveError> {
+        let memo = match what {
+            Posting::CreditsForfeited(_) => "credits given up",
+            _ => "credits bought",
+        };
+        let transaction = Transaction { reference, ..posting(key, memo, what)? };
+        let context = self.context(&format!("post/{key}"), "billing", payer);
+        let command = LedgerCommand::Post(transaction);
+        ask(&self.inner.ledgers, organization, payer, command, context).await?;
+        Ok(())
     }
 
     async fn pay(

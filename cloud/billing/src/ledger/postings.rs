@@ -35,6 +35,8 @@ pub enum Posting {
     CreditsBought(Money),
     /// Credits were given away.
     CreditsGranted(Money),
+    /// Credits were given up by who is erased: nobody is owed a ride for them any more.
+    CreditsForfeited(Money),
     /// The provider has paid out, less its fees.
     PaidOut {
         /// What it had taken.
@@ -64,6 +66,7 @@ pub fn posting(key: &str, memo: &str, what: Posting) -> Result<Transaction, Mone
         Posting::RefundedAsCredits { net, tax } => back(A::CreditsLiability, net, tax)?,
         Posting::CreditsBought(amount) => two(A::ProviderClearing, A::CreditsLiability, amount)?,
         Posting::CreditsGranted(amount) => two(A::Promotions, A::CreditsLiability, amount)?,
+        Posting::CreditsForfeited(amount) => two(A::CreditsLiability, A::Revenue, amount)?,
         Posting::PaidOut { gross, fees } => vec![
             (A::Bank, gross.minus(fees)?),
             (A::ProviderFees, fees),

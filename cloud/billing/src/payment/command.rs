@@ -81,6 +81,16 @@ pub enum PaymentCommand {
         /// Why.
         reason: String,
     },
+    /// A price was declined too often; somebody has spoken to the payer: ask the provider again.
+    TryAgain {
+        /// Why.
+        reason: String,
+    },
+    /// A price was declined too often: nobody will pay it.
+    WriteOff {
+        /// Why.
+        reason: String,
+    },
     /// The provider has answered.
     Answer {
         /// Which operation.

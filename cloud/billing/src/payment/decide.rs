@@ -6,7 +6,7 @@ use super::error::PaymentRefusal as No;
 use super::{
     CaptureRequested, Captured, Charged, CreditNoted, Declined, HoldPlaced, HoldRequested, Invoiced,
     OperationKind, Outcome, PaymentCommand, PaymentEvent, PaymentState, Posted, RefundRequested, Refunded,
-    Status, VoidRequested, Voided,
+    Status, TriedAgain, VoidRequested, Voided, WrittenOff, needs_attention,
 };
 use crate::limits::{AMOUNT_MINOR_MAX, REFUNDS_MAX, TEXT_BYTES_MAX};
 use crate::money::{Checked, Money};
@@ -59,6 +59,14 @@ pub(super) fn decide(state: &PaymentState, command: &PaymentCommand, now_ms: i64
             attach_credit_note(state, refund_id, number)
         }
         PaymentCommand::Void { reason } => void(state, reason),
+        PaymentCommand::TryAgain { reason } => {
+            collectable(state, reason)?;
+            Ok(vec![PaymentEvent::TriedAgain(TriedAgain { reason: reason.clone() })])
+        }
+        PaymentCommand::WriteOff { reason } => {
+            let amount = collectable(state, reason)?;
+            Ok(vec![PaymentEvent::WrittenOff(WrittenOff { amount, reason: reason.clone() })])
+        }
         PaymentCommand::Answer { operation, outcome } => answer(state, *operation, outcome),
         PaymentCommand::MarkPosted { entries } => mark_posted(state, *entries),
     }
@@ -175,6 +183,14 @@ fn refund(state: &PaymentState, refund_id: &str, amount: Money, reason: &str, no
         requested_ms: now_ms,
         reason: reason.to_owned(),
     })])
+}
+
+/// What is due and was declined too often.
+fn collectable(state: &PaymentState, reason: &str) -> Result<Money, No> {
+    text("the reason", reason)?;
+    nothing_pending(state)?;
+    let charge = state.charge.as_ref().filter(|_| needs_attention(state)).ok_or(No::NothingToCollect)?;
+    Ok(Money { minor_units: state.outstanding_minor(), ..charge.fare.gross })
 }
 
 fn attach_credit_note(state: &PaymentState, refund_id: &str, number: &str) -> Decision {

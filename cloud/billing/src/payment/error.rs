@@ -59,6 +59,9 @@ pub enum PaymentRefusal {
     /// A price is due: the hold is needed.
     #[error("a price is due from the hold")]
     HoldNeeded,
+    /// Nothing was declined too often.
+    #[error("nothing is due that was declined too often; there is nothing to collect or to write off")]
+    NothingToCollect,
     /// Never requested.
     #[error("operation {0} was never requested")]
     UnknownOperation(u32),
@@ -87,6 +90,7 @@ impl Refusal for PaymentRefusal {
             Self::TooManyRefunds => "too-many-refunds",
             Self::AlreadyCaptured => "already-captured",
             Self::HoldNeeded => "hold-needed",
+            Self::NothingToCollect => "nothing-to-collect",
             Self::UnknownOperation(_) => "unknown-operation",
             Self::UnknownEntry(_) => "unknown-entry",
         }

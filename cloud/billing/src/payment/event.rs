@@ -151,6 +151,22 @@ pub struct Posted {
     pub entries: u32,
 }
 
+/// The provider is asked again for a price that was declined too often.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TriedAgain {
+    /// Why.
+    pub reason: String,
+}
+
+/// What is due will not be paid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WrittenOff {
+    /// How much.
+    pub amount: Money,
+    /// Why.
+    pub reason: String,
+}
+
 /// A fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)] // Each variant is its payload's page.
@@ -170,6 +186,8 @@ pub enum PaymentEvent {
     VoidRequested(VoidRequested),
     Voided(Voided),
     Posted(Posted),
+    TriedAgain(TriedAgain),
+    WrittenOff(WrittenOff),
 }
 
 event_codec!(PaymentEvent {
@@ -187,4 +205,6 @@ event_codec!(PaymentEvent {
     VoidRequested = "payment.void-requested" 1,
     Voided = "payment.voided" 1,
     Posted = "payment.posted" 1,
+    TriedAgain = "payment.tried-again" 1,
+    WrittenOff = "payment.written-off" 1,
 });

@@ -43,6 +43,13 @@ pub(super) fn evolve(state: &mut PaymentState, event: &PaymentEvent) {
             state.status = without_hold(state);
         }
         PaymentEvent::Posted(e) => state.posted = e.entries,
+        PaymentEvent::TriedAgain(_) => state.capture_declines = 0,
+        PaymentEvent::WrittenOff(e) => {
+            state.capture_declines = 0;
+            state.written_off_minor += e.amount.minor_units;
+            state.entries.push(Entry::WrittenOff { amount: e.amount });
+            state.status = settled(state);
+        }
     }
 }
 

@@ -18,7 +18,7 @@ pub use command::{Outcome, PaymentCommand};
 pub use error::PaymentRefusal;
 pub use event::{
     CaptureRequested, Captured, Charged, CreditNoted, Declined, HoldPlaced, HoldRequested, Invoiced,
-    PaymentEvent, Posted, RefundRequested, Refunded, VoidRequested, Voided,
+    PaymentEvent, Posted, RefundRequested, Refunded, TriedAgain, VoidRequested, Voided, WrittenOff,
 };
 pub use plan::{Step, needs_attention, plan};
 pub use state::{Charge, Entry, Method, Operation, OperationKind, PaymentState, Refund, Status};
@@ -29,7 +29,7 @@ pub struct Payment;
 
 impl Aggregate for Payment {
     const TYPE: &'static str = "payment";
-    const SNAPSHOT_VERSION: u16 = 1;
+    const SNAPSHOT_VERSION: u16 = 2;
     type State = PaymentState;
     type Command = PaymentCommand;
     type Event = PaymentEvent;

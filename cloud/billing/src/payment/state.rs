@@ -93,6 +93,25 @@ pub enum Status {
     Voided,
 }
 
+impl Status {
+    /// Stable name, for people and filters.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Holding => "holding",
+            Self::Held => "held",
+            Self::HoldDeclined => "hold-declined",
+            Self::Owed => "owed",
+            Self::Capturing => "capturing",
+            Self::Captured => "captured",
+            Self::Refunding => "refunding",
+            Self::Refunded => "refunded",
+            Self::Voiding => "voiding",
+            Self::Voided => "voided",
+        }
+    }
+}
+
 /// What is due.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Charge {
@@ -155,6 +174,11 @@ pub enum Entry {
         /// The provider's name of it.
         reference: String,
     },
+    /// What was due will not be paid.
+    WrittenOff {
+        /// How much.
+        amount: Money,
+    },
 }
 
 /// What is known of a payment. Amounts in the currency of `hold` and `charge`, which is one.
@@ -194,12 +218,16 @@ pub struct PaymentState {
     pub entries: Vec<Entry>,
     /// How many of them it holds.
     pub posted: u32,
+    /// Given up so far, minor units.
+    pub written_off_minor: i64,
 }
 
 impl PaymentState {
     /// What is still due, minor units.
     pub fn outstanding_minor(&self) -> i64 {
-        self.charge.as_ref().map_or(0, |c| c.fare.gross.minor_units - self.captured_minor)
+        self.charge
+            .as_ref()
+            .map_or(0, |c| c.fare.gross.minor_units - self.captured_minor - self.written_off_minor)
     }
 
     /// Is a hold set aside, or asked for?

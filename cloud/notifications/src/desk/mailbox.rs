@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::channels::Channel;
 use crate::limits::PAGE_MAX;
-use crate::notification::{Notification, NotificationEvent, Request};
+use crate::notification::{Notification, NotificationEvent, Request, Status};
 
 /// A message under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,49 @@ pub struct InboxLine {
     pub acknowledged: bool,
 }
 
+/// A message in a list, whatever became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageLine {
+    /// Its id.
+    pub id: String,
+    /// To whom: a user's id.
+    pub recipient: String,
+    /// How.
+    pub channel: Channel,
+    /// What kind.
+    pub kind: String,
+    /// Where it is.
+    pub status: Status,
+    /// When it was asked for, ms since 1970 UTC.
+    pub requested_ms: i64,
+    /// When it last changed, ms since 1970 UTC.
+    pub changed_ms: i64,
+    /// Why the last attempt failed.
+    pub failure: Option<String>,
+}
+
+impl MessageLine {
+    fn take(&mut self, fact: &NotificationEvent, time_ms: i64) {
+        self.changed_ms = time_ms;
+        self.status = match fact {
+            NotificationEvent::Requested(_) | NotificationEvent::Retried(_) => Status::Requested,
+            NotificationEvent::Rendered(_) => Status::Rendered,
+            NotificationEvent::Sent(_) => Status::Sent,
+            NotificationEvent::Failed(e) => {
+                self.failure = Some(e.reason.clone());
+                Status::Failed
+            }
+            NotificationEvent::DeadLettered(e) => {
+                self.failure = Some(e.reason.clone());
+                Status::DeadLetter
+            }
+            NotificationEvent::Read(_) => Status::Read,
+            NotificationEvent::Acknowledged(_) => Status::Acknowledged,
+            NotificationEvent::Cancelled(_) => Status::Cancelled,
+        };
+    }
+}
+
 /// What is kept of each message until it ends.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Known {
@@ -83,15 +126,56 @@ fn inbox_key(organization: &OrganizationId, recipient: &str, came_ms: i64, id: &
     place
 }
 
+/// Messages of an organisation, the newest first; of one recipient, when one is named.
+fn lists(organization: &OrganizationId, recipient: Option<&str>) -> Vec<u8> {
+    match recipient {
+        None => key(&["all", organization.as_str()]),
+        Some(recipient) => key(&["of", organization.as_str(), recipient]),
+    }
+}
+
+/// Keeps the lines of a message, in all lists.
+fn note(
+    organization: &OrganizationId,
+    id: &str,
+    fact: &NotificationEvent,
+    time_ms: i64,
+    view: &mut View<'_>,
+) -> Result<(), Poisoned> {
+    let place = key(&["line", organization.as_str(), id]);
+    let mut line = match (fact, view.get::<MessageLine>(&place)?) {
+        (_, Some(line)) => line,
+        (NotificationEvent::Requested(e), None) => MessageLine {
+            id: id.to_owned(),
+            recipient: e.request.recipient.clone(),
+            channel: e.request.channel,
+            kind: e.request.kind.clone(),
+            status: Status::Requested,
+            requested_ms: e.time_ms,
+            changed_ms: e.time_ms,
+            failure: None,
+        },
+        // Cancelled before it was requested: nothing was ever here.
+        (_, None) => return Ok(()),
+    };
+    line.take(fact, time_ms);
+    let newest_first = (u64::MAX - sortable(line.requested_ms)).to_be_bytes();
+    for list in [lists(organization, None), lists(organization, Some(&line.recipient))] {
+        view.put(&[&list[..], &newest_first, id.as_bytes()].concat(), &line)?;
+    }
+    view.put(&place, &line)
+}
+
 impl Projection for MailboxProjection {
     const NAME: &'static str = "notifications-mailbox";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const READS: &'static [&'static str] = &["notification"];
 
     fn apply(&self, event: &Event, view: &mut View<'_>) -> Result<(), Poisoned> {
         let Some(fact) = fact::<Notification>(event)? else { return Ok(()) };
         let stream = &event.event.stream;
         let (organization, id) = (stream.organization, stream.aggregate_id.as_str());
+        note(&organization, id, &fact, event.event.time_ms, view)?;
         let place = key(&["known", organization.as_str(), id]);
         let dead_place = key(&["dead", organization.as_str(), id]);
         let known: Option<Known> = view.get(&place)?;
@@ -187,6 +271,31 @@ impl Mailbox {
         let prefix = key(&["dead", organization.as_str()]);
         let lines = self.0.scan(&prefix, after.as_deref(), limit.min(PAGE_MAX))?;
         Ok(lines.into_iter().map(|(_, letter)| letter).collect())
+    }
+
+    /// Messages, the newest first, after the place of the last of the page before; of one recipient, when one is named.
+    ///
+    /// # Errors
+    /// When the projection does not serve.
+    pub fn messages(
+        &self,
+        organization: &OrganizationId,
+        recipient: Option<&str>,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, MessageLine)>, Poisoned> {
+        let list = lists(organization, recipient);
+        let place = after.map(|after| [&list[..], after].concat());
+        let lines = self.0.scan(&list, place.as_deref(), limit.min(PAGE_MAX))?;
+        Ok(lines.into_iter().map(|(place, line)| (place[list.len()..].to_vec(), line)).collect())
+    }
+
+    /// One message.
+    ///
+    /// # Errors
+    /// When the projection does not serve.
+    pub fn message(&self, organization: &OrganizationId, id: &str) -> Result<Option<MessageLine>, Poisoned> {
+        self.0.get(&key(&["line", organization.as_str(), id]))
     }
 
     /// Somebody's inbox, the newest first.

@@ -16,7 +16,7 @@ use remuda_webhooks::Sender;
 
 pub use directory::{Contact, Directory, StaticDirectory};
 pub use drive::Driven;
-pub use mailbox::{DeadLetter, InboxLine, Mailbox, MailboxProjection, Open};
+pub use mailbox::{DeadLetter, InboxLine, Mailbox, MailboxProjection, MessageLine, Open};
 pub use runner::Runner;
 pub use saga::NotificationService;
 

@@ -30,6 +30,23 @@ pub enum Status {
     Cancelled,
 }
 
+impl Status {
+    /// Stable name, for people and filters.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Requested => "requested",
+            Self::Rendered => "rendered",
+            Self::Failed => "failed",
+            Self::Sent => "sent",
+            Self::DeadLetter => "dead-letter",
+            Self::Read => "read",
+            Self::Acknowledged => "acknowledged",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// What somebody wants to be said. Parameters must be no personal data: names and addresses are asked for
 /// when it is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! Trouble codes of a vehicle (DTCs): what its ECUs complain of, since when, how often, and who has looked at it.
 //!
-//! One aggregate `vehicle-diagnostics` per vehicle. Pure. Words, states and refusals: README.md here.
+//! One aggregate `vehicle-diagnostics` per vehicle. Pure, but for `lists`. Words, states and refusals: README.md here.
 
 pub mod command;
 pub mod decide;
@@ -8,6 +8,7 @@ pub mod error;
 pub mod event;
 pub mod evolve;
 pub mod limits;
+pub mod lists;
 pub mod state;
 
 use remuda_eventsourcing::{Aggregate, Context, Encoded, Unreadable};
@@ -17,6 +18,7 @@ pub use decide::decide;
 pub use error::DiagnosticsRefusal;
 pub use event::DiagnosticsEvent;
 pub use evolve::evolve;
+pub use lists::{TroubleDirectory, TroubleLine, TroubleLists};
 pub use state::{Dtc, DtcKey, Severity, Troubles};
 
 /// The aggregate `vehicle-diagnostics`.

@@ -1,6 +1,6 @@
 //! What a vehicle is: model, capabilities, sensors, firmware, where it belongs, how far it has driven, when service is due.
 //!
-//! One aggregate `vehicle-registry` per vehicle. Pure, but for `counting`. Words, states and refusals: README.md here.
+//! One aggregate `vehicle-registry` per vehicle. Pure, but for `counting` and `lists`. Words, states and refusals: README.md here.
 
 pub mod command;
 pub mod counting;
@@ -9,6 +9,7 @@ pub mod error;
 pub mod event;
 pub mod evolve;
 pub mod limits;
+pub mod lists;
 pub mod state;
 
 use remuda_eventsourcing::{Aggregate, Context, Encoded, Unreadable};
@@ -19,6 +20,7 @@ pub use decide::decide;
 pub use error::RegistryRefusal;
 pub use event::RegistryEvent;
 pub use evolve::evolve;
+pub use lists::{RecordDirectory, RecordLine, RecordLists, RecordsOf};
 pub use state::{VehicleDetails, VehicleRecord};
 
 /// The aggregate `vehicle-registry`.
