@@ -1,6 +1,7 @@
 """Another implementation of gRPC against the console, without generated code: everything it knows comes from reflection.
 
-python independent.py ADDRESS TOKEN VEHICLES; prints what it saw, ends with 1 on the first thing that is not as promised.
+python independent.py ADDRESS TOKEN VEHICLES; ends with 1 on the first thing that is not as promised. A line `do WORD` asks whoever
+started it for something (`slow`, `quick`, `restart`), who answers with a line when it is done. The last line says what was seen.
 """
 
 import sys
@@ -33,6 +34,21 @@ class Bearer(
 
     def intercept_stream_stream(self, continuation, details, requests):
         return continuation(self._with_token(details), requests)
+
+
+def ask_for(word):
+    print(f"do {word}", flush=True)
+    assert sys.stdin.readline().strip() == "done"
+
+
+def refused(call, code):
+    """The error of a call that must fail with this code."""
+    try:
+        call()
+    except grpc.RpcError as error:
+        assert error.code() == code, error
+        return error
+    raise AssertionError(f"{code} was expected")
 
 
 def main():
@@ -94,12 +110,43 @@ def main():
         seen |= {vehicle.name for vehicle in next(stream).vehicles}
     stream.cancel()
 
+    # A watch goes on through a restart of the server: what it missed comes, by its resume token.
+    follow = question(parent="organizations/default", interval_ms=100, filter="open_alerts >= 0")
+    stream, token = watch_vehicles(follow, timeout=60), ""
+    while not token:
+        token = next(stream).resume_token
+    ask_for("restart")
+    error = refused(lambda: [None for _ in stream], grpc.StatusCode.UNAVAILABLE)
+    follow.resume_token = token
+    again = watch_vehicles(follow, timeout=60, wait_for_ready=True)
+    first = next(again)
+    # This server was not there when the token was given out: it sends everything.
+    assert first.full_state and first.vehicles, first
+    again.cancel()
+
+    # Deadlines end calls, and the work behind them.
+    question, get_vehicle = method("GetVehicle", channel)
+    ask_for("slow")
+    refused(lambda: get_vehicle(question(name=names[1]), timeout=0.2), grpc.StatusCode.DEADLINE_EXCEEDED)
+    ask_for("quick")
+    assert get_vehicle(question(name=names[1]), timeout=10).etag
+
+    # Conditional changes.
+    policies = pool.FindServiceByName("remuda.policies.v1.PolicyService").methods_by_name["SetPolicy"]
+    set_policy = channel.unary_unary(
+        "/remuda.policies.v1.PolicyService/SetPolicy",
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=message_factory.GetMessageClass(policies.output_type).FromString,
+    )
+    policy = message_factory.GetMessageClass(policies.input_type)
+    name = "organizations/default/policies/p"
+    stale = refused(lambda: set_policy(policy(name=name, document="{}", etag='"5"'), timeout=10), grpc.StatusCode.ABORTED)
+    details = dict(stale.trailing_metadata())["grpc-status-details-bin"]
+    assert b"ETAG_MISMATCH" in details and b"remuda.dev" in details, details
+    assert set_policy(policy(name=name, document="{}"), timeout=10).policy.etag
+
     question, stranger = method("ListVehicles", bare)
-    try:
-        stranger(question(parent="organizations/default"), timeout=10)
-        raise AssertionError("a call without a token was answered")
-    except grpc.RpcError as error:
-        assert error.code() == grpc.StatusCode.UNAUTHENTICATED, error
+    refused(lambda: stranger(question(parent="organizations/default"), timeout=10), grpc.StatusCode.UNAUTHENTICATED)
     print(f"{len(services)} services, {len(names)} vehicles, {len(vehicle.twin.signals)} signals")
 
 

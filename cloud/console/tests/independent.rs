@@ -14,9 +14,11 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use remuda_audit::AuditLog;
 use remuda_console::{Access, Console, ConsoleSettings, Token};
 use remuda_model::OrganizationId;
 use support::FakeFleet;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
 const VEHICLES: usize = 2_500;
@@ -47,21 +49,51 @@ async fn python_reads_the_fleet_through_reflection() {
         return;
     }
     let fleet = Arc::new(FakeFleet::new(VEHICLES));
+    let moving = tokio::spawn(Arc::clone(&fleet).drive(Duration::from_millis(200)));
     let token = Token::random().unwrap();
-    let settings = ConsoleSettings {
-        addr: SocketAddr::from(([127, 0, 0, 1], 0)),
-        token: token.clone(),
-        organization: OrganizationId::default(),
-        access: Access::default(),
+    let audit = tempfile::tempdir().unwrap();
+    let bind = async |addr| {
+        let settings = ConsoleSettings {
+            addr,
+            token: token.clone(),
+            organization: OrganizationId::default(),
+            access: Access::default(),
+        };
+        let mut sources = support::sources(&fleet);
+        sources.audit = Arc::new(AuditLog::open(audit.path()).unwrap());
+        Console::bind(settings, sources).await.unwrap()
     };
-    let console = Console::bind(settings, support::sources(&fleet)).await.unwrap();
+    let mut console = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await;
+    let addr = console.local_addr();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/independent.py");
     let mut run = Command::new(&python);
-    run.arg(script).arg(console.local_addr().to_string()).arg(token.reveal()).arg(VEHICLES.to_string());
-    run.stdin(Stdio::null()).kill_on_drop(true);
-    let output = tokio::time::timeout(PATIENCE, run.output()).await.expect("it ends in time").unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("2500 vehicles"), "{errors}");
-    console.stop().await.unwrap();
+    run.arg(script).arg(addr.to_string()).arg(token.reveal()).arg(VEHICLES.to_string());
+    run.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut run = run.spawn().unwrap();
+    let (mut answers, mut lines) =
+        (run.stdin.take().unwrap(), BufReader::new(run.stdout.take().unwrap()).lines());
+    let mut last = String::new();
+    let talk = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            match line.as_str() {
+                "do restart" => {
+                    console.stop().await.unwrap();
+                    console = bind(addr).await;
+                }
+                "do slow" => fleet.answer_twins_after(Some(PATIENCE)),
+                "do quick" => fleet.answer_twins_after(None),
+                _ => {
+                    last = line;
+                    continue;
+                }
+            }
+            answers.write_all(b"done\n").await.unwrap();
+        }
+        console.stop().await.unwrap();
+        run.wait().await.unwrap()
+    };
+    let status = tokio::time::timeout(PATIENCE, talk).await.expect("it ends in time");
+    assert!(status.success(), "see the script's words above; it last said {last:?}");
+    assert!(last.contains("2500 vehicles"), "{last}");
+    moving.abort();
 }

@@ -24,9 +24,9 @@ pub(crate) fn document(table: &Table, comments: &Comments, organization: &str) -
     // What is not there yet is not described either.
     let there = VIEWS.iter().filter_map(|line| ways.get(line.2).map(|way| (line, way)));
     let views: Vec<(String, &'static str, Json)> = there.map(|(line, way)| view(line, way)).collect();
-    document["tags"].as_array_mut().map(|tags| {
-        tags.push(json!({ "name": "Views", "description": "Plain paths, and exports in forms of others." }))
-    });
+    if let Some(tags) = document["tags"].as_array_mut() {
+        tags.push(json!({ "name": "Views", "description": "Plain paths, and exports in forms of others." }));
+    }
     for (path, verb, operation) in views {
         document["paths"][&path][verb] = operation;
     }

@@ -19,11 +19,10 @@ impl Path {
             return None;
         }
         let rest = text.strip_prefix('/')?;
-        let (rest, verb) = match rest.rfind('/').map_or(0, |at| at + 1) {
-            last => match rest[last..].rsplit_once(':') {
-                Some((before, verb)) => (&rest[..last + before.len()], Some(decoded(verb)?)),
-                None => (rest, None),
-            },
+        let last = rest.rfind('/').map_or(0, |at| at + 1);
+        let (rest, verb) = match rest[last..].rsplit_once(':') {
+            Some((before, verb)) => (&rest[..last + before.len()], Some(decoded(verb)?)),
+            None => (rest, None),
         };
         let segments: Vec<String> =
             rest.split('/').take(SEGMENTS_MAX + 1).map(decoded).collect::<Option<_>>()?;

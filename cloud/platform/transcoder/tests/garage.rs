@@ -52,7 +52,7 @@ fn paths_queries_and_bodies_become_messages() {
     let wash = ask(table, Verb::Post, "/v1/garages/g/cars/c:wash", "", r#"{"hot":true}"#);
     assert_eq!(wash, Ok(js!({ "name": "garages/g/cars/c", "hot": true })));
     let update = ask(
-        &table,
+        table,
         Verb::Patch,
         "/v1/garages/g/cars/c",
         "updateMask=colour,labels",
