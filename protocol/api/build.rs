@@ -10,10 +10,16 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor};
 use prost_types::FileDescriptorSet;
 
 const PROTOS: &[&str] = &[
+    "remuda/analytics/v1/analytics.proto",
     "remuda/audit/v1/audit.proto",
+    "remuda/billing/v1/billing.proto",
     "remuda/commands/v1/commands.proto",
+    "remuda/diagnostics/v1/diagnostics.proto",
     "remuda/identity/v1/identity.proto",
+    "remuda/notifications/v1/notifications.proto",
     "remuda/policies/v1/policies.proto",
+    "remuda/reactors/v1/reactors.proto",
+    "remuda/registry/v1/registry.proto",
     "remuda/sagas/v1/sagas.proto",
     "remuda/telemetry/v1/telemetry.proto",
     "remuda/trips/v1/trips.proto",

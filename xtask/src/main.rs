@@ -4,6 +4,7 @@
 //! exit code 1, wrong usage with 2.
 
 mod bench;
+mod business_chaos;
 mod chaos;
 mod run;
 mod soak;
@@ -45,6 +46,8 @@ enum Command {
     },
     /// Breaks a running fleet and its cloud on purpose, round after round, and counts what is left.
     Chaos(chaos::ChaosArgs),
+    /// Books rides while everything fails and the business dies at random writes, then reads its journal.
+    BusinessChaos(business_chaos::BusinessChaosArgs),
     /// Fuzzes every decoder that meets the outside.
     Soak {
         /// Minutes in all.
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Command::Test { full, only } => steps::test(full, &only),
         Command::Bench { names, json, seconds } => bench::bench(&names, json, seconds),
         Command::Chaos(args) => chaos::chaos(&args),
+        Command::BusinessChaos(args) => business_chaos::business_chaos(&args),
         Command::Soak { minutes, target, json } => soak::soak(minutes, target.as_deref(), json),
         Command::Fmt { check } => steps::fmt(check),
         Command::Install => tools::install_all(),

@@ -14,7 +14,7 @@ use remuda_contracts::money::{Currency, Money};
 use remuda_contracts::trips::CancelledBy;
 use remuda_eventsourcing::Context;
 use remuda_model::{OrganizationId, VehicleId};
-use remuda_saga::{Filter, Requester, SagaError, SagaId, Status, Summary, timeline};
+use remuda_saga::{Requester, SagaError, SagaId, Summary, timeline};
 use remuda_trips::TripCommand;
 use remuda_trips::state::TripPhase;
 use remuda_users::privacy::UserRef;
@@ -25,6 +25,13 @@ use remuda_vehicles::reservation::ReservationCommand;
 use crate::convert::{ask_error, saga_error, saga_line, saga_view, trip_view, user_now, user_view};
 use crate::limits;
 use crate::start::{BOOKING_SAGA, Parts};
+
+mod analytics;
+mod billing;
+mod notifications;
+mod reactors;
+mod sagas;
+mod vehicles;
 
 pub(crate) struct Desk(pub Arc<Parts>);
 
@@ -103,11 +110,11 @@ impl Desk {
         Ok(quote.fare.gross)
     }
 
-    fn vehicles(&self, trip: &BookTrip) -> Result<Vec<String>, BusinessError> {
+    async fn vehicles(&self, trip: &BookTrip) -> Result<Vec<String>, BusinessError> {
         if !trip.vehicles.is_empty() {
             return Ok(trip.vehicles.clone());
         }
-        let near = self.0.dispatch.candidates(&self.0.organization, trip.stops[0], (self.0.clock)());
+        let near = self.0.dispatch.candidates(trip.stops[0], (self.0.clock)()).await;
         if near.is_empty() {
             return Err(refused(
                 "no-vehicle-free",
@@ -193,7 +200,7 @@ impl BusinessDesk for Desk {
             known.map_or(Ok(()), |quote| Self::same_ride(&quote, &trip, planned))?;
         } else {
             // Before anything is promised: who gets no vehicle has not used the request's name up.
-            let vehicles = self.vehicles(&trip)?;
+            let vehicles = self.vehicles(&trip).await?;
             let booking = Booking {
                 rider: trip.rider.clone(),
                 price: self.quoted(&trip, &id, planned).await?,
@@ -382,25 +389,11 @@ impl BusinessDesk for Desk {
         &self,
         organization: &OrganizationId,
         state: Option<&str>,
+        after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<SagaView>, BusinessError> {
+    ) -> Result<(Vec<SagaView>, Option<String>), BusinessError> {
         self.check(organization)?;
-        let statuses = match state {
-            None => Vec::new(),
-            Some("running") => vec![Status::Loading, Status::Running],
-            Some("unwinding") => vec![Status::Unwinding],
-            Some("stuck") => vec![Status::Stuck],
-            Some("completed") => vec![Status::Completed],
-            Some("compensated") => vec![Status::Compensated],
-            Some(other) => {
-                let text = format!(
-                    "there is no state `{other}`; there are running, unwinding, stuck, completed, compensated"
-                );
-                return Err(refused("bad-state", text));
-            }
-        };
-        let filter = Filter { statuses, saga: None, limit };
-        Ok(self.0.sagas.list(*organization, &filter).iter().map(saga_view).collect())
+        self.list_sagas(state, after, limit).await
     }
 
     async fn saga(

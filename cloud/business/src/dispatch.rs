@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use remuda_contracts::business::Place;
-use remuda_contracts::fleet::{FleetView, Presence};
-use remuda_model::{OrganizationId, VehicleId};
+use remuda_model::VehicleId;
 use remuda_roads::{Place as RoadPlace, RoadNetwork};
 use remuda_trips::fences::distance_m;
-use remuda_vehicles::reservation::AvailabilityDirectory;
 
+use crate::free::FreeVehicles;
 use crate::limits;
 
 /// Length of a way and how long it takes.
@@ -20,8 +19,7 @@ pub(crate) struct Way {
 
 /// The choice of vehicles.
 pub(crate) struct Dispatch {
-    pub view: Arc<dyn FleetView>,
-    pub availability: AvailabilityDirectory,
+    pub free: Arc<FreeVehicles>,
     pub roads: Option<Arc<RoadNetwork>>,
 }
 
@@ -56,32 +54,8 @@ impl Dispatch {
     }
 
     /// Free vehicles that are there, the soonest at the pick-up first. The vehicle itself decides whether it is still free.
-    pub fn candidates(&self, organization: &OrganizationId, pick_up: Place, now_ms: i64) -> Vec<VehicleId> {
-        let free = |vehicle: &VehicleId| {
-            let line = self.availability.vehicle(organization, vehicle.as_str());
-            line.ok().flatten().is_some_and(|line| {
-                // A reservation that has run out is taken off when the vehicle is asked.
-                (line.key.is_none() || line.expires_ms <= now_ms)
-                    && line.service == remuda_vehicles::reservation::state::Service::InService
-            })
-        };
-        let here = self.view.list(organization, None, usize::MAX, &|line| {
-            line.presence == Presence::Online && line.position.is_some() && free(&line.vehicle)
-        });
-        let mut near: Vec<(f64, VehicleId, Place)> = here
-            .into_iter()
-            .filter_map(|line| {
-                let at = line.position?;
-                let place = Place { latitude_e7: at.latitude_e7, longitude_e7: at.longitude_e7 };
-                let apart = distance_m(
-                    (place.latitude_e7, place.longitude_e7),
-                    (pick_up.latitude_e7, pick_up.longitude_e7),
-                );
-                Some((apart, line.vehicle, place))
-            })
-            .collect();
-        near.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        near.truncate(limits::ROUTED);
+    pub async fn candidates(&self, pick_up: Place, now_ms: i64) -> Vec<VehicleId> {
+        let near = self.free.nearest(pick_up, limits::ROUTED, now_ms).await;
         let mut by_time: Vec<(f64, VehicleId)> =
             near.into_iter().map(|(_, vehicle, place)| (self.way(place, pick_up).seconds, vehicle)).collect();
         by_time.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));

@@ -4,15 +4,18 @@
 //! choice of vehicles; trips moved on by what vehicles report; the desk that people ask
 //! ([`BusinessDesk`](remuda_contracts::business::BusinessDesk)). Deliberately absent: any rule of a domain, and any transport.
 
-mod balance;
 mod convert;
 mod credits;
 mod desk;
 mod directory;
 mod dispatch;
+mod free;
 pub mod limits;
 mod observer;
+mod post_credits;
 mod start;
 mod upkeep;
 
-pub use start::{Business, BusinessError, BusinessFigures, BusinessMetrics, BusinessSettings};
+pub use start::{
+    Business, BusinessError, BusinessFigures, BusinessMetrics, BusinessSettings, SettleError, WrapProvider,
+};

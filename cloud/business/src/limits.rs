@@ -6,6 +6,10 @@ use std::time::Duration;
 pub const CANDIDATES: usize = 8;
 /// Vehicles nearest as the crow flies whose way by road is worked out.
 pub const ROUTED: usize = 16;
+/// Age up to which a picture of where free vehicles are is used: vehicles drive some 15 m in it.
+pub const PICTURE_AGE_MAX: Duration = Duration::from_secs(1);
+/// Pictures are taken at most this often, also for bookings that found nobody: it costs a look at the whole fleet.
+pub const PICTURE_AGE_MIN: Duration = Duration::from_millis(200);
 /// How long a booking's caller waits for its saga: its steps take some tens of milliseconds.
 pub const BOOKING_PATIENCE: Duration = Duration::from_secs(5);
 /// How often vehicles with a trip are looked at.
@@ -24,3 +28,8 @@ pub const STOPS_MAX: usize = 16;
 pub const DETOUR: f64 = 1.35;
 /// Mean speed in a town where no map is loaded, m/s.
 pub const TOWN_MPS: f64 = 8.0;
+/// Events that were passed over, shown of one reader.
+pub const SKIPS_SHOWN: usize = 1_000;
+/// Times that everything is waited for, so that what follows from what follows is done as well: a ride that ended makes a
+/// charge, which makes calls to a provider, which make ledger entries.
+pub const SETTLE_ROUNDS: usize = 3;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use remuda_contracts::fleet::{FleetView, TwinView};
-use remuda_contracts::trips::Mark;
+use remuda_contracts::trips::{Mark, SamplesAt};
 use remuda_entities::AskError;
 use remuda_eventsourcing::Context;
 use remuda_model::{OrganizationId, VehicleId, signal};
@@ -117,6 +117,13 @@ impl Observer {
     }
 }
 
+/// Energy left, Wh, from a zero of the vehicle's own: counters of what was charged and used in its whole life. Only
+/// differences mean something, and those of a ride are what it used.
+fn energy_wh(charged_kwh: Option<f64>, consumed_kwh: Option<f64>) -> Option<i64> {
+    // A vehicle that never tells of charging has not charged since it began to count.
+    Some(((charged_kwh.unwrap_or(0.0) - consumed_kwh?) * 1e3).round() as i64)
+}
+
 /// What a vehicle says of itself now, and its speed, km/h.
 fn mark_of(twin: &TwinView) -> Option<(Mark, f32)> {
     let at = twin.summary.position?;
@@ -132,8 +139,12 @@ fn mark_of(twin: &TwinView) -> Option<(Mark, f32)> {
             latitude_e7: at.latitude_e7,
             longitude_e7: at.longitude_e7,
             odometer_m: physical(signal::ODOMETER).map(|metres| metres.max(0.0) as u64),
-            energy_wh: None,
-            samples: None,
+            energy_wh: energy_wh(physical(signal::CHARGED_ENERGY), physical(signal::CONSUMED_ENERGY)),
+            samples: twin
+                .detail
+                .samples
+                .last()
+                .map(|seen| SamplesAt { incarnation: seen.incarnation.0, seq: seen.received }),
         },
         at.speed_kmh,
     ))

@@ -3,21 +3,23 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
+use remuda_analytics::{Analytics, Reader as FiguresReader};
 use remuda_billing::desk::{BillTrips, DrivePayments, SetupError};
 use remuda_billing::invoices::Seller;
-use remuda_billing::ledger::TrialBalance;
 use remuda_billing::metrics::PaymentMetrics;
 use remuda_billing::payment::Method;
-use remuda_billing::provider::Gateway;
+use remuda_billing::provider::{Gateway, PaymentProvider};
 use remuda_billing::tariff::{TariffError, Tariffs};
-use remuda_billing::{Billing, BillingService, BillingSettings};
+use remuda_billing::{Billing, BillingReader, BillingService, BillingSettings, BillingViews};
 use remuda_contracts::fleet::FleetView;
 use remuda_entities::metrics::EntityMetrics;
-use remuda_entities::projection::{Place, Projected, project};
-use remuda_entities::reactor::{Reacting, react};
+use remuda_entities::operate::Operated;
+use remuda_entities::projection::{Place, Projected, Projection, project};
+use remuda_entities::reactor::{Reactor, react};
 use remuda_entities::{Entities, Settings as EntitySettings, Shards};
 use remuda_eventsourcing::{Journal, JournalError};
 use remuda_model::OrganizationId;
@@ -36,18 +38,21 @@ use remuda_trips::{TripDirectory, TripLists, TripService, Trips};
 use remuda_users::privacy::{FileKeyStore, KeyError, Retention, Vault};
 use remuda_users::returning::ReturnCredits;
 use remuda_users::{UserDirectory, UserLists, UserService, Users};
+use remuda_vehicles::diagnostics::{Diagnostics, TroubleDirectory, TroubleLists};
+use remuda_vehicles::registry::{CountTrips, RecordDirectory, RecordLists, Registry as Records};
 use remuda_vehicles::reservation::{
     AvailabilityDirectory, AvailabilityLists, ReleaseVehicles, Reservations, VehicleService,
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::balance::{self, Balances};
 use crate::desk::Desk;
 use crate::directory::Riders;
 use crate::dispatch::Dispatch;
+use crate::free::FreeVehicles;
 use crate::limits;
 use crate::observer::Observer;
+use crate::post_credits::PostCredits;
 use crate::upkeep;
 
 /// Now, ms since 1970 UTC.
@@ -59,6 +64,9 @@ const TRIP_BOOKING: &str = include_str!("../../../config/sagas/trip-booking.yml"
 pub(crate) const BOOKING_SAGA: &str = "TripBookingSaga";
 /// Prices, as shipped.
 const TARIFFS: &str = include_str!("../../../config/tariffs/standard.toml");
+
+/// Puts something around the provider that credits are, such as faults of a test.
+pub type WrapProvider = Arc<dyn Fn(Arc<dyn PaymentProvider>) -> Arc<dyn PaymentProvider> + Send + Sync>;
 
 /// How the business runs on a node.
 pub struct BusinessSettings {
@@ -72,6 +80,8 @@ pub struct BusinessSettings {
     pub mailer: Option<Mailer>,
     /// Services of sagas beside those of the domains assembled here; one of the same name takes its place.
     pub services: Vec<Arc<dyn Service>>,
+    /// Around the payment provider; none on a node.
+    pub wrap_provider: Option<WrapProvider>,
     /// Who stands on invoices.
     pub seller: Seller,
     /// Server time.
@@ -147,14 +157,22 @@ pub struct Business {
     pub(crate) parts: Arc<Parts>,
     stopping: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
-    reactors: Reactors,
 }
 
-struct Reactors {
-    release: Reacting<ReleaseVehicles>,
-    credits: Reacting<ReturnCredits>,
-    bill: Reacting<BillTrips>,
-    drive: Reacting<DrivePayments>,
+/// Not everything that follows from what happened was done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettleError {
+    /// Somebody must look.
+    #[error("{0}; see `remudactl reactors list`")]
+    Stopped(String),
+    /// It takes longer.
+    #[error("not done within {within_s} s: {behind}")]
+    TooSlow {
+        /// The time given, s.
+        within_s: u64,
+        /// Who is behind, by how many events.
+        behind: String,
+    },
 }
 
 /// What the desk asks.
@@ -162,18 +180,46 @@ pub(crate) struct Parts {
     pub organization: OrganizationId,
     pub users: UserService,
     pub riders: UserDirectory,
+    pub directory: Arc<Riders>,
     pub vehicles: VehicleService,
-    pub availability: AvailabilityDirectory,
+    pub records: Entities<Records>,
+    pub record_lists: RecordDirectory,
+    pub diagnostics: Entities<Diagnostics>,
+    pub trouble_lists: TroubleDirectory,
     pub trips: TripService,
     pub lists: TripDirectory,
     pub billing: Billing,
-    pub balances: Projected<Balances>,
+    pub bills: BillingReader,
+    pub view: Arc<dyn FleetView>,
+    pub figures: FiguresReader,
     pub notifications: Notifications,
     pub mailbox: Mailbox,
     pub sagas: Sagas,
     pub host: EntityHost,
     pub dispatch: Dispatch,
     pub clock: Clock,
+    /// Everything that reads the journal's feeds, reactors first.
+    pub readers: Vec<Arc<dyn Operated>>,
+}
+
+/// Starts readers of the feeds, and keeps them for who looks after them.
+struct Readers {
+    shards: Arc<Shards>,
+    place: Place,
+    all: Vec<Arc<dyn Operated>>,
+}
+
+impl Readers {
+    async fn react<R: Reactor>(&mut self, reactor: R) -> Result<(), JournalError> {
+        self.all.push(Arc::new(react(&self.shards, &self.place, reactor).await?));
+        Ok(())
+    }
+
+    async fn project<P: Projection>(&mut self, projection: P) -> Result<Projected<P>, JournalError> {
+        let projected = project(&self.shards, &self.place, projection).await?;
+        self.all.push(Arc::new(projected.clone()));
+        Ok(projected)
+    }
 }
 
 async fn entities<A: remuda_eventsourcing::Aggregate>(
@@ -213,7 +259,9 @@ impl Business {
         let (trips, flags) = upkeep::with_flags(&settings.folder, trips)?;
         let credits =
             crate::credits::CreditsProvider { users: users.clone(), organization: settings.organization };
-        let gateway = Gateway::new(Arc::new(credits), metrics.payments);
+        let provider: Arc<dyn PaymentProvider> = Arc::new(credits);
+        let provider = settings.wrap_provider.map_or(Arc::clone(&provider), |wrap| wrap(provider));
+        let gateway = Gateway::new(provider, metrics.payments);
         let billing = BillingSettings {
             tariffs: Tariffs::from_toml(TARIFFS)?,
             tariff: "standard".to_owned(),
@@ -224,32 +272,45 @@ impl Business {
         let gateways = BTreeMap::from([(Method::Credits, gateway)]);
         let billing = Billing::start(&shards, gateways, billing, Arc::clone(&clock)).await?;
 
-        let riders = UserDirectory::new(project(&shards, &place, UserLists).await?);
-        let availability = AvailabilityDirectory::new(project(&shards, &place, AvailabilityLists).await?);
-        let lists = TripDirectory::new(project(&shards, &place, TripLists).await?);
-        let balances = project(&shards, &place, Balances).await?;
-        let reactors = Reactors {
-            release: react(&shards, &place, ReleaseVehicles(vehicles.clone())).await?,
-            credits: react(
-                &shards,
-                &place,
-                ReturnCredits { users: users.entities().clone(), clock: Arc::clone(&clock) },
-            )
-            .await?,
-            bill: react(&shards, &place, BillTrips(billing.clone())).await?,
-            drive: react(&shards, &place, DrivePayments(billing.clone())).await?,
-        };
+        let (records, diagnostics) =
+            (entities::<Records>(&shards).await?, entities::<Diagnostics>(&shards).await?);
 
+        let mut readers = Readers { shards: Arc::clone(&shards), place: place.clone(), all: Vec::new() };
+        readers.react(ReleaseVehicles(vehicles.clone())).await?;
+        let returning = ReturnCredits { users: users.entities().clone(), clock: Arc::clone(&clock) };
+        readers.react(returning).await?;
+        readers.react(BillTrips(billing.clone())).await?;
+        readers.react(DrivePayments(billing.clone())).await?;
+        readers.react(PostCredits { users: users.entities().clone(), billing: billing.clone() }).await?;
+        readers.react(CountTrips { registry: records.clone(), clock: Arc::clone(&clock) }).await?;
+        let riders = UserDirectory::new(readers.project(UserLists).await?);
+        let availability = AvailabilityDirectory::new(readers.project(AvailabilityLists).await?);
+        let lists = TripDirectory::new(readers.project(TripLists).await?);
+        let bills = BillingReader(readers.project(BillingViews).await?);
+        let record_lists = RecordDirectory(readers.project(RecordLists).await?);
+        let trouble_lists = TroubleDirectory(readers.project(TroubleLists).await?);
+        let models = record_lists.clone();
+        let zone = chrono_tz::UTC;
+        let analytics = Analytics {
+            zone,
+            model_of: Arc::new(move |organization, vehicle| {
+                let line = models.record(organization, vehicle).ok().flatten();
+                line.and_then(|line| line.record.details).map(|details| details.model)
+            }),
+        };
+        let figures = FiguresReader::new(readers.project(analytics).await?, zone);
+
+        let directory = Arc::new(Riders { users: users.entities().clone(), vault });
         let told = NotificationsConfig {
             catalogue: Catalogue::builtin()?,
-            directory: Arc::new(Riders { users: users.entities().clone(), vault }),
+            directory: Arc::clone(&directory) as _,
             mailer: settings.mailer,
             webhooks: None,
             metrics: metrics.notifications,
             clock: Arc::clone(&clock),
         };
         let notifications = Notifications::start(&shards, told).await.map_err(BusinessError::Entities)?;
-        let mailbox = Mailbox(project(&shards, &place, MailboxProjection).await?);
+        let mailbox = Mailbox(readers.project(MailboxProjection).await?);
 
         let own: [Arc<dyn Service>; 5] = [
             Arc::new(users.clone()),
@@ -260,6 +321,7 @@ impl Business {
         ];
         let services = Services::new(own.into_iter().chain(settings.services));
         let host = EntityHost::start(&shards, &place).await.map_err(BusinessError::Entities)?;
+        readers.all.push(Arc::new(host.index().clone()));
         let sagas = Sagas::new(
             Arc::new(host.clone()),
             services,
@@ -270,25 +332,31 @@ impl Business {
         )?;
         sagas.resume().await?;
 
-        let dispatch =
-            Dispatch { view: Arc::clone(&view), availability: availability.clone(), roads: settings.roads };
         let organization = settings.organization;
+        let free = FreeVehicles::new(Arc::clone(&view), availability, organization);
         let parts = Arc::new(Parts {
             organization,
             users,
             riders,
+            directory,
             vehicles,
-            availability,
+            records,
+            record_lists,
+            diagnostics,
+            trouble_lists,
             trips,
             lists,
             billing,
-            balances,
+            bills,
+            view: Arc::clone(&view),
+            figures,
             notifications,
             mailbox,
             sagas,
             host,
-            dispatch,
+            dispatch: Dispatch { free, roads: settings.roads },
             clock,
+            readers: readers.all,
         });
         let (stopping, stops) = watch::channel(false);
         let observer = Observer::new(view, parts.trips.clone(), parts.lists.clone(), parts.organization);
@@ -298,9 +366,15 @@ impl Business {
             tokio::spawn(watch_vehicles(observer, stops.clone())),
             tokio::spawn(upkeep::settle_erasures(Arc::clone(&parts), stops.clone())),
             tokio::spawn(tell_time(Arc::clone(&parts), stops.clone())),
+            tokio::spawn(upkeep::take_answers(Arc::clone(&parts), stops.clone())),
         ];
         tasks.extend(flags.map(|flags| tokio::spawn(upkeep::follow_flags(flags, stops))));
-        Ok(Self { parts, stopping, tasks: Mutex::new(tasks), reactors })
+        Ok(Self { parts, stopping, tasks: Mutex::new(tasks) })
+    }
+
+    /// The shards of its journal.
+    pub fn shards(&self) -> &Arc<Shards> {
+        self.parts.trips.entities().shards()
     }
 
     /// What people ask.
@@ -317,10 +391,10 @@ impl Business {
         let count = |wanted: &[remuda_saga::Status]| {
             all.iter().filter(|saga| wanted.contains(&saga.status)).count() as u64
         };
-        let balance: Result<Option<TrialBalance>, _> =
-            self.parts.balances.get(&balance::place(&self.parts.organization));
         // One that cannot be read is not zero.
-        let ledger_sum = balance.map_or(u128::MAX, |balance| balance.map_or(0, |all| all.imbalance_minor()));
+        let balance = self.parts.bills.trial_balance(&self.parts.organization);
+        let ledger_sum = balance.map_or(u128::MAX, |all| all.imbalance_minor());
+        let stopped = self.parts.readers.iter().map(|reader| reader.standing().stopped.len() as u64);
         BusinessFigures {
             sagas_running: count(&[
                 remuda_saga::Status::Loading,
@@ -328,27 +402,37 @@ impl Business {
                 remuda_saga::Status::Unwinding,
             ]),
             sagas_stuck: count(&[remuda_saga::Status::Stuck]),
-            reactors_stopped: (self.reactors.release.status().stopped.len()
-                + self.reactors.credits.status().stopped.len()
-                + self.reactors.bill.status().stopped.len()
-                + self.reactors.drive.status().stopped.len()) as u64,
+            reactors_stopped: stopped.sum(),
             ledger_sum_minor_units: u64::try_from(ledger_sum).unwrap_or(u64::MAX),
         }
     }
 
     /// Waits until every event so far was reacted to: charged, given back, listed.
-    pub async fn settle(&self) {
-        // A charge makes payments, whose driving makes ledger entries: twice around is enough.
-        for _ in 0..2 {
-            let _ = self.reactors.release.caught_up().await;
-            let _ = self.reactors.credits.caught_up().await;
-            let _ = self.reactors.bill.caught_up().await;
-            let _ = self.reactors.drive.caught_up().await;
+    ///
+    /// # Errors
+    /// When that takes longer than `within`, or somebody stopped at an event.
+    pub async fn settle(&self, within: Duration) -> Result<(), SettleError> {
+        match tokio::time::timeout(within, self.settled()).await {
+            Ok(settled) => settled.map_err(SettleError::Stopped),
+            Err(_) => {
+                let standings = self.parts.readers.iter().map(|reader| reader.standing());
+                let behind = standings.filter(|standing| standing.lag_events > 0).map(|standing| {
+                    let why = standing.reason.map(|why| format!(" ({why})")).unwrap_or_default();
+                    format!("{} by {} events{why}", standing.name, standing.lag_events)
+                });
+                let behind = behind.collect::<Vec<_>>().join(", ");
+                Err(SettleError::TooSlow { within_s: within.as_secs(), behind })
+            }
         }
-        let _ = self.parts.lists.projected().caught_up().await;
-        let _ = self.parts.riders.projected().caught_up().await;
-        let _ = self.parts.balances.caught_up().await;
-        let _ = self.parts.availability.projected().caught_up().await;
+    }
+
+    async fn settled(&self) -> Result<(), String> {
+        for _ in 0..limits::SETTLE_ROUNDS {
+            for reader in &self.parts.readers {
+                reader.caught_up().await?;
+            }
+        }
+        Ok(())
     }
 
     /// Hears calls under way, writes down where everything stands, and ends. Sagas go on at the next start.
@@ -360,18 +444,14 @@ impl Business {
             // It panicked, which was reported, or it is done.
             let _ = task.await;
         }
-        self.reactors.release.stop().await;
-        self.reactors.credits.stop().await;
-        self.reactors.bill.stop().await;
-        self.reactors.drive.stop().await;
-        self.parts.riders.projected().stop().await;
-        self.parts.availability.projected().stop().await;
-        self.parts.lists.projected().stop().await;
-        self.parts.balances.stop().await;
-        self.parts.mailbox.0.stop().await;
+        for reader in &self.parts.readers {
+            reader.stop().await;
+        }
         self.parts.host.stop().await;
         self.parts.users.entities().drain().await;
         self.parts.vehicles.entities().drain().await;
+        self.parts.records.drain().await;
+        self.parts.diagnostics.drain().await;
         self.parts.trips.entities().drain().await;
         self.parts.notifications.entities().drain().await;
         self.parts.billing.payments().drain().await;
@@ -382,7 +462,7 @@ impl Business {
 }
 
 /// Ends with the node.
-pub(crate) async fn pause(stops: &mut watch::Receiver<bool>, time: std::time::Duration) -> bool {
+pub(crate) async fn pause(stops: &mut watch::Receiver<bool>, time: Duration) -> bool {
     tokio::select! {
         () = tokio::time::sleep(time) => true,
         // A sender that is gone has stopped as well.

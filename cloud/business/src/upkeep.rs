@@ -64,6 +64,18 @@ pub(crate) async fn settle_erasures(parts: Arc<Parts>, mut stops: watch::Receive
     }
 }
 
+/// Takes in what payment providers answer by themselves, late or again.
+pub(crate) async fn take_answers(parts: Arc<Parts>, mut stops: watch::Receiver<bool>) {
+    while pause(&mut stops, limits::SWEEP_EVERY).await {
+        match parts.billing.take_late_answers().await {
+            Ok(0) => {}
+            Ok(taken) => tracing::info!(taken, "late answers of payment providers were taken in"),
+            // The operation is pending: it is asked for again.
+            Err(error) => tracing::warn!(%error, "late answers of payment providers were not all kept"),
+        }
+    }
+}
+
 /// Lets credits go that were held for longer than a booking lasts. Reservations need no such thing: one that has run out
 /// is taken off when the vehicle is asked for.
 pub(crate) async fn expire_holds(parts: &Parts) -> Result<(), String> {
@@ -75,9 +87,13 @@ pub(crate) async fn expire_holds(parts: &Parts) -> Result<(), String> {
         after = Some(last.user.clone());
         for user in page.iter().filter(|user| user.held > 0) {
             let now_ms = (parts.clock)();
+            let seen = parts.users.entities().read(&parts.organization, &user.user).await;
+            let Ok(seen) = seen else { continue };
+            let Some((first, _)) = seen.state.credits.due(now_ms).next() else { continue };
             let context = Context {
                 now_ms,
-                command_id: format!("expire/{now_ms}"),
+                // What is due is due once: the same wish, however often it is said.
+                command_id: format!("expire/{first}"),
                 actor: "policy/holds".to_owned(),
                 correlation_id: user.user.clone(),
             };

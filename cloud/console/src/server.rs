@@ -9,10 +9,7 @@ use remuda_api::audit::v1::audit_service_server::AuditServiceServer;
 use remuda_api::commands::v1::command_service_server::CommandServiceServer;
 use remuda_api::identity::v1::identity_service_server::IdentityServiceServer;
 use remuda_api::policies::v1::policy_service_server::PolicyServiceServer;
-use remuda_api::sagas::v1::saga_service_server::SagaServiceServer;
 use remuda_api::telemetry::v1::telemetry_service_server::TelemetryServiceServer;
-use remuda_api::trips::v1::trip_service_server::TripServiceServer;
-use remuda_api::users::v1::user_service_server::UserServiceServer;
 use remuda_api::vehicles::v1::vehicle_service_server::VehicleServiceServer;
 use remuda_api::{DESCRIPTORS, MESSAGE_BYTES_MAX};
 use remuda_audit::AuditLog;
@@ -218,13 +215,7 @@ impl Console {
             .add_service(v1.map_err(ConsoleError::Reflection)?)
             .add_service(v1alpha.map_err(ConsoleError::Reflection)?);
         let routes = match business {
-            Some(business) => {
-                let (trips, users) = (business.clone(), business.clone());
-                routes
-                    .add_service(GrpcWebLayer::new().layer(audited.layer(TripServiceServer::new(trips))))
-                    .add_service(GrpcWebLayer::new().layer(audited.layer(UserServiceServer::new(users))))
-                    .add_service(GrpcWebLayer::new().layer(audited.layer(SagaServiceServer::new(business))))
-            }
+            Some(business) => business.offer(routes, &audited),
             None => routes,
         };
         let gate = Gate {
@@ -308,12 +299,18 @@ async fn report_health(
     mut stopping: watch::Receiver<bool>,
 ) {
     use tonic_health::ServingStatus;
-    const SERVICES: [&str; 10] = [
+    const SERVICES: [&str; 16] = [
         "",
+        "remuda.analytics.v1.AnalyticsService",
         "remuda.audit.v1.AuditService",
+        "remuda.billing.v1.BillingService",
         "remuda.commands.v1.CommandService",
+        "remuda.diagnostics.v1.DiagnosticsService",
         "remuda.identity.v1.IdentityService",
+        "remuda.notifications.v1.NotificationService",
         "remuda.policies.v1.PolicyService",
+        "remuda.reactors.v1.ReactorService",
+        "remuda.registry.v1.RegistryService",
         "remuda.sagas.v1.SagaService",
         "remuda.telemetry.v1.TelemetryService",
         "remuda.trips.v1.TripService",

@@ -1,8 +1,20 @@
 //! What the ride business offers to people: bookings and their trips, riders and their credits, sagas and how to resolve them.
 //! Answers are durable when they come. Times are ms since 1970 UTC.
 
+pub mod analytics;
+pub mod billing;
+pub mod notifications;
+pub mod reactors;
+pub mod vehicles;
+
 use async_trait::async_trait;
 use remuda_model::OrganizationId;
+
+use analytics::AnalyticsDesk;
+use billing::BillingDesk;
+use notifications::NotificationDesk;
+use reactors::ReactorDesk;
+use vehicles::{DiagnosticsDesk, RecordDesk};
 
 use crate::money::Money;
 
@@ -160,7 +172,9 @@ pub enum Resolution {
 
 /// The business, as people ask it.
 #[async_trait]
-pub trait BusinessDesk: Send + Sync + 'static {
+pub trait BusinessDesk:
+    ReactorDesk + BillingDesk + AnalyticsDesk + NotificationDesk + RecordDesk + DiagnosticsDesk
+{
     /// Books a ride: quote, credits, vehicle, trip, confirmation, all or nothing. Waits a few seconds for the outcome.
     async fn book(
         &self,
@@ -239,13 +253,15 @@ pub trait BusinessDesk: Send + Sync + 'static {
         asker: Asker,
     ) -> Result<(), BusinessError>;
 
-    /// Sagas, the newest first; only those in a state, when one is named.
+    /// Sagas, those under way first, then those that ended, each the newest first; only those in a state, when one is named.
+    /// `after` is the token of the page before. Steps and reasons of sagas that ended long ago stand in [`Self::saga`] only.
     async fn sagas(
         &self,
         organization: &OrganizationId,
         state: Option<&str>,
+        after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<SagaView>, BusinessError>;
+    ) -> Result<(Vec<SagaView>, Option<String>), BusinessError>;
 
     /// One saga with its history.
     async fn saga(

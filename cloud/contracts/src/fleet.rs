@@ -97,6 +97,17 @@ pub struct TwinView {
     pub detail: VehicleDetail,
 }
 
+/// How far the samples of one start of a vehicle's agent have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SamplesSeen {
+    /// The start.
+    pub incarnation: Incarnation,
+    /// The last frame that was received, or is known never to come, without a hole before it.
+    pub received: Seq,
+    /// The last of them that is durable.
+    pub durable: Seq,
+}
+
 /// What people want to know of a vehicle's delivery besides counts.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct VehicleDetail {
@@ -114,6 +125,8 @@ pub struct VehicleDetail {
     pub policy_revision: u32,
     /// What it last said of itself.
     pub report: Option<ReportView>,
+    /// Samples of the starts of its agent that are known, the one greeted last at the end.
+    pub samples: Vec<SamplesSeen>,
 }
 
 /// Frames that will never come. Stored in snapshots: fields stay as they are.

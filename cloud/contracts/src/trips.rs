@@ -36,7 +36,8 @@ pub struct Mark {
     pub longitude_e7: i32,
     /// Odometer, m; absent when the vehicle does not tell.
     pub odometer_m: Option<u64>,
-    /// Energy left in battery or tank, Wh; absent when the vehicle does not tell.
+    /// Energy left in battery or tank, Wh, from any zero that stays: only differences mean something. Absent when the vehicle
+    /// does not tell.
     pub energy_wh: Option<i64>,
     /// Where the telemetry stood.
     pub samples: Option<SamplesAt>,

@@ -97,6 +97,26 @@ pub enum Command {
     /// Work that happens as a whole or not at all; what is stuck waits here.
     #[command(subcommand, visible_alias = "saga")]
     Sagas(crate::business::SagasCommand),
+    /// Invoices and credit notes.
+    #[command(subcommand, visible_alias = "invoice")]
+    Invoices(crate::business::money::InvoicesCommand),
+    /// What rides cost, what was taken and given back.
+    #[command(subcommand, visible_alias = "payment")]
+    Payments(crate::business::money::PaymentsCommand),
+    /// Accounts of the double-entry ledger, and whether a provider's statement agrees.
+    #[command(subcommand)]
+    Ledger(crate::business::money::LedgerCommand),
+    /// Mileage, consumption and revenue by time and dimension.
+    Analytics(crate::business::figures::AnalyticsCommand),
+    /// Messages to people; those that were given up wait here.
+    #[command(subcommand, visible_alias = "notification")]
+    Notifications(crate::business::messages::NotificationsCommand),
+    /// What the ECUs of vehicles complain of.
+    #[command(subcommand)]
+    Diagnostics(crate::business::troubles::DiagnosticsCommand),
+    /// What reads the business journal; what stopped at an event waits here.
+    #[command(subcommand, visible_alias = "reactor")]
+    Reactors(crate::business::reactors::ReactorsCommand),
     /// Who changed what, when, from where and why.
     #[command(subcommand)]
     Audit(crate::audit::AuditCommand),
@@ -143,4 +163,7 @@ pub enum VehiclesCommand {
     /// Which vehicles there are, and who may connect.
     #[command(flatten)]
     Identity(crate::identities::IdentityCommand),
+    /// Vehicles as things: what they are, when they must be serviced.
+    #[command(flatten)]
+    Records(crate::business::records::RecordCommand),
 }

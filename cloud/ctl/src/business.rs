@@ -1,4 +1,11 @@
-//! `remudactl trips`, `users` and `sagas`.
+//! `remudactl trips`, `users` and `sagas`; what else there is of the business is in the modules below.
+
+pub mod figures;
+pub mod messages;
+pub mod money;
+pub mod reactors;
+pub mod records;
+pub mod troubles;
 
 use std::io::Write;
 use std::time::Duration;
@@ -144,14 +151,14 @@ pub enum How {
 /// What can be done with sagas.
 #[derive(Debug, Subcommand)]
 pub enum SagasCommand {
-    /// Lists sagas, the newest first.
+    /// Lists sagas: those under way, then those that ended, each the newest first.
     List {
         /// Only sagas in this state: running, unwinding, stuck, completed, compensated.
         #[arg(long)]
         state: Option<String>,
         /// At most so many.
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i32).range(1..=1_000))]
-        limit: i32,
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
     },
     /// Shows one saga with its steps and its history.
     Get {
@@ -190,6 +197,12 @@ struct Session<'a> {
 
 /// Entries that one call answers.
 const PAGE: i32 = 1_000;
+
+impl<'a> Session<'a> {
+    async fn open(global: Global, out: &'a mut dyn Write, colours: bool) -> Result<Self, CtlError> {
+        Ok(Self { service: open(&global).await?, global, out, colours })
+    }
+}
 
 impl Session<'_> {
     fn parent(&self) -> String {
@@ -478,9 +491,22 @@ pub(crate) async fn sagas(
         SagaServiceClient::new(session.service.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
     match command {
         SagasCommand::List { state, limit } => {
-            let (parent, state) = (session.parent(), state.unwrap_or_default());
-            let request = session.request(ListSagasRequest { parent, page_size: limit, state });
-            let sagas = client.list_sagas(request).await?.into_inner().sagas;
+            let (mut sagas, mut page_token) = (Vec::new(), String::new());
+            loop {
+                let request = session.request(ListSagasRequest {
+                    parent: session.parent(),
+                    page_size: i32::try_from(limit).unwrap_or(PAGE).clamp(1, PAGE),
+                    state: state.clone().unwrap_or_default(),
+                    page_token,
+                });
+                let page = client.list_sagas(request).await?.into_inner();
+                sagas.extend(page.sagas);
+                page_token = page.next_page_token;
+                if page_token.is_empty() || sagas.len() >= limit {
+                    break;
+                }
+            }
+            sagas.truncate(limit);
             session.sagas(&sagas)
         }
         SagasCommand::Get { saga } => {

@@ -50,6 +50,9 @@ pub enum CtlError {
         /// How many were wanted.
         wanted: u64,
     },
+    /// Ledger and statement say different things.
+    #[error("{0} movements differ between the ledger and the statement")]
+    Differs(u64),
     /// Options that do not go together.
     #[error("{0}")]
     Usage(&'static str),
@@ -139,6 +142,7 @@ impl CtlError {
             | Self::Document { .. } => 2,
             Self::Refused(status) if status.code() == Code::InvalidArgument => 2,
             Self::Connect { .. }
+            | Self::Differs(_)
             | Self::Refused(_)
             | Self::Output(_)
             | Self::TokensLost { .. }

@@ -7,7 +7,7 @@ mod journeys;
 mod plot;
 mod print;
 mod query;
-mod range;
+pub(crate) mod range;
 mod session;
 mod signals;
 mod tracks;

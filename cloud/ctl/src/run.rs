@@ -47,12 +47,36 @@ async fn dispatch(cli: Cli, out: &mut dyn Write, colours: bool) -> Result<(), Ct
         Command::Vehicles(VehiclesCommand::Identity(command)) => {
             return crate::identities::run(command, global, out, colours).await;
         }
+        Command::Vehicles(VehiclesCommand::Records(command)) => {
+            return crate::business::records::run(command, global, out, colours).await;
+        }
         Command::Vehicles(command) => command,
         Command::Commands(command) => return crate::commands::run(command, global, out, colours).await,
         Command::Policies(command) => return crate::policies::run(command, global, out, colours).await,
         Command::Trips(command) => return crate::business::trips(command, global, out, colours).await,
         Command::Users(command) => return crate::business::users(command, global, out, colours).await,
         Command::Sagas(command) => return crate::business::sagas(command, global, out, colours).await,
+        Command::Invoices(command) => {
+            return crate::business::money::invoices(command, global, out, colours).await;
+        }
+        Command::Payments(command) => {
+            return crate::business::money::payments(command, global, out, colours).await;
+        }
+        Command::Ledger(command) => {
+            return crate::business::money::ledger(command, global, out, colours).await;
+        }
+        Command::Analytics(command) => {
+            return crate::business::figures::run(command, global, out, colours).await;
+        }
+        Command::Notifications(command) => {
+            return crate::business::messages::run(command, global, out, colours).await;
+        }
+        Command::Diagnostics(command) => {
+            return crate::business::troubles::run(command, global, out, colours).await;
+        }
+        Command::Reactors(command) => {
+            return crate::business::reactors::run(command, global, out, colours).await;
+        }
         Command::Audit(command) => return crate::audit::run(command, global, out, colours).await,
         Command::History(command) => return crate::history::run(command, global, out, colours).await,
     };
@@ -69,7 +93,7 @@ async fn dispatch(cli: Cli, out: &mut dyn Write, colours: bool) -> Result<(), Ct
             session.watch(filter, interval_ms, updates).await
         }
         // Answered above.
-        VehiclesCommand::Identity(_) => Ok(()),
+        VehiclesCommand::Identity(_) | VehiclesCommand::Records(_) => Ok(()),
     }
 }
 

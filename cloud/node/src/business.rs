@@ -108,6 +108,7 @@ pub(crate) async fn start(
         // Checked with the configuration.
         mailer: section.mail.as_ref().and_then(|mail| Mailer::new(mail).ok()),
         services: Vec::new(),
+        wrap_provider: None,
         seller: Seller {
             name: section.seller.clone(),
             address: section.seller_address.clone(),

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures_util::{StreamExt as _, stream};
 use remuda_business::Business;
 use remuda_contracts::business::{Asker, BookTrip, BusinessError, Place, TripView};
 use remuda_contracts::money::{Currency, Money};
@@ -66,6 +67,10 @@ async fn start(request: NodeRequest) -> Result<RunningNode, String> {
 /// The node's business, as the demo's riders and drivers see it.
 struct NodeRides(Arc<Business>);
 
+/// Vehicles that are put in service, and riders who register, at once.
+const AT_ONCE: usize = 64;
+/// How long what follows from all rides may take.
+const SETTLE: Duration = Duration::from_secs(60);
 /// What a rider begins with, minor units.
 const CREDITS: i64 = 1_000_000;
 
@@ -106,22 +111,39 @@ impl Rides for NodeRides {
         Box::pin(async move {
             let (desk, organization) = (self.0.desk(), OrganizationId::default());
             self.call_off_leftovers().await?;
-            for vehicle in vehicles {
-                let wish = asker(format!("in-service-{vehicle}"));
-                or_so_already(desk.set_in_service(&organization, vehicle.as_str(), true, "", wish).await)?;
+            let serving: Vec<_> = vehicles
+                .iter()
+                .map(|vehicle| {
+                    let (desk, wish) = (&desk, asker(format!("in-service-{vehicle}")));
+                    async move {
+                        or_so_already(
+                            desk.set_in_service(&organization, vehicle.as_str(), true, "", wish).await,
+                        )
+                    }
+                })
+                .collect();
+            // One after the other would each wait for a sync of the disk; together they share them.
+            let mut serving = stream::iter(serving).buffer_unordered(AT_ONCE);
+            while let Some(served) = serving.next().await {
+                served?;
             }
             let amount = Money { minor_units: CREDITS, currency: Currency::EUR };
-            for number in 0..riders {
-                let id = format!("rider-{number}");
-                let name = format!("Rider {number}");
-                let wish = asker(format!("register-{number}"));
-                or_so_already(desk.register_rider(&organization, &id, name, None, wish).await)?;
-                or_so_already(
-                    desk.top_up(&organization, &id, amount, asker(format!("credits-{number}"))).await,
-                )?;
+            let registered: Vec<_> = (0..riders)
+                .map(|number| {
+                    let (desk, id) = (&desk, format!("rider-{number}"));
+                    let (name, wish) = (format!("Rider {number}"), asker(format!("register-{number}")));
+                    async move {
+                        or_so_already(desk.register_rider(&organization, &id, name, None, wish).await)?;
+                        let wish = asker(format!("credits-{number}"));
+                        or_so_already(desk.top_up(&organization, &id, amount, wish).await)
+                    }
+                })
+                .collect();
+            let mut registered = stream::iter(registered).buffer_unordered(AT_ONCE);
+            while let Some(done) = registered.next().await {
+                done?;
             }
-            self.0.settle().await;
-            Ok(())
+            self.0.settle(SETTLE).await.map_err(|e| e.to_string())
         })
     }
 
@@ -165,16 +187,23 @@ impl Rides for NodeRides {
         })
     }
 
-    fn settle(&self) -> Pin<Box<dyn Future<Output = RideFigures> + Send + '_>> {
+    fn settle(&self) -> Answer<'_, RideFigures> {
         Box::pin(async move {
-            self.0.settle().await;
+            let settled = self.0.settle(SETTLE).await;
             let figures = self.0.figures();
-            RideFigures {
+            if let Err(error) = settled {
+                // One that stopped is counted below; one that is slow is a fault of its own.
+                if figures.reactors_stopped == 0 {
+                    return Err(error.to_string());
+                }
+                tracing::error!(%error, "not everything that follows from the rides was done");
+            }
+            Ok(RideFigures {
                 sagas_running: figures.sagas_running,
                 sagas_stuck: figures.sagas_stuck,
                 reactors_stopped: figures.reactors_stopped,
                 ledger_sum_minor_units: figures.ledger_sum_minor_units,
-            }
+            })
         })
     }
 }

@@ -91,6 +91,8 @@ pub fn decoders() -> Decoders {
         .with::<remuda_billing::invoices::Invoices>()
         .with::<remuda_notifications::notification::Notification>()
         .with::<remuda_vehicles::reservation::Reservations>()
+        .with::<remuda_vehicles::registry::Registry>()
+        .with::<remuda_vehicles::diagnostics::Diagnostics>()
         .with_payload::<VehicleEvent>("vehicle")
 }
 

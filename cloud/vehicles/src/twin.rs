@@ -29,6 +29,11 @@ impl Greetings {
         self.next
     }
 
+    /// All that are remembered, the one greeted last at the end.
+    pub fn known(&self) -> impl Iterator<Item = Incarnation> + '_ {
+        self.order.iter().map(|(incarnation, _)| *incarnation)
+    }
+
     /// The incarnation greeted last.
     pub fn newest(&self) -> Option<Incarnation> {
         self.order.last().map(|(incarnation, _)| *incarnation)

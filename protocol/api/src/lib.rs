@@ -7,6 +7,60 @@ mod name;
 
 pub use name::{ChildName, CommandName, NameError, OrganizationName, PolicyName, VehicleName};
 
+/// `remuda.analytics`.
+pub mod analytics {
+    /// `remuda.analytics.v1`.
+    #[allow(missing_docs, unused_qualifications, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("remuda.analytics.v1");
+    }
+}
+
+/// `remuda.billing`.
+pub mod billing {
+    /// `remuda.billing.v1`.
+    #[allow(missing_docs, unused_qualifications, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("remuda.billing.v1");
+    }
+}
+
+/// `remuda.diagnostics`.
+pub mod diagnostics {
+    /// `remuda.diagnostics.v1`.
+    #[allow(missing_docs, unused_qualifications, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("remuda.diagnostics.v1");
+    }
+}
+
+/// `remuda.notifications`.
+pub mod notifications {
+    /// `remuda.notifications.v1`.
+    #[allow(missing_docs, unused_qualifications, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("remuda.notifications.v1");
+    }
+}
+
+/// `remuda.reactors`.
+pub mod reactors {
+    /// `remuda.reactors.v1`.
+    #[allow(missing_docs, unused_qualifications, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("remuda.reactors.v1");
+    }
+}
+
+/// `remuda.registry`.
+pub mod registry {
+    /// `remuda.registry.v1`.
+    #[allow(missing_docs, unused_qualifications, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("remuda.registry.v1");
+    }
+}
+
 /// `remuda.audit`.
 pub mod audit {
     /// `remuda.audit.v1`.

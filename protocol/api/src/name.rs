@@ -107,7 +107,7 @@ impl FromStr for CommandName {
 pub struct ChildName {
     /// The organization's id.
     pub organization: String,
-    /// `trips`, `users`, `sagas`.
+    /// `trips`, `users`, `sagas`, `invoices`, `payments`, `notifications`, `reactors`.
     pub collection: &'static str,
     /// The id in it.
     pub id: String,
@@ -128,6 +128,10 @@ impl ChildName {
                     "trips" => "organizations/{organization}/trips/{trip}",
                     "users" => "organizations/{organization}/users/{user}",
                     "sagas" => "organizations/{organization}/sagas/{saga}",
+                    "invoices" => "organizations/{organization}/invoices/{invoice}",
+                    "payments" => "organizations/{organization}/payments/{payment}",
+                    "notifications" => "organizations/{organization}/notifications/{notification}",
+                    "reactors" => "organizations/{organization}/reactors/{reactor}",
                     _ => "organizations/{organization}/{collection}/{id}",
                 },
             }),

@@ -132,7 +132,7 @@ pub async fn run(
     let rss_mb = (node.figures)().rss_mb;
     stop_riding.send_replace(true);
     let counts = riding.await.map_err(|e| format!("the riders' task failed: {e}"))?;
-    let business = rides.settle().await;
+    let business = rides.settle().await?;
     // The business reads vehicles' twins: with it, the node's files would stay open.
     drop((rides, node.rides));
     let fleet = Arc::into_inner(fleet).ok_or("somebody still drives")?;

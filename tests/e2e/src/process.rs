@@ -39,6 +39,18 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
+/// An example of this workspace, of the same profile as the test.
+///
+/// # Panics
+/// When it was not built.
+pub fn example(name: &str) -> PathBuf {
+    let here = std::env::current_exe().expect("a test has a path");
+    let profile = here.ancestors().nth(2).expect("target/<profile>/deps/<test>");
+    let path = profile.join("examples").join(name);
+    assert!(path.is_file(), "{} is not there; build it with: cargo xtask test tests", path.display());
+    path
+}
+
 /// Waits for a condition; `what` is told when it does not come.
 ///
 /// # Panics

@@ -11,11 +11,19 @@ use crate::convert::timestamp_of;
 use crate::refusal::Refusal;
 use crate::scope::field;
 
-fn name_of(organization: OrganizationId, collection: &'static str, id: &str) -> String {
+pub(super) fn name_of(organization: OrganizationId, collection: &'static str, id: &str) -> String {
     ChildName { organization: organization.to_string(), collection, id: id.to_owned() }.to_string()
 }
 
-fn some_time(ms: i64) -> Option<prost_types::Timestamp> {
+/// A time that must be given, ms since 1970 UTC.
+pub(super) fn needed_time(of: &'static str, time: Option<&prost_types::Timestamp>) -> Result<i64, Refusal> {
+    let time = time.ok_or_else(|| field(of, "it is missing"))?;
+    let ms = time.seconds.checked_mul(1_000);
+    let ms = ms.and_then(|ms| ms.checked_add(i64::from(time.nanos / 1_000_000)));
+    ms.ok_or_else(|| field(of, "it is no time"))
+}
+
+pub(super) fn some_time(ms: i64) -> Option<prost_types::Timestamp> {
     if ms == 0 { None } else { timestamp_of(ms) }
 }
 

@@ -1,24 +1,66 @@
-//! The ride business over gRPC: trips, users, sagas.
+//! The ride business over gRPC: trips, users, sagas, money, figures, messages, records of vehicles and their troubles, and the
+//! readers of its journal.
 
+mod analytics;
+mod billing;
 mod convert;
+mod diagnostics;
+mod notifications;
+mod reactors;
+mod registry;
 mod sagas;
 mod trips;
 mod users;
 
 use std::sync::Arc;
 
+use remuda_api::MESSAGE_BYTES_MAX;
+use remuda_api::analytics::v1::analytics_service_server::AnalyticsServiceServer;
+use remuda_api::billing::v1::billing_service_server::BillingServiceServer;
+use remuda_api::diagnostics::v1::diagnostics_service_server::DiagnosticsServiceServer;
+use remuda_api::notifications::v1::notification_service_server::NotificationServiceServer;
+use remuda_api::reactors::v1::reactor_service_server::ReactorServiceServer;
+use remuda_api::registry::v1::registry_service_server::RegistryServiceServer;
+use remuda_api::sagas::v1::saga_service_server::SagaServiceServer;
+use remuda_api::trips::v1::trip_service_server::TripServiceServer;
+use remuda_api::users::v1::user_service_server::UserServiceServer;
 use remuda_contracts::business::{Asker, BusinessDesk};
+use tonic::service::Routes;
+use tonic_web::GrpcWebLayer;
+use tower::Layer as _;
 
+use crate::audit::AuditLayer;
 use crate::limits;
 use crate::page::PageToken;
 use crate::refusal::Refusal;
 use crate::scope::{Scope, field};
 
-/// The three services, over one desk.
+/// All its services, over one desk.
 #[derive(Clone)]
 pub(crate) struct Business {
     pub desk: Arc<dyn BusinessDesk>,
     pub scope: Scope,
+}
+
+impl Business {
+    /// Adds its services.
+    pub fn offer(self, routes: Routes, audited: &AuditLayer) -> Routes {
+        let web = GrpcWebLayer::new();
+        let one = || self.clone();
+        routes
+            .add_service(web.layer(audited.layer(TripServiceServer::new(one()))))
+            .add_service(web.layer(audited.layer(UserServiceServer::new(one()))))
+            .add_service(web.layer(audited.layer(SagaServiceServer::new(one()))))
+            .add_service(web.layer(audited.layer(ReactorServiceServer::new(one()))))
+            .add_service(web.layer(audited.layer(AnalyticsServiceServer::new(one()))))
+            .add_service(web.layer(audited.layer(NotificationServiceServer::new(one()))))
+            .add_service(web.layer(audited.layer(RegistryServiceServer::new(one()))))
+            .add_service(web.layer(audited.layer(DiagnosticsServiceServer::new(one()))))
+            .add_service(web.layer(audited.layer(
+                // A statement may be long.
+                BillingServiceServer::new(one()).max_decoding_message_size(MESSAGE_BYTES_MAX),
+            )))
+    }
 }
 
 /// Longest name of a request.
@@ -35,6 +77,32 @@ fn asker(who: String, request_id: String) -> Result<Asker, Refusal> {
         return Err(field("request_id", "it has 1 to 64 characters out of a-z, A-Z, 0-9, - and _"));
     }
     Ok(Asker { who, request_id })
+}
+
+/// As [`asker`], where the request's name is the name of what is done: it must be given.
+fn named_asker(who: String, request_id: String, what: &str) -> Result<Asker, Refusal> {
+    if request_id.is_empty() {
+        return Err(field("request_id", format!("it is empty; name {what}")));
+    }
+    asker(who, request_id)
+}
+
+/// Why something is done.
+fn reason(text: &str) -> Result<&str, Refusal> {
+    match text.trim() {
+        "" => Err(field("reason", "it is empty; say why")),
+        text => Ok(text),
+    }
+}
+
+/// The token of the next page: what was asked for is one more than the page holds.
+fn next_page<T>(found: &mut Vec<T>, size: usize, of: &str, id: impl Fn(&T) -> &str) -> String {
+    let more = found.len() > size;
+    found.truncate(size);
+    match found.last() {
+        Some(last) if more => PageToken::write_text(id(last), of),
+        _ => String::new(),
+    }
 }
 
 /// How many, and after which: what a page's fields say.

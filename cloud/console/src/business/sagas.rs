@@ -9,6 +9,7 @@ use remuda_contracts::business::Resolution;
 use tonic::{Request, Response, Status};
 
 use super::{Business, asker, convert, page};
+use crate::page::PageToken;
 use crate::refusal::Refusal;
 use crate::scope::{field, who};
 
@@ -22,12 +23,14 @@ impl Business {
 
     async fn sagas(&self, request: ListSagasRequest) -> Result<ListSagasResponse, Refusal> {
         self.scope.parent(&request.parent)?;
-        let (size, _) = page(request.page_size, "", "sagas")?;
+        let of = format!("sagas {}", request.state);
+        let (size, after) = page(request.page_size, &request.page_token, &of)?;
         let state = Some(request.state.as_str()).filter(|state| !state.is_empty());
-        let found =
-            self.desk.sagas(&self.scope.organization, state, size).await.map_err(Refusal::business)?;
+        let found = self.desk.sagas(&self.scope.organization, state, after.as_deref(), size).await;
+        let (found, next) = found.map_err(Refusal::business)?;
         let sagas = found.into_iter().map(|view| convert::saga(self.scope.organization, view)).collect();
-        Ok(ListSagasResponse { sagas })
+        let next_page_token = next.map(|next| PageToken::write_text(&next, &of)).unwrap_or_default();
+        Ok(ListSagasResponse { sagas, next_page_token })
     }
 
     async fn resolve(&self, request: ResolveSagaRequest, who: String) -> Result<Saga, Refusal> {

@@ -121,6 +121,20 @@ permissions! {
     SagasRead = "sagas.read" for &[Dispatcher, Operator, Admin];
     /// Resolve stuck sagas.
     SagasResolve = "sagas.resolve" for &[Operator, Admin];
+    /// See what reads the business journal, and where it stopped.
+    ReactorsRead = "reactors.read" for &[Dispatcher, Operator, Admin];
+    /// Let readers go on that stopped at an event, or pass it over.
+    ReactorsResolve = "reactors.resolve" for &[Operator, Admin];
+    /// See messages to people and dead letters.
+    NotificationsRead = "notifications.read" for &[Dispatcher, Operator, Admin];
+    /// Send dead letters again.
+    NotificationsChange = "notifications.change" for &[Operator, Admin];
+    /// See trouble codes.
+    DiagnosticsRead = "diagnostics.read" for EVERYONE;
+    /// Report and acknowledge trouble codes.
+    DiagnosticsChange = "diagnostics.change" for &[Operator, Admin];
+    /// Say how often vehicles must be serviced, and that they were.
+    VehiclesService = "vehicles.service" for &[Operator, Admin];
     /// See money: ledger, invoices, payments.
     BillingRead = "billing.read" for &[Dispatcher, Operator, Admin];
     /// Move money: refunds, voids.

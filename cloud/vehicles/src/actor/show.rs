@@ -2,7 +2,9 @@
 //! journal.
 
 use bytes::Bytes;
-use remuda_contracts::fleet::{AlertView, Presence, ReportView, TwinView, VehicleDetail, VehicleSummary};
+use remuda_contracts::fleet::{
+    AlertView, Presence, ReportView, SamplesSeen, TwinView, VehicleDetail, VehicleSummary,
+};
 use remuda_contracts::uplink::DownlinkError;
 use remuda_eventsourcing::{ManifestPosition, NewEvent, Snapshot};
 use remuda_model::{ConnectionId, Incarnation, Lane, VehicleId};
@@ -146,7 +148,11 @@ impl Warm {
         let organization = self.node.settings.organization;
         let summary = self.node.index.get(&organization, &self.id);
         let summary = summary.unwrap_or_else(|| blank_summary(&self.node, self.id));
-        view_of(&self.vehicle, summary, self.node.shelf.desired(&self.id))
+        let mut view = view_of(&self.vehicle, summary, self.node.shelf.desired(&self.id));
+        for seen in &mut view.detail.samples {
+            seen.received = self.lane_ack(Lane::Samples, seen.incarnation, 0).received.max(seen.durable);
+        }
+        view
     }
 
     /// Packs events for the journal behind `version`.
@@ -202,6 +208,14 @@ pub(crate) fn view_of(vehicle: &Vehicle, summary: VehicleSummary, desired: Desir
             policy: desired.name,
             policy_revision: desired.sent.revision,
             report: notes.report.as_deref().cloned(),
+            samples: memory
+                .greetings
+                .known()
+                .map(|incarnation| {
+                    let durable = vehicle.durable(Lane::Samples, incarnation);
+                    SamplesSeen { incarnation, received: durable, durable }
+                })
+                .collect(),
         },
     }
 }

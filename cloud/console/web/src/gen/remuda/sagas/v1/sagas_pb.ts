@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file remuda/sagas/v1/sagas.proto.
  */
 export const file_remuda_sagas_v1_sagas: GenFile = /*@__PURE__*/
-  fileDesc("ChtyZW11ZGEvc2FnYXMvdjEvc2FnYXMucHJvdG8SD3JlbXVkYS5zYWdhcy52MSLdAQoEU2FnYRIMCgRuYW1lGAEgASgJEhIKCmRlZmluaXRpb24YAiABKAkSDwoHdmVyc2lvbhgDIAEoDRINCgVzdGF0ZRgEIAEoCRIOCgZkZXRhaWwYBSABKAkSLwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgVzdGVwcxgIIAMoCzIVLnJlbXVkYS5zYWdhcy52MS5TdGVwIkAKBFN0ZXASDAoEbmFtZRgBIAEoCRIMCgR3aGF0GAIgASgJEg0KBXN0YXRlGAMgASgJEg0KBXRyaWVzGAQgASgNIm4KC0hpc3RvcnlMaW5lEigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWV2ZW50GAIgASgJEgwKBHN0ZXAYAyABKAkSDAoEd2hhdBgEIAEoCRIKCgJieRgFIAEoCSIeCg5HZXRTYWdhUmVxdWVzdBIMCgRuYW1lGAEgASgJImUKD0dldFNhZ2FSZXNwb25zZRIjCgRzYWdhGAEgASgLMhUucmVtdWRhLnNhZ2FzLnYxLlNhZ2ESLQoHaGlzdG9yeRgCIAMoCzIcLnJlbXVkYS5zYWdhcy52MS5IaXN0b3J5TGluZSJEChBMaXN0U2FnYXNSZXF1ZXN0Eg4KBnBhcmVudBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSDQoFc3RhdGUYAyABKAkiOQoRTGlzdFNhZ2FzUmVzcG9uc2USJAoFc2FnYXMYASADKAsyFS5yZW11ZGEuc2FnYXMudjEuU2FnYSKFAQoSUmVzb2x2ZVNhZ2FSZXF1ZXN0EgwKBG5hbWUYASABKAkSLwoKcmVzb2x1dGlvbhgCIAEoDjIbLnJlbXVkYS5zYWdhcy52MS5SZXNvbHV0aW9uEgwKBHN0ZXAYAyABKAkSDgoGcmVhc29uGAQgASgJEhIKCnJlcXVlc3RfaWQYBSABKAkqbgoKUmVzb2x1dGlvbhIaChZSRVNPTFVUSU9OX1VOU1BFQ0lGSUVEEAASFAoQUkVTT0xVVElPTl9SRVRSWRABEhMKD1JFU09MVVRJT05fU0tJUBACEhkKFVJFU09MVVRJT05fQ09NUEVOU0FURRADMs0DCgtTYWdhU2VydmljZRKMAQoHR2V0U2FnYRIfLnJlbXVkYS5zYWdhcy52MS5HZXRTYWdhUmVxdWVzdBogLnJlbXVkYS5zYWdhcy52MS5HZXRTYWdhUmVzcG9uc2UiPrLhGAwKCnNhZ2FzLnJlYWSC0+STAigSJi9hcGkvdjEve25hbWU9b3JnYW5pemF0aW9ucy8qL3NhZ2FzLyp9EpIBCglMaXN0U2FnYXMSIS5yZW11ZGEuc2FnYXMudjEuTGlzdFNhZ2FzUmVxdWVzdBoiLnJlbXVkYS5zYWdhcy52MS5MaXN0U2FnYXNSZXNwb25zZSI+suEYDAoKc2FnYXMucmVhZILT5JMCKBImL2FwaS92MS97cGFyZW50PW9yZ2FuaXphdGlvbnMvKn0vc2FnYXMSmQEKC1Jlc29sdmVTYWdhEiMucmVtdWRhLnNhZ2FzLnYxLlJlc29sdmVTYWdhUmVxdWVzdBoVLnJlbXVkYS5zYWdhcy52MS5TYWdhIk6y4RgRCg1zYWdhcy5yZXNvbHZlEAGC0+STAjMiLi9hcGkvdjEve25hbWU9b3JnYW5pemF0aW9ucy8qL3NhZ2FzLyp9OnJlc29sdmU6ASpiBnByb3RvMw", [file_google_api_annotations, file_google_protobuf_timestamp, file_remuda_options_v1_options]);
+  fileDesc("ChtyZW11ZGEvc2FnYXMvdjEvc2FnYXMucHJvdG8SD3JlbXVkYS5zYWdhcy52MSLdAQoEU2FnYRIMCgRuYW1lGAEgASgJEhIKCmRlZmluaXRpb24YAiABKAkSDwoHdmVyc2lvbhgDIAEoDRINCgVzdGF0ZRgEIAEoCRIOCgZkZXRhaWwYBSABKAkSLwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgVzdGVwcxgIIAMoCzIVLnJlbXVkYS5zYWdhcy52MS5TdGVwIkAKBFN0ZXASDAoEbmFtZRgBIAEoCRIMCgR3aGF0GAIgASgJEg0KBXN0YXRlGAMgASgJEg0KBXRyaWVzGAQgASgNIm4KC0hpc3RvcnlMaW5lEigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWV2ZW50GAIgASgJEgwKBHN0ZXAYAyABKAkSDAoEd2hhdBgEIAEoCRIKCgJieRgFIAEoCSIeCg5HZXRTYWdhUmVxdWVzdBIMCgRuYW1lGAEgASgJImUKD0dldFNhZ2FSZXNwb25zZRIjCgRzYWdhGAEgASgLMhUucmVtdWRhLnNhZ2FzLnYxLlNhZ2ESLQoHaGlzdG9yeRgCIAMoCzIcLnJlbXVkYS5zYWdhcy52MS5IaXN0b3J5TGluZSJYChBMaXN0U2FnYXNSZXF1ZXN0Eg4KBnBhcmVudBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSDQoFc3RhdGUYAyABKAkSEgoKcGFnZV90b2tlbhgEIAEoCSJSChFMaXN0U2FnYXNSZXNwb25zZRIkCgVzYWdhcxgBIAMoCzIVLnJlbXVkYS5zYWdhcy52MS5TYWdhEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKFAQoSUmVzb2x2ZVNhZ2FSZXF1ZXN0EgwKBG5hbWUYASABKAkSLwoKcmVzb2x1dGlvbhgCIAEoDjIbLnJlbXVkYS5zYWdhcy52MS5SZXNvbHV0aW9uEgwKBHN0ZXAYAyABKAkSDgoGcmVhc29uGAQgASgJEhIKCnJlcXVlc3RfaWQYBSABKAkqbgoKUmVzb2x1dGlvbhIaChZSRVNPTFVUSU9OX1VOU1BFQ0lGSUVEEAASFAoQUkVTT0xVVElPTl9SRVRSWRABEhMKD1JFU09MVVRJT05fU0tJUBACEhkKFVJFU09MVVRJT05fQ09NUEVOU0FURRADMs0DCgtTYWdhU2VydmljZRKMAQoHR2V0U2FnYRIfLnJlbXVkYS5zYWdhcy52MS5HZXRTYWdhUmVxdWVzdBogLnJlbXVkYS5zYWdhcy52MS5HZXRTYWdhUmVzcG9uc2UiPrLhGAwKCnNhZ2FzLnJlYWSC0+STAigSJi9hcGkvdjEve25hbWU9b3JnYW5pemF0aW9ucy8qL3NhZ2FzLyp9EpIBCglMaXN0U2FnYXMSIS5yZW11ZGEuc2FnYXMudjEuTGlzdFNhZ2FzUmVxdWVzdBoiLnJlbXVkYS5zYWdhcy52MS5MaXN0U2FnYXNSZXNwb25zZSI+suEYDAoKc2FnYXMucmVhZILT5JMCKBImL2FwaS92MS97cGFyZW50PW9yZ2FuaXphdGlvbnMvKn0vc2FnYXMSmQEKC1Jlc29sdmVTYWdhEiMucmVtdWRhLnNhZ2FzLnYxLlJlc29sdmVTYWdhUmVxdWVzdBoVLnJlbXVkYS5zYWdhcy52MS5TYWdhIk6y4RgRCg1zYWdhcy5yZXNvbHZlEAGC0+STAjMiLi9hcGkvdjEve25hbWU9b3JnYW5pemF0aW9ucy8qL3NhZ2FzLyp9OnJlc29sdmU6ASpiBnByb3RvMw", [file_google_api_annotations, file_google_protobuf_timestamp, file_remuda_options_v1_options]);
 
 /**
  * A saga.
@@ -243,7 +243,7 @@ export type ListSagasRequest = Message<"remuda.sagas.v1.ListSagasRequest"> & {
   parent: string;
 
   /**
-   * How many, at most 1,000; 50 when 0.
+   * Sagas on a page, at most 1,000; 50 when 0.
    *
    * @generated from field: int32 page_size = 2;
    */
@@ -255,6 +255,13 @@ export type ListSagasRequest = Message<"remuda.sagas.v1.ListSagasRequest"> & {
    * @generated from field: string state = 3;
    */
   state: string;
+
+  /**
+   * Of the page before.
+   *
+   * @generated from field: string page_token = 4;
+   */
+  pageToken: string;
 };
 
 /**
@@ -271,11 +278,18 @@ export const ListSagasRequestSchema: GenMessage<ListSagasRequest> = /*@__PURE__*
  */
 export type ListSagasResponse = Message<"remuda.sagas.v1.ListSagasResponse"> & {
   /**
-   * The newest first.
+   * The sagas.
    *
    * @generated from field: repeated remuda.sagas.v1.Saga sagas = 1;
    */
   sagas: Saga[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
 };
 
 /**
@@ -392,7 +406,8 @@ export const SagaService: GenService<{
     output: typeof GetSagaResponseSchema;
   },
   /**
-   * Answers sagas, the newest first: those under way, and the last that ended.
+   * Answers sagas: those under way first, then those that ended, each the newest first. Steps and reasons of those that ended
+   * long ago are in GetSaga only.
    *
    * @generated from rpc remuda.sagas.v1.SagaService.ListSagas
    */
