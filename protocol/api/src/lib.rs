@@ -34,6 +34,15 @@ pub mod diagnostics {
     }
 }
 
+/// `remuda.feeds`.
+pub mod feeds {
+    /// `remuda.feeds.v1`.
+    #[allow(missing_docs, unused_qualifications, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("remuda.feeds.v1");
+    }
+}
+
 /// `remuda.notifications`.
 pub mod notifications {
     /// `remuda.notifications.v1`.

@@ -127,11 +127,13 @@ impl ChildName {
                 expected: match collection {
                     "trips" => "organizations/{organization}/trips/{trip}",
                     "users" => "organizations/{organization}/users/{user}",
+                    "erasures" => "organizations/{organization}/erasures/{erasure}",
                     "sagas" => "organizations/{organization}/sagas/{saga}",
                     "invoices" => "organizations/{organization}/invoices/{invoice}",
                     "payments" => "organizations/{organization}/payments/{payment}",
                     "notifications" => "organizations/{organization}/notifications/{notification}",
                     "reactors" => "organizations/{organization}/reactors/{reactor}",
+                    "feeds" => "organizations/{organization}/feeds/{feed}",
                     _ => "organizations/{organization}/{collection}/{id}",
                 },
             }),
