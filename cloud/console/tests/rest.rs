@@ -413,3 +413,40 @@ async fn the_reference_needs_no_token_and_nothing_from_elsewhere() {
     assert_eq!(ask(console.local_addr(), "POST", "/docs", &[], Some("{}")).await.status, 405);
     console.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn examples_of_the_reference_reach_their_methods() {
+    let console = console().await;
+    let page = ask(console.local_addr(), "GET", "/docs", &[], None).await.text().await;
+    let plain = |text: &str| {
+        text.replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    };
+    let mut tried = 0;
+    for example in page.split("<figcaption>curl</figcaption><pre><code>").skip(1) {
+        let example = plain(example.split("</code>").next().unwrap());
+        let verb = match example.split_once("-X ") {
+            Some((_, rest)) => rest.split(' ').next().unwrap(),
+            None => "GET",
+        };
+        let path = example.split("$REMUDA_URL").nth(1).unwrap().trim_end_matches('"');
+        let body = example.split_once("-d '").map(|(_, rest)| rest.split('\'').next().unwrap());
+        let answer = ask(console.local_addr(), verb, path, &[BEARER], body).await;
+        tried += 1;
+        match answer.status {
+            // Streams go on.
+            200 => {}
+            status => {
+                let error = answer.json().await;
+                assert!(
+                    ![405, 415].contains(&status) && reason_of(&error) != "PATH_UNKNOWN",
+                    "{example}: {error}"
+                );
+                // A name that nobody has, or a value that is only an example; never a form that the method does not take.
+                let text = error["error"]["message"].as_str().unwrap();
+                assert!(!text.contains("unrecognized") && !text.starts_with("body: "), "{example}: {error}");
+            }
+        }
+    }
+    assert_eq!(tried, METHODS.len());
+    console.stop().await.unwrap();
+}

@@ -13,31 +13,8 @@ pub(crate) const STYLE: &str = include_str!("docs.css");
 /// Copies an example.
 pub(crate) const SCRIPT: &str = include_str!("docs.js");
 
-/// Commands of `remudactl` by method.
-const COMMANDS: &[(&str, &str)] = &[
-    ("GetVehicle", "remudactl vehicles get CAR1"),
-    ("ListVehicles", "remudactl vehicles list --filter 'charge_percent < 20'"),
-    ("WatchVehicles", "remudactl vehicles watch"),
-    ("WatchVehicle", "remudactl vehicles watch CAR1"),
-    ("ListRegistrations", "remudactl vehicles registered"),
-    ("CreateVehicles", "remudactl vehicles create CAR1"),
-    ("RevokeVehicle", "remudactl vehicles revoke CAR1 --reason 'it was stolen'"),
-    ("ListPolicies", "remudactl policies list"),
-    ("GetPolicy", "remudactl policies get everyday"),
-    ("GetPolicyStatus", "remudactl policies status everyday"),
-    ("ListTrips", "remudactl trips list"),
-    ("GetTrip", "remudactl trips get TRIP"),
-    ("ListUsers", "remudactl users list"),
-    ("GetUser", "remudactl users get USER"),
-    ("ListSagas", "remudactl sagas list"),
-    ("GetSaga", "remudactl sagas get SAGA"),
-    ("FollowFeed", "remudactl feeds follow"),
-    ("ListFeeds", "remudactl feeds list"),
-    ("GetFeed", "remudactl feeds get FEED"),
-    ("ListDeadLetters", "remudactl feeds dead-letters FEED"),
-    ("ListEntries", "remudactl audit list"),
-    ("VerifyLog", "remudactl audit verify"),
-];
+/// Commands of `remudactl` by method: lines of both, with a tab between. A test of `remudactl` parses each.
+const COMMANDS: &str = include_str!("commands.txt");
 
 /// The page.
 pub(crate) fn page(table: &Table, comments: &Comments, organization: &str) -> String {
@@ -224,10 +201,9 @@ fn examples(
         request = method.input().name(),
         call = snake(method.name()),
     );
-    let command = COMMANDS
-        .iter()
-        .find(|(rpc, _)| *rpc == method.name())
-        .map(|(_, command)| ("remudactl", (*command).to_owned()));
+    let mut commands = COMMANDS.lines().filter_map(|line| line.split_once('\t'));
+    let command = commands.find(|(rpc, _)| *rpc == method.name());
+    let command = command.map(|(_, command)| ("remudactl", command.to_owned()));
     command.into_iter().chain([("curl", curl), ("Python", python), ("Rust", rust)]).collect()
 }
 
