@@ -96,7 +96,7 @@ impl FreeVehicles {
             return found;
         }
         // Somebody may have become free since; but those who find nobody must not have the whole fleet looked at each time.
-        let picture = self.picture(limits::PICTURE_AGE_MIN, now_ms).await;
+        let picture = self.picture(Duration::ZERO, now_ms).await;
         self.look(&picture, place, limit, now_ms)
     }
 
@@ -118,7 +118,7 @@ impl FreeVehicles {
             .collect()
     }
 
-    /// A picture of this age or younger.
+    /// A picture of this age or younger; a new one, as soon as one may be taken again, for no age at all.
     async fn picture(self: &Arc<Self>, age: Duration, now_ms: i64) -> Arc<Picture> {
         if let Some(picture) = self.recent(age) {
             return picture;

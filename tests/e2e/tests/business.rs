@@ -151,3 +151,80 @@ fn an_account_may_do_what_its_role_permits() {
     assert!(first["outcome"].as_str().is_some_and(|outcome| outcome.contains("trips.change")), "{first}");
     assert!(cloud.process.stop(), "{}", cloud.process.log_end());
 }
+
+#[test]
+fn operators_look_after_money_messages_vehicles_and_readers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut place = CloudPlace::new(folder.path());
+    let mut cloud = place.start("");
+    json(&cloud, &["users", "create", "rita", "--name", "Rita Rider"]);
+    json(&cloud, &["users", "add-credits", "rita", "5000", "--request-id", "payment-1"]);
+
+    let readers = json(&cloud, &["reactors", "list"]);
+    let readers = readers["reactors"].as_array().expect("readers");
+    let names: Vec<&str> = readers.iter().filter_map(|reader| reader["name"].as_str()).collect();
+    for wanted in ["billing-calculate", "post-credits", "trip-lists"] {
+        assert!(names.iter().any(|name| name.ends_with(wanted)), "{wanted} is not among {names:?}");
+    }
+    assert_eq!(json(&cloud, &["reactors", "list", "--stopped"])["reactors"], Value::Array(vec![]));
+    let skip = refused(&cloud, &["reactors", "skip", "billing-calculate", "1", "1", "--reason", "a test"]);
+    assert!(skip.contains("did not stop there"), "{skip}");
+
+    wait_until("her credits stand in the ledger", || {
+        let balances = json(&cloud, &["ledger", "balances"]);
+        let accounts = balances["accounts"].as_array().expect("accounts");
+        let owed = accounts.iter().find(|account| account["account"] == "credits-liability");
+        owed.is_some_and(|owed| owed["minorUnits"] == -5_000) && balances["imbalanceMinor"] == 0
+    });
+    let statement = folder.path().join("bank.csv");
+    std::fs::write(&statement, "# what the bank says\npayment-1,5000,EUR\n").expect("written");
+    let statement = statement.to_string_lossy().into_owned();
+    let compare = ["ledger", "reconcile", "--from", "-1h", "--statement", &statement];
+    assert_eq!(json(&cloud, &compare)["differences"], Value::Array(vec![]));
+    std::fs::write(&statement, "payment-1,4999,EUR\n").expect("written");
+    assert!(refused(&cloud, &compare).contains("1 movements differ"));
+
+    let acme = ["--manufacturer", "Acme", "--model", "Box", "--year", "2026"];
+    json(&cloud, &[&["vehicles", "register", "VAN1"][..], &acme[..]].concat());
+    let planned = json(&cloud, &["vehicles", "plan-service", "VAN1", "--every-km", "20000"]);
+    assert_eq!(planned["records"][0]["servicePlan"]["everyM"], 20_000_000);
+    wait_until("its record is listed", || {
+        json(&cloud, &["vehicles", "records"])["records"].as_array().map(Vec::len) == Some(1)
+    });
+    json(&cloud, &["diagnostics", "report", "VAN1", "engine", "P0420", "--signal", "Vehicle.Speed=523"]);
+    wait_until("its trouble code is listed", || {
+        json(&cloud, &["diagnostics", "list"])["troubleCodes"].as_array().map(Vec::len) == Some(1)
+    });
+    let seen = json(&cloud, &["diagnostics", "acknowledge", "VAN1", "engine", "P0420", "--note", "Monday"]);
+    assert_eq!(seen["troubleCodes"][0]["note"], "Monday");
+
+    json_or_nothing(&cloud, &["trips", "serve", "VAN1"]);
+    let route = ["60.17,24.94", "60.18,24.95", "--vehicle", "VAN1", "--request-id", "ride-1"];
+    json(&cloud, &[&["trips", "book", "rita"][..], &route[..]].concat());
+    wait_until("she was told", || {
+        let told = json(&cloud, &["notifications", "list", "--recipient", "rita"]);
+        told["notifications"][0]["kind"] == "booking-confirmed"
+    });
+    let told = json(&cloud, &["notifications", "list", "--recipient", "rita"]);
+    let name = told["notifications"][0]["name"].as_str().expect("a name").to_owned();
+    assert_eq!(json(&cloud, &["notifications", "get", &name])["notifications"][0]["recipient"], "rita");
+    assert!(
+        refused(&cloud, &["notifications", "resend", &name, "--reason", "a test"]).contains("dead letter")
+    );
+    json(&cloud, &["trips", "cancel", "ride-1", "--reason", "a change of plan"]);
+    wait_until("the ride is charged", || {
+        let payments = json(&cloud, &["payments", "list", "--payer", "rita"]);
+        payments["payments"][0]["name"].as_str().is_some_and(|name| name.ends_with("/ride-1"))
+    });
+    let refund = ["payments", "refund", "ride-1", "100", "--reason", "sorry", "--request-id", "refund-1"];
+    // Until its hold is let go, an operation of the payment is under way.
+    wait_until("nothing can be given back", || refused(&cloud, &refund).contains("can be given back"));
+    assert_eq!(json(&cloud, &["payments", "list", "--needs-attention"])["payments"], Value::Array(vec![]));
+    assert_eq!(
+        json(&cloud, &["analytics", "--by", "day"])["rows"],
+        Value::Array(vec![]),
+        "nobody has driven"
+    );
+    assert!(refused(&cloud, &["invoices", "get", "1999-000001"]).contains("no invoice"));
+    assert!(cloud.process.stop(), "{}", cloud.process.log_end());
+}
