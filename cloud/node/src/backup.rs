@@ -6,16 +6,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use remuda_backup::pace::Tell;
+use remuda_backup::prune::{Keep, prune};
 use remuda_backup::restore::{MARKER, note_of};
 use remuda_backup::{
-    BackupError, BackupMetrics, FilesPart, JournalPart, LakePart, Pace, Parts, Recipients, Repository,
-    Request, SnapshotKind, Taken, take,
+    Access, BackupError, BackupMetrics, FilesPart, JournalPart, LakePart, Pace, Parts, Recipients,
+    Repository, Request, SnapshotKind, Taken, take,
 };
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
 use crate::config::ConfigError;
 use crate::control;
+use crate::lake_files::now_ms;
 use crate::wiring::chain;
 
 mod commands;
@@ -37,6 +39,9 @@ pub struct Backup {
     pub rate_mb_per_second: u32,
     /// Minutes between two backups that a running node takes by itself, 1 to 525,600; 0: only when told to.
     pub every_minutes: u32,
+    /// Days that the node keeps the backups it takes by itself, 1 to 36,500; the newest stays. Rows that were erased are in older
+    /// backups until then. 0: for ever, until `remuda backup prune`.
+    pub keep_days: u32,
 }
 
 impl Default for Backup {
@@ -48,6 +53,7 @@ impl Default for Backup {
             encrypt_lake: false,
             rate_mb_per_second: u32::try_from(rate).unwrap_or(u32::MAX),
             every_minutes: 0,
+            keep_days: 0,
         }
     }
 }
@@ -64,6 +70,10 @@ impl Backup {
             let value = self.every_minutes.to_string();
             return range("backup.every_minutes", value, "0 (only when told to), or 1 to 525600");
         }
+        if self.keep_days > 36_500 {
+            let value = self.keep_days.to_string();
+            return range("backup.keep_days", value, "0 (for ever), or 1 to 36500");
+        }
         if !self.recipients.is_empty()
             && let Err(error) = Recipients::parse(&self.recipients)
         {
@@ -76,6 +86,9 @@ impl Backup {
         Ok(())
     }
 }
+
+/// A node takes no backup by itself before this long after its start.
+const START_TIME: Duration = Duration::from_secs(60);
 
 /// Journals below the data folder; of a stopped node those that are there. All of them are copied as of one moment.
 pub(crate) const JOURNALS: &[&str] = &["journal", "business"];
@@ -135,6 +148,9 @@ pub(crate) struct Wanted {
     encrypt_lake: bool,
     copy: bool,
     rate_mb_per_second: u32,
+    /// Older ones are removed afterwards; 0: none.
+    #[serde(default)]
+    keep_days: u32,
 }
 
 impl Wanted {
@@ -146,6 +162,7 @@ impl Wanted {
             encrypt_lake: backup.encrypt_lake,
             copy: false,
             rate_mb_per_second: backup.rate_mb_per_second,
+            keep_days: backup.keep_days,
         })
     }
 
@@ -158,7 +175,23 @@ impl Wanted {
         let rate = (self.rate_mb_per_second > 0).then(|| u64::from(self.rate_mb_per_second) * 1_000_000);
         let mut repository = Repository::create(&self.to)?;
         let request = Request { kind, recipients, seal_lake: self.encrypt_lake, links: !self.copy };
-        take(&mut repository, parts, &request, &mut Pace::new(rate, stop, tell))
+        let taken = take(&mut repository, parts, &request, &mut Pace::new(rate, stop, tell))?;
+        if self.keep_days > 0 {
+            let keep = Keep { newest: Some(1), days: Some(self.keep_days) };
+            match prune(&repository, keep, false) {
+                Ok(pruned) if pruned.removed.is_empty() => {}
+                Ok(pruned) => tracing::info!(
+                    snapshots = pruned.removed.len(),
+                    bytes = pruned.bytes,
+                    "backups beyond backup.keep_days were removed"
+                ),
+                Err(error) => tracing::warn!(
+                    error = chain(&error),
+                    "backups beyond backup.keep_days stay: what was erased is in them still"
+                ),
+            }
+        }
+        Ok(taken)
     }
 }
 
@@ -203,19 +236,63 @@ impl Backing {
         })
     }
 
-    /// Takes one every so often, as the configuration says.
+    /// Takes one every so often, as the configuration says, counted from the newest that there is.
     pub fn schedule(&self, backup: &Backup, stop: Arc<AtomicBool>) -> Option<JoinHandle<()>> {
         let wanted = Wanted::configured(backup).ok().filter(|_| backup.every_minutes > 0)?;
         let (backing, every) = (self.clone(), Duration::from_secs(u64::from(backup.every_minutes) * 60));
         Some(tokio::spawn(async move {
+            let to = wanted.to.clone();
+            let newest = tokio::task::spawn_blocking(move || newest(&to)).await.ok().flatten();
+            let mut wait = until_next(newest, now_ms(), every);
             loop {
                 tokio::select! {
-                    () = tokio::time::sleep(every) => {}
+                    () = tokio::time::sleep(wait) => {}
                     () = control::stopped(&stop) => return,
                 }
+                wait = every;
                 // What went wrong was logged and counted.
                 let _ = backing.back_up(wanted.clone(), Arc::clone(&stop), Box::new(|_| ())).await;
             }
         }))
+    }
+}
+
+/// When the newest backup was begun, ms since 1970 UTC; none where there is none, or it cannot be told.
+fn newest(to: &Path) -> Option<i64> {
+    let repository = match Repository::open(to, Access::Read) {
+        Ok(repository) => repository,
+        // Not made yet.
+        Err(BackupError::NotARepository(_)) => return None,
+        Err(error) => {
+            tracing::warn!(error = chain(&error), "it cannot be told when the last backup was taken");
+            return None;
+        }
+    };
+    repository.newest_full_ms().unwrap_or_default()
+}
+
+/// How long to wait for the next one. One that is due is not taken while the node is still starting.
+fn until_next(newest_ms: Option<i64>, now_ms: i64, every: Duration) -> Duration {
+    let every_ms = i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
+    let due_ms = newest_ms.map_or(now_ms, |newest| newest.saturating_add(every_ms));
+    // A clock that was set back must not put it off for longer.
+    let left_ms = due_ms.saturating_sub(now_ms).clamp(0, every_ms);
+    Duration::from_millis(left_ms.unsigned_abs()).max(START_TIME.min(every))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_backup_is_counted_from_the_last_one_also_over_a_restart() {
+        const HOUR: Duration = Duration::from_secs(3_600);
+        let minutes = |n: i64| n * 60_000;
+        let wait = |newest: Option<i64>| until_next(newest, minutes(1_000), HOUR);
+        assert_eq!(wait(Some(minutes(960))), Duration::from_secs(20 * 60));
+        assert_eq!(wait(Some(minutes(10))), START_TIME, "overdue");
+        assert_eq!(wait(None), START_TIME, "none yet");
+        assert_eq!(wait(Some(minutes(5_000))), HOUR, "the clock was set back");
+        assert_eq!(until_next(None, 0, Duration::from_secs(60)), START_TIME.min(Duration::from_secs(60)));
     }
 }

@@ -1,7 +1,8 @@
 //! `remuda journal tail`: events as they were written, and as they come.
 //!
 //! A stopped node's journal is opened; a running node has it locked and answers on a socket in the data folder, which
-//! only its own user can reach. One line asks, each line of the answer is an event as JSON.
+//! only its own user can reach. One line asks, each line of the answer is an event as JSON. Who asked keeps the connection
+//! open both ways: its end says that nobody listens any more.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -31,6 +32,8 @@ const PAGE: usize = 256;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Who may look at the same time: each reads the disk that the node writes.
 const READERS_MAX: usize = 8;
+/// Who has connected has asked within this time, or gives its place back.
+const QUESTION_TIME: Duration = Duration::from_secs(5);
 /// Longest question, bytes.
 const QUESTION_BYTES_MAX: u64 = 4_096;
 
@@ -93,6 +96,8 @@ pub fn decoders() -> Decoders {
         .with::<remuda_vehicles::reservation::Reservations>()
         .with::<remuda_vehicles::registry::Registry>()
         .with::<remuda_vehicles::diagnostics::Diagnostics>()
+        .with::<remuda_operations::groups::Groups>()
+        .with::<remuda_operations::approvals::Approvals>()
         .with_payload::<VehicleEvent>("vehicle")
 }
 
@@ -197,7 +202,9 @@ async fn answer(
 ) -> std::io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut question = String::new();
-    tokio::io::BufReader::new(reader).take(QUESTION_BYTES_MAX).read_line(&mut question).await?;
+    let mut reader = tokio::io::BufReader::new(reader).take(QUESTION_BYTES_MAX);
+    tokio::time::timeout(QUESTION_TIME, reader.read_line(&mut question)).await??;
+    let mut reader = reader.into_inner();
     let Question { journal: name, filter } = serde_json::from_str(&question)?;
     let Some((_, journal)) = journals.iter().find(|(which, _)| which.folder() == name) else {
         let said = serde_json::json!({ "error": format!("this node has no journal {name:?}") });
@@ -206,10 +213,22 @@ async fn answer(
     let (lines, mut told) = mpsc::channel(PAGE);
     let (journal, decoders) = (Arc::clone(journal), Arc::clone(decoders));
     let reading = tokio::spawn(async move { read(&*journal, &filter, &decoders, lines).await });
-    while let Some(described) = told.recv().await {
-        let mut line = serde_json::to_vec(&described)?;
-        line.push(b'\n');
-        writer.write_all(&line).await?;
+    let telling = async {
+        while let Some(described) = told.recv().await {
+            let mut line = serde_json::to_vec(&described)?;
+            line.push(b'\n');
+            writer.write_all(&line).await?;
+        }
+        Ok::<_, std::io::Error>(())
+    };
+    let mut nowhere = tokio::io::sink();
+    tokio::select! {
+        written = telling => written?,
+        // What else is sent is not looked at.
+        hung_up = tokio::io::copy(&mut reader, &mut nowhere) => {
+            reading.abort();
+            return hung_up.map(|_| ());
+        }
     }
     if let Ok(Err(error)) = reading.await {
         let said = serde_json::json!({ "error": error.to_string() });
@@ -312,5 +331,54 @@ mod tests {
         serving.stop().await;
         assert!(!socket(folder.path()).exists());
         assert!(UnixStream::connect(socket(folder.path())).is_err(), "nobody listens any more");
+    }
+
+    /// As many as may look, and one more that looks when one of them has gone.
+    async fn one_more(folder: &Path) -> (tokio::net::UnixStream, String) {
+        let question = Question { journal: "business".into(), filter: Filter::default() };
+        let mut stream = tokio::net::UnixStream::connect(socket(folder)).await.expect("connected");
+        let text = serde_json::to_string(&question).expect("encoded");
+        stream.write_all(format!("{text}\n").as_bytes()).await.expect("asked");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("answered");
+        (stream, answer)
+    }
+
+    async fn with_one_event(folder: &Path) -> Serving {
+        let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+        let owner = journal.acquire(&[shard(7)]).await.expect("acquired")[0].0;
+        journal.append(owner, 0, vec![event("a", 1)]).await.expect("written");
+        serve(folder, vec![(Which::Business, journal)], decoders()).expect("listens")
+    }
+
+    #[tokio::test]
+    async fn who_hung_up_gives_its_place_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let serving = with_one_event(folder.path()).await;
+        let filter = Filter { follow: true, ..Filter::default() };
+        let question = Question { journal: "business".into(), filter };
+        let text = serde_json::to_string(&question).expect("encoded");
+        for _ in 0..2 * READERS_MAX {
+            let stream = tokio::net::UnixStream::connect(socket(folder.path())).await.expect("connected");
+            let (reader, mut writer) = stream.into_split();
+            writer.write_all(format!("{text}\n").as_bytes()).await.expect("asked");
+            let mut first = String::new();
+            tokio::io::BufReader::new(reader).read_line(&mut first).await.expect("told");
+            assert!(first.contains("\"version\":1"), "{first}");
+        }
+        assert!(one_more(folder.path()).await.1.contains("\"version\":1"));
+        serving.stop().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_nothing_gives_its_place_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let serving = with_one_event(folder.path()).await;
+        let mut silent = Vec::new();
+        for _ in 0..READERS_MAX {
+            silent.push(tokio::net::UnixStream::connect(socket(folder.path())).await.expect("connected"));
+        }
+        assert!(one_more(folder.path()).await.1.contains("\"version\":1"));
+        serving.stop().await;
     }
 }

@@ -227,6 +227,7 @@ fn back_up(config: &Config, args: BackupArgs) -> Result<(), String> {
         encrypt_lake: args.encrypt_lake || config.backup.encrypt_lake,
         copy: args.copy,
         rate_mb_per_second: args.rate_mb.unwrap_or(config.backup.rate_mb_per_second),
+        keep_days: 0,
     };
     check_restored(data)?;
     let taken = match control::ask(data, &Question::Backup(wanted.clone()), &mut show)? {

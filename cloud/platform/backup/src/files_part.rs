@@ -1,21 +1,24 @@
-//! A folder of small files as one sealed object, and back.
+//! A folder of files as sealed objects, and back: the small ones in one archive, of a large one each piece in one of its own,
+//! so that of a file that grows only the last piece is stored again.
 //!
 //! ```text
 //! opened = "RMFILES1" | count times: path length u32 LE | mode u32 LE | bytes u64 LE | path | bytes
 //! ```
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path};
 
 use crate::error::BackupError;
 use crate::hashing::sha256;
-use crate::index::FilesCopy;
-use crate::journal_part::Sealer;
+use crate::index::{FilesCopy, Index, Object};
+use crate::journal_part::{Sealer, open_object};
 use crate::limits;
+use crate::pace::Pace;
 use crate::parts::FilesPart;
-use crate::repository::{sync, walk};
+use crate::repository::{Repository, sync, walk};
+use crate::seal::Identities;
 
 const MAGIC: &[u8] = b"RMFILES1";
 
@@ -43,34 +46,97 @@ pub(crate) fn take(part: &FilesPart, sealer: &mut Sealer<'_>) -> Result<Option<F
         return Err(BackupError::TooLarge { what: part.name.into(), bytes, max: limits::FILES_BYTES_MAX });
     }
     let mut archive = MAGIC.to_vec();
-    let (mut count, mut authority) = (0, None);
-    for (path, _) in listed {
+    let (mut count, mut authority, mut pieces) = (0, None, Vec::new());
+    for (path, bytes) in listed {
         let full = part.folder.join(&path);
-        let contents = match fs::read(&full) {
+        let file = match File::open(&full) {
             // Removed since it was listed: it was not there at the end.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            read => read.map_err(BackupError::file(&full, "read"))?,
+            opened => opened.map_err(BackupError::file(&full, "read"))?,
         };
-        if path == "ca.pem" {
-            authority = Some(sha256(&[&contents]));
+        let mode = file.metadata().map(|meta| meta.mode() & 0o777).unwrap_or(0o600);
+        if bytes > limits::SMALL_FILE_BYTES {
+            pieces.extend(take_pieces((&path, mode), (&full, file), sealer)?);
+        } else {
+            // What was appended since it was listed comes with it.
+            let contents = read_up_to(&file, u64::MAX).map_err(BackupError::file(&full, "read"))?;
+            if path == "ca.pem" {
+                authority = Some(sha256(&[&contents]));
+            }
+            put(&mut archive, &path, mode, &contents);
         }
-        let mode = fs::metadata(&full).map(|meta| meta.mode() & 0o777).unwrap_or(0o600);
-        archive.extend_from_slice(&(path.len() as u32).to_le_bytes());
-        archive.extend_from_slice(&mode.to_le_bytes());
-        archive.extend_from_slice(&(contents.len() as u64).to_le_bytes());
-        archive.extend_from_slice(path.as_bytes());
-        archive.extend_from_slice(&contents);
         count += 1;
     }
     if count == 0 {
         return Ok(None);
     }
     let object = sealer.store("files", &archive)?;
-    Ok(Some(FilesCopy { name: part.name.to_owned(), object, count, authority }))
+    Ok(Some(FilesCopy { name: part.name.to_owned(), object, pieces, count, authority }))
+}
+
+fn take_pieces(
+    (path, mode): (&str, u32),
+    (full, file): (&Path, File),
+    sealer: &mut Sealer<'_>,
+) -> Result<Vec<Object>, BackupError> {
+    let mut pieces = Vec::new();
+    loop {
+        let bytes = limits::FILE_PIECE_BYTES;
+        let contents = read_up_to(&file, bytes as u64).map_err(BackupError::file(full, "read"))?;
+        if !contents.is_empty() || pieces.is_empty() {
+            let mut archive = MAGIC.to_vec();
+            put(&mut archive, path, mode, &contents);
+            pieces.push(sealer.store("files", &archive)?);
+        }
+        if contents.len() < bytes {
+            return Ok(pieces);
+        }
+    }
+}
+
+fn read_up_to(file: &File, bytes: u64) -> io::Result<Vec<u8>> {
+    let mut contents = Vec::new();
+    file.take(bytes).read_to_end(&mut contents)?;
+    Ok(contents)
+}
+
+fn put(archive: &mut Vec<u8>, path: &str, mode: u32, contents: &[u8]) {
+    archive.extend_from_slice(&(path.len() as u32).to_le_bytes());
+    archive.extend_from_slice(&mode.to_le_bytes());
+    archive.extend_from_slice(&(contents.len() as u64).to_le_bytes());
+    archive.extend_from_slice(path.as_bytes());
+    archive.extend_from_slice(contents);
+}
+
+/// All files of a copy.
+pub(crate) fn open(
+    repository: &Repository,
+    index: &Index,
+    copy: &FilesCopy,
+    identities: &Identities,
+    pace: &mut Pace,
+) -> Result<Vec<Archived>, BackupError> {
+    let archive = open_object(repository, index, &copy.object, identities, pace)?;
+    let mut files = read(&copy.object.name, &archive)?;
+    for object in &copy.pieces {
+        let archive = open_object(repository, index, object, identities, pace)?;
+        for piece in read(&object.name, &archive)? {
+            match files.last_mut().filter(|file| file.path == piece.path) {
+                Some(file) => file.bytes.extend_from_slice(&piece.bytes),
+                None => files.push(piece),
+            }
+        }
+    }
+    let count = files.len() as u64;
+    if count == copy.count {
+        return Ok(files);
+    }
+    let what = format!("it has {count} files, {} were stored", copy.count);
+    Err(BackupError::damaged(&copy.object.name, what))
 }
 
 /// The files of an archive.
-pub(crate) fn read(object: &str, archive: &[u8]) -> Result<Vec<Archived>, BackupError> {
+fn read(object: &str, archive: &[u8]) -> Result<Vec<Archived>, BackupError> {
     let cut = || BackupError::damaged(object, "an archive of files is cut");
     let mut rest = archive.strip_prefix(MAGIC).ok_or_else(cut)?;
     let mut files = Vec::new();

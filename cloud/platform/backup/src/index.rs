@@ -1,7 +1,7 @@
 //! A snapshot's index: what it holds, under one checksum.
 //!
 //! ```text
-//! remuda-backup 1 sha256=<64 hex digits: of everything after this line>\n
+//! remuda-backup 2 sha256=<64 hex digits: of everything after this line>\n
 //! { JSON: Index }
 //! ```
 
@@ -13,7 +13,8 @@ use crate::hashing::sha256;
 /// What the first line begins with.
 const MAGIC: &str = "remuda-backup";
 /// The format this release writes, and the newest it reads.
-pub(crate) const FORMAT: u32 = 1;
+/// 2: files that grow are stored in pieces.
+pub(crate) const FORMAT: u32 = 2;
 
 /// Something stored, as it lies in the repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,8 +89,11 @@ pub struct LakeCopy {
 pub struct FilesCopy {
     /// The folder below the data folder.
     pub name: String,
-    /// All of them, one sealed object.
+    /// The small ones, one sealed object.
     pub object: Object,
+    /// Pieces of the large ones, a sealed object each, in order: of a file that grows only the last one is new.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pieces: Vec<Object>,
     /// How many.
     pub count: u64,
     /// SHA-256 of the authority's certificate, where the folder has one: whose identities these are.
@@ -126,7 +130,7 @@ impl Index {
     pub fn objects(&self) -> impl Iterator<Item = (&Object, bool)> {
         let journals = self.journals.iter().flat_map(|j| j.entries.iter().chain(&j.changes));
         let lake = self.lake.iter().flat_map(|l| l.files.iter().map(|f| (&f.object, l.sealed)));
-        let files = self.files.iter().map(|f| &f.object);
+        let files = self.files.iter().flat_map(|f| std::iter::once(&f.object).chain(&f.pieces));
         journals.chain(files).map(|object| (object, true)).chain(lake)
     }
 
@@ -212,10 +216,23 @@ pub(crate) mod tests {
             files: vec![FilesCopy {
                 name: "identity".into(),
                 object: object("files/identity"),
+                pieces: vec![object("files/register")],
                 count: 2,
                 authority: None,
             }],
         }
+    }
+
+    /// As release 0.1.0 wrote it: it is read for ever.
+    #[test]
+    fn an_index_of_format_1_is_read() {
+        let mut index = some("S1");
+        index.files[0].pieces.clear();
+        let body = serde_json::to_vec(&index).expect("encodes");
+        assert!(!String::from_utf8_lossy(&body).contains("pieces"));
+        let mut bytes = format!("remuda-backup 1 sha256={}\n", sha256(&[&body])).into_bytes();
+        bytes.extend(body);
+        assert_eq!(Index::decode("S1", &bytes).expect("decodes"), index);
     }
 
     #[test]
@@ -223,7 +240,7 @@ pub(crate) mod tests {
         let index = some("S1");
         let bytes = index.encode().expect("encodes");
         assert_eq!(Index::decode("S1", &bytes).expect("decodes"), index);
-        assert_eq!((index.objects().count(), index.bytes()), (4, 28));
+        assert_eq!((index.objects().count(), index.bytes()), (5, 35));
         assert!(Index::decode("S2", &bytes).is_err(), "under another name");
         for cut in 0..bytes.len() {
             assert!(Index::decode("S1", &bytes[..cut]).is_err(), "cut at {cut}");
@@ -233,8 +250,8 @@ pub(crate) mod tests {
             changed[at] ^= 1;
             assert!(Index::decode("S1", &changed).is_err(), "changed at {at}");
         }
-        let future = [b"remuda-backup 2 ", &bytes[16..]].concat();
+        let future = [b"remuda-backup 3 ", &bytes[16..]].concat();
         let sentence = Index::decode("S1", &future).expect_err("newer").to_string();
-        assert!(sentence.contains("format 2"), "{sentence}");
+        assert!(sentence.contains("format 3"), "{sentence}");
     }
 }

@@ -35,7 +35,7 @@ impl Sealer<'_> {
     pub fn store(&mut self, kind: &str, content: &[u8]) -> Result<Object, BackupError> {
         self.pace.spend(content.len() as u64)?;
         let name = content_name(kind, &self.recipients.tag(), content);
-        if let Some(object) = self.repository.existing(self.known, &name, self.pace)? {
+        if let Some(object) = self.repository.existing(self.known, &name, None, self.pace)? {
             return Ok(object);
         }
         let (draft, file) = self.repository.draft()?;
@@ -46,9 +46,10 @@ impl Sealer<'_> {
         let bytes = hashing.bytes;
         let (sha256, file) = hashing.finish();
         file.sync_all().map_err(failed("synced"))?;
-        self.repository.place(&draft, &name)?;
+        let object = Object { name, sha256, bytes };
+        self.repository.place(&draft, &object)?;
         self.written += bytes;
-        Ok(Object { name, sha256, bytes })
+        Ok(object)
     }
 }
 

@@ -68,7 +68,8 @@ impl LakeFiles<'_> {
 
     fn store(&mut self, entry: &ManifestEntry, sealer: &mut Sealer<'_>) -> Result<Copied, BackupError> {
         let name = self.name(&entry.path, &sealer.recipients.tag());
-        let there = sealer.repository.existing(sealer.known, &name, sealer.pace)?;
+        let plain = (!self.sealed).then_some((entry.bytes, entry.checksum));
+        let there = sealer.repository.existing(sealer.known, &name, plain, sealer.pace)?;
         if let Some(object) = there.filter(|object| self.sealed || object.bytes == entry.bytes) {
             return Ok(Copied::Known(object));
         }
@@ -88,7 +89,7 @@ impl LakeFiles<'_> {
             (draft, out) = sealer.repository.draft()?;
             self.copy(entry, (&source, file), (&draft, out), &name, sealer)?
         };
-        sealer.repository.place(&draft, &name)?;
+        sealer.repository.place(&draft, &stored)?;
         Ok(Copied::New(stored))
     }
 

@@ -9,6 +9,10 @@ pub const CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const CHUNK_KEYS: u32 = 1_024;
 /// Largest part of small files, bytes: it is in memory. A register of a million vehicles has about 500 MB.
 pub const FILES_BYTES_MAX: u64 = 2 << 30;
+/// A file larger than this is stored in pieces of its own, bytes: those below cost less together.
+pub const SMALL_FILE_BYTES: u64 = 1 << 20;
+/// Bytes of such a piece: what a file that grows, such as the audit log, costs again with each backup at most.
+pub const FILE_PIECE_BYTES: usize = 4 << 20;
 /// Largest index that is read, bytes: ten million files.
 pub const INDEX_BYTES_MAX: u64 = 4 << 30;
 /// Bytes read or written between two looks at the pace and at whether to stop.

@@ -7,6 +7,7 @@
 //! objects/chunks/ab/...          sealed pieces of journals, by content
 //! objects/files/ab/...           sealed folders of small files, by content
 //! snapshots/ID/index             a whole snapshot
+//! placed                         what was put to its place since the last snapshot, with its hash: a line each
 //! snapshots/.ID.partial/         one that is not whole, of no worth to anybody
 //! restores/...                   that somebody restored from here, and from which epoch on
 //! drafts/                        objects that are being written
@@ -15,6 +16,7 @@
 //! An object is written as a draft, synced, and renamed to its place; the folders are synced before the index that refers
 //! to it, and the index before its folder is renamed. So whatever has its final name is whole.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -27,10 +29,12 @@ use serde::{Deserialize, Serialize};
 use crate::error::BackupError;
 use crate::hashing::{Hashing, sha256};
 use crate::index::{FORMAT, Index, Object, SnapshotKind};
+use crate::lake_part::Checked;
 use crate::limits;
 use crate::pace::Pace;
 
 const DESCRIPTION: &str = "remuda-backups.json";
+const PLACED: &str = "placed";
 
 #[derive(Serialize, Deserialize)]
 struct Description {
@@ -45,6 +49,10 @@ pub struct Repository {
     _lock: File,
     /// Folders with new names in them, to be synced before an index is written.
     unsynced: BTreeSet<PathBuf>,
+    /// Objects by name that a backup which was not finished has left.
+    placed: HashMap<String, Object>,
+    /// Objects by name of every snapshot, once they are asked for.
+    all: OnceCell<HashMap<String, Object>>,
 }
 
 /// Who may be at work beside.
@@ -79,12 +87,13 @@ impl Repository {
             let text = serde_json::to_vec(&Description { what, format: FORMAT }).unwrap_or_default();
             replace(&description, &text).map_err(BackupError::file(&description, "written"))?;
         }
-        let repository = Self::open(root, Access::Write)?;
+        let mut repository = Self::open(root, Access::Write)?;
         for folder in ["objects", "snapshots", "restores", "drafts"] {
             let folder = root.join(folder);
             folders::make_durable(&folder).map_err(BackupError::file(&folder, "made"))?;
         }
         repository.clear_leftovers()?;
+        repository.placed = read_placed(&root.join(PLACED))?;
         Ok(repository)
     }
 
@@ -101,7 +110,13 @@ impl Repository {
             return Err(BackupError::Format { path, format, known: FORMAT });
         }
         let lock = Self::lock(root, access)?;
-        Ok(Self { root: root.to_path_buf(), _lock: lock, unsynced: BTreeSet::new() })
+        Ok(Self {
+            root: root.to_path_buf(),
+            _lock: lock,
+            unsynced: BTreeSet::new(),
+            placed: HashMap::new(),
+            all: OnceCell::new(),
+        })
     }
 
     fn lock(root: &Path, access: Access) -> Result<File, BackupError> {
@@ -211,11 +226,14 @@ impl Repository {
         Ok(known)
     }
 
-    /// An object that is there already, whole: as an index has it, or, where none does, as it is read.
+    /// An object that is there already, whole: as an index of the newest snapshots has it, or read and the same as what was
+    /// written down of it, by another snapshot or by a backup that was not finished. `plain` are the bytes and the CRC-32C
+    /// of one that is stored as it is. One that nobody can vouch for is not there: it is written again.
     pub(crate) fn existing(
         &self,
         known: &HashMap<String, Object>,
         name: &str,
+        plain: Option<(u64, u32)>,
         pace: &mut Pace,
     ) -> Result<Option<Object>, BackupError> {
         let path = self.object(name);
@@ -228,11 +246,46 @@ impl Repository {
             // Another length is damage; it is written again.
             return Ok((object.bytes == bytes).then(|| object.clone()));
         }
+        let told = match self.placed.get(name) {
+            Some(object) => Some(object),
+            // Written again it would be another object to a snapshot that refers to it.
+            None => self.all()?.get(name),
+        };
+        if told.is_some_and(|object| object.bytes != bytes) || (told.is_none() && plain.is_none()) {
+            return Ok(None);
+        }
         let file = File::open(&path).map_err(BackupError::file(&path, "read"))?;
-        let mut hashing = Hashing::new(file);
+        let mut hashing = Hashing::new(Checked::new(file));
         drain(&mut hashing, &path, pace)?;
-        let (sha256, _) = hashing.finish();
-        Ok(Some(Object { name: name.to_owned(), sha256, bytes }))
+        let (sha256, checked) = hashing.finish();
+        let same = match (told, plain) {
+            (_, Some(plain)) => checked.sums() == plain,
+            (Some(object), None) => object.sha256 == sha256,
+            (None, None) => false,
+        };
+        Ok(same.then(|| Object { name: name.to_owned(), sha256, bytes }))
+    }
+
+    /// Objects of every snapshot by name. One whose index is damaged knows nothing; `verify` tells of it.
+    fn all(&self) -> Result<&HashMap<String, Object>, BackupError> {
+        if let Some(all) = self.all.get() {
+            return Ok(all);
+        }
+        let mut all = HashMap::new();
+        for index in self.snapshots()?.into_iter().filter_map(|id| self.index(&id).ok()) {
+            all.extend(index.objects().map(|(object, _)| (object.name.clone(), object.clone())));
+        }
+        Ok(self.all.get_or_init(|| all))
+    }
+
+    /// When the newest whole snapshot was begun, ms since 1970 UTC.
+    ///
+    /// # Errors
+    /// When the snapshots cannot be listed.
+    pub fn newest_full_ms(&self) -> Result<Option<i64>, BackupError> {
+        let newest = self.snapshots()?.into_iter().rev();
+        let mut whole = newest.filter_map(|id| self.index(&id).ok());
+        Ok(whole.find(|index| index.kind == SnapshotKind::Full).map(|index| index.begun_ms))
     }
 
     /// Where an object may be begun.
@@ -249,16 +302,26 @@ impl Repository {
     }
 
     /// Puts a draft that was synced, or a link, to its place.
-    pub(crate) fn place(&mut self, draft: &Path, name: &str) -> Result<(), BackupError> {
+    pub(crate) fn place(&mut self, draft: &Path, object: &Object) -> Result<(), BackupError> {
         fail::fail_point!("backup-before-place", |_| std::process::abort());
-        let path = self.object(name);
+        let path = self.object(&object.name);
         let folder = path.parent().unwrap_or(&self.root).to_path_buf();
         if !folder.is_dir() {
             folders::make_durable(&folder).map_err(BackupError::file(&folder, "made"))?;
         }
         fs::rename(draft, &path).map_err(BackupError::file(&path, "written"))?;
         self.unsynced.insert(folder);
-        Ok(())
+        self.note_placed(object)
+    }
+
+    /// Not synced: an object whose line is lost is written again.
+    fn note_placed(&self, object: &Object) -> Result<(), BackupError> {
+        let path = self.root.join(PLACED);
+        let mut line = serde_json::to_vec(object).unwrap_or_default();
+        line.push(b'\n');
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+        let written = file.and_then(|mut file| file.write_all(&line));
+        written.map_err(BackupError::file(&path, "written"))
     }
 
     /// The folder that will be a snapshot's.
@@ -280,7 +343,16 @@ impl Repository {
         fail::fail_point!("backup-before-rename", |_| std::process::abort());
         let whole = snapshots.join(&index.id);
         fs::rename(&partial, &whole).map_err(BackupError::file(&whole, "written"))?;
-        sync(&snapshots).map_err(BackupError::file(&snapshots, "synced"))
+        sync(&snapshots).map_err(BackupError::file(&snapshots, "synced"))?;
+        // Its index knows them now.
+        self.placed.clear();
+        let placed = self.root.join(PLACED);
+        match fs::remove_file(&placed) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(BackupError::file(&placed, "removed")(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Removes a snapshot; its objects stay.
@@ -325,6 +397,16 @@ impl Repository {
         }
         Ok(highest)
     }
+}
+
+/// What was put to its place and is in no snapshot yet. A line that a crash cut says nothing.
+fn read_placed(path: &Path) -> Result<HashMap<String, Object>, BackupError> {
+    let text = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashMap::new()),
+        read => read.map_err(BackupError::file(path, "read"))?,
+    };
+    let objects = text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+    Ok(objects.map(|object: Object| (object.name.clone(), object)).collect())
 }
 
 /// That somebody restored.

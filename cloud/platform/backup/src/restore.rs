@@ -19,7 +19,7 @@ use crate::error::BackupError;
 use crate::files_part;
 use crate::hashing::Hashing;
 use crate::index::{Index, JournalCopy, LakeCopy, LakeFileCopy, SnapshotKind};
-use crate::journal_part::{self, open_object};
+use crate::journal_part;
 use crate::lake_part::{Checked, pump};
 use crate::pace::Pace;
 use crate::register::{self, RegisterMerge, RegisterSource};
@@ -323,8 +323,7 @@ impl Run<'_> {
         let (mut from, mut merged) = (RegisterSource::Snapshot, None);
         for (index, copy, source) in register::newest(self.repository, self.index)? {
             let identities = &self.order.identities;
-            let archive = open_object(self.repository, &index, &copy.object, identities, self.pace)?;
-            let files = files_part::read(&copy.object.name, &archive)?;
+            let files = files_part::open(self.repository, &index, &copy, identities, self.pace)?;
             let folder = self.order.data.join(&copy.name);
             files_part::restore(&folder, &files)?;
             if !folder.join(register::FILE).exists() {

@@ -11,7 +11,7 @@ use crate::error::BackupError;
 use crate::files_part;
 use crate::hashing::Hashing;
 use crate::index::{Index, Object};
-use crate::journal_part::{self, open_object};
+use crate::journal_part;
 use crate::pace::Pace;
 use crate::repository::{Repository, drain};
 use crate::seal::Identities;
@@ -175,12 +175,7 @@ pub(crate) fn agrees(
     pace: &mut Pace,
 ) -> Result<(), BackupError> {
     for files in &index.files {
-        let archive = open_object(repository, index, &files.object, identities, pace)?;
-        let count = files_part::read(&files.object.name, &archive)?.len() as u64;
-        if count != files.count {
-            let what = format!("it has {count} files, {} were stored", files.count);
-            return Err(BackupError::damaged(&files.object.name, what));
-        }
+        files_part::open(repository, index, files, identities, pace)?;
     }
     for journal in &index.journals {
         let mut contents = Contents::default();

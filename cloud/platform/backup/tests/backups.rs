@@ -255,3 +255,62 @@ fn a_damaged_lake_file_is_not_backed_up_as_if_it_were_whole() {
     assert!(error.contains("is missing"), "{error}");
     assert_eq!(node.repository().snapshots().expect("listed").len(), 0);
 }
+
+/// Objects of a backup that never became whole, damaged since: nobody vouches for them.
+#[test]
+fn what_nobody_wrote_down_is_not_believed_to_be_there() {
+    let mut node = Node::new();
+    let request = Request { links: false, ..node.request() };
+    let taken = node.take_as(&request, &mut Pace::silent()).expect("taken");
+    fs::remove_dir_all(node.backups().join("snapshots").join(&taken.snapshot)).expect("removed");
+    let objects = files(&node.backups().join("objects"));
+    assert!(objects.iter().any(|(name, _)| name.starts_with("chunks")));
+    let whole = node.lake_path(1);
+    for (name, mut bytes) in objects {
+        if !name.ends_with(&whole) {
+            let at = bytes.len() / 2;
+            bytes[at] ^= 1;
+            fs::write(node.backups().join("objects").join(name), bytes).expect("written");
+        }
+    }
+    node.append(1);
+    let taken = node.take_as(&request, &mut Pace::silent()).expect("taken");
+    assert_eq!(taken.lake_files_copied, 2, "the one that is what was committed is used");
+    assert_eq!(node.verify().faults, []);
+    let order = node.order("restored");
+    assert_eq!(node.restore(&order).expect("restored").events, 4);
+    assert_eq!(files(&order.data.join("lake")), files(&node.data().join("lake")));
+}
+
+/// A content that comes back after some snapshots is the object that the oldest one refers to.
+#[test]
+fn an_older_snapshot_keeps_its_objects() {
+    let node = Node::new();
+    for content in ["a", "b", "c", "a"] {
+        fs::write(node.data().join("identity/issuer"), content).expect("written");
+        node.take();
+    }
+    let found = node.verify();
+    assert_eq!((found.snapshots, found.faults.as_slice()), (4, &[][..]));
+}
+
+#[test]
+fn of_a_file_that_grows_only_its_end_is_stored_again() {
+    let node = Node::new();
+    let log = node.data().join("identity/log.jsonl");
+    let line =
+        |n: u64| format!("{{\"line\":{n},\"what\":\"{:064x}\"}}\n", n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut text: String = (0..120_000).map(line).collect();
+    assert!(text.len() > 10 << 20);
+    fs::write(&log, &text).expect("written");
+    let first = node.take();
+    assert!(first.bytes_new as usize > text.len());
+    text.extend((120_000..120_010).map(line));
+    fs::write(&log, &text).expect("written");
+    let second = node.take();
+    assert!(second.bytes_new < 4 << 20, "{} of {} bytes again", second.bytes_new, text.len());
+    assert_eq!(node.verify().faults, []);
+    let order = node.order("restored");
+    node.restore(&order).expect("restored");
+    assert_eq!(files(&order.data.join("identity")), files(&node.data().join("identity")));
+}
