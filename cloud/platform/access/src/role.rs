@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Sees vehicles, history and what goes on; changes nothing. Positions in history are coarse.
+    /// Sees vehicles, history and what goes on; changes nothing. Positions are coarse.
     Viewer,
     /// A viewer who also books and moves trips and answers vehicles' questions.
     Dispatcher,
@@ -97,7 +97,7 @@ permissions! {
     VehiclesRegister = "vehicles.register" for &[Admin];
     /// Ask for history, positions and journeys.
     HistoryRead = "history.read" for EVERYONE;
-    /// See exact positions in history; without it they are coarse.
+    /// See exact positions, live and in history; without it they are the middle of a cell of 0.01 degrees.
     HistoryExact = "history.exact" for &[Dispatcher, Operator, Admin];
     /// Have history erased.
     HistoryErase = "history.erase" for &[Admin];
@@ -109,6 +109,8 @@ permissions! {
     CommandsRead = "commands.read" for EVERYONE;
     /// Command vehicles.
     CommandsGive = "commands.give" for &[Operator, Admin];
+    /// Be the second person for what one may not do alone.
+    CommandsApprove = "commands.approve" for &[Operator, Admin];
     /// See trips.
     TripsRead = "trips.read" for EVERYONE;
     /// Book, change and cancel trips.
@@ -143,6 +145,8 @@ permissions! {
     AnalyticsRead = "analytics.read" for EVERYONE;
     /// Follow the firehose of events.
     FeedsRead = "feeds.read" for &[Operator, Admin];
+    /// Register feeds to customers' systems, pause and delete them, send dead letters again.
+    FeedsChange = "feeds.change" for &[Admin];
     /// Ship firmware.
     UpdatesChange = "updates.change" for &[Firmware, Admin];
     /// Read and check the audit log.

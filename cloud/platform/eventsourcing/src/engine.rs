@@ -310,6 +310,20 @@ impl<S: Store> Journal for Engine<S> {
         .await
     }
 
+    async fn heads(&self) -> Result<Vec<(ShardId, FeedPosition)>, JournalError> {
+        self.read(|store| {
+            let entries = store.scan(keys::OWNERS, keys::OWNERS, usize::MAX)?;
+            let heads = entries.iter().map(|(key, bytes)| {
+                let Ownership { head, .. } = decode(bytes)?;
+                let shard = keys::shard_of(key)
+                    .ok_or_else(|| JournalError::Corrupt("an owner has no shard".into()))?;
+                Ok((shard, head))
+            });
+            heads.collect()
+        })
+        .await
+    }
+
     async fn put_snapshots(
         &self,
         owner: Owner,

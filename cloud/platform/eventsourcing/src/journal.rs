@@ -310,6 +310,19 @@ pub trait Journal: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Event>, JournalError>;
 
+    /// The head of each shard's feed, of every shard ever acquired; it may be behind what was appended meanwhile.
+    async fn heads(&self) -> Result<Vec<(ShardId, FeedPosition)>, JournalError> {
+        let mut heads = Vec::new();
+        for Owner { shard, .. } in self.epochs().await? {
+            let mut head = 0;
+            while let Some(last) = self.read_feed(shard, head, 256).await?.last() {
+                head = last.position;
+            }
+            heads.push((shard, head));
+        }
+        Ok(heads)
+    }
+
     /// Replaces a stream's snapshot; refused (false) under a stale epoch.
     async fn put_snapshots(
         &self,
