@@ -21,6 +21,11 @@ impl MemoryJournal {
     pub fn in_place() -> Self {
         Engine::without_thread(MemoryStore::default(), JournalMetrics::default())
     }
+
+    /// Another one that begins with what this one holds now, as a backup of it would.
+    pub fn copy(&self) -> Self {
+        Engine::without_thread(self.store.copy(), JournalMetrics::default())
+    }
 }
 
 impl Default for MemoryJournal {

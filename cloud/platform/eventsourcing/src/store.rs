@@ -30,6 +30,14 @@ pub trait Store: Send + Sync + 'static {
 #[derive(Debug, Default)]
 pub struct MemoryStore(RwLock<BTreeMap<Vec<u8>, Vec<u8>>>);
 
+impl MemoryStore {
+    /// Another one with the same entries.
+    pub(crate) fn copy(&self) -> Self {
+        let map = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Self(RwLock::new(map.clone()))
+    }
+}
+
 fn poisoned<T>(_: T) -> JournalError {
     JournalError::Corrupt("a thread panicked while it wrote to the journal in memory".into())
 }

@@ -3,11 +3,13 @@
 //!
 //! A file is never taken over as it is: its rows are read and checked, those that the lake has not yet are written to a
 //! new file and committed, and only then it goes to the trash. So nothing is ever there twice, and a crash anywhere is
-//! mended by the next run.
+//! mended by the next run; what an earlier one brought back for files that are gone, it noted in the journal.
+
+mod made_up;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use remuda_eventsourcing::{ManifestEntry, Owner, ReplaceOutcome};
+use remuda_eventsourcing::{ManifestEntry, ManifestRecord, Owner};
 use remuda_model::{Incarnation, Seq, ShardId, VehicleId};
 use serde::Serialize;
 
@@ -18,11 +20,12 @@ use crate::error::LakeError;
 use crate::files::{Footer, replaced};
 use crate::history::{FRESH, HISTORY, REPLACED, STAGED};
 use crate::lake::Lake;
-use crate::once::Kind;
+use crate::once::{Kind, is_adopted};
 use crate::ranges::Ranges;
 use crate::row::Row;
 use crate::watermarks::{self, Marks};
 use crate::{file, limits};
+use made_up::Back;
 
 /// Frames that nobody has any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -71,7 +74,6 @@ pub struct Adopted {
 
 const DAMAGED: &str =
     "put it back from a backup and run remuda lake adopt again, or move it out of the lake's folder";
-const GONE: &str = "put it back from a backup of the lake; remuda lake verify tells when all is there";
 
 type Identity = (VehicleId, Incarnation, u32);
 
@@ -104,8 +106,9 @@ struct Adopting<'a> {
     pending: Vec<Row>,
     /// Where the rows that are pending come from.
     sources: Vec<String>,
-    /// Rows adopted by shard, with the times of their receipt.
-    received: HashMap<ShardId, Vec<i64>>,
+    /// Of these, those that must not lie in the trash: rows in them are forgotten.
+    forgotten: HashSet<String>,
+    back: Back,
     now_ms: i64,
 }
 
@@ -127,7 +130,8 @@ impl Lake {
             owners: HashMap::new(),
             pending: Vec::new(),
             sources: Vec::new(),
-            received: HashMap::new(),
+            forgotten: HashSet::new(),
+            back: Back::default(),
             now_ms,
         };
         run.erasures().await?;
@@ -160,36 +164,62 @@ impl Adopting<'_> {
     }
 
     async fn files(&mut self, progress: &mut (dyn FnMut(u64, u64) + Send)) -> Result<(), LakeError> {
-        let entries = self.lake.records(0, |record| Some(record.entry)).await?;
-        let mut known: HashSet<String> = entries.iter().map(|entry| entry.path.clone()).collect();
-        known.extend(replaced(&*self.lake.journal).await?.into_iter().map(|file| file.path));
-        let (mut there, mut strays) = (HashSet::new(), Vec::new());
+        let mut listed = Vec::new();
         for folder in [FRESH, HISTORY, REPLACED, STAGED] {
-            for meta in self.lake.files.listed(folder.trim_end_matches('/')).await? {
-                let at = meta.location.to_string();
-                let path = at.strip_prefix(REPLACED).or_else(|| at.strip_prefix(STAGED)).unwrap_or(&at);
-                there.insert(path.to_owned());
-                if !known.contains(path) {
-                    strays.push(at);
-                }
-            }
+            let files = self.lake.files.listed(folder.trim_end_matches('/')).await?;
+            listed.extend(files.into_iter().map(|meta| meta.location.to_string()));
         }
-        let (found, missing): (Vec<_>, Vec<_>) = entries.into_iter().partition(|e| there.contains(&e.path));
+        let there: HashSet<&str> = listed.iter().map(|at| place(at)).collect();
+        let mut missing = Vec::new();
+        let found = self
+            .lake
+            .records(0, |record| {
+                if there.contains(record.entry.path.as_str()) {
+                    // Without its rows an entry is small enough to keep all of them.
+                    return Some(ManifestRecord {
+                        entry: ManifestEntry { rows: Vec::new(), ..record.entry },
+                        ..record
+                    });
+                }
+                missing.push(record);
+                None
+            })
+            .await?;
+        let strays: Vec<&String> = {
+            let mut known: HashSet<&str> = found.iter().map(|record| record.entry.path.as_str()).collect();
+            let replaced = replaced(&*self.lake.journal).await?;
+            known.extend(replaced.iter().map(|file| file.path.as_str()));
+            listed.iter().filter(|at| !known.contains(place(at))).collect()
+        };
+        // `records` reads the manifest again when a compaction came in between.
+        missing.sort_unstable_by_key(|record| record.position);
+        missing.dedup_by_key(|record| record.position);
         self.done.stray_files = strays.len() as u64;
         let all = (found.len() + strays.len()) as u64;
         let mut read = 0;
-        if !strays.is_empty() {
+        if !strays.is_empty() || !missing.is_empty() {
             self.checkpoints().await?;
-            for entry in found {
-                for row in self.lake.rows_in(&entry).await? {
-                    self.have.add(&row);
+            self.back = Back::of(self.lake, &missing).await?;
+            for ManifestRecord { entry, .. } in &found {
+                let counts = is_adopted(&entry.path) && !self.back.is_noted(&entry.path);
+                if counts {
+                    self.back.counted(&entry.path);
+                }
+                for row in self.lake.rows_in(entry).await? {
+                    // A file that was put back after its rows were adopted: they are there twice.
+                    let is_new = self.have.add(&row);
+                    match (counts, is_new) {
+                        (true, true) => self.came_back(&row, 1).await?,
+                        (false, false) => self.came_back(&row, -1).await?,
+                        _ => {}
+                    }
                 }
                 read += 1;
                 progress(read, all);
             }
         }
         for path in strays {
-            self.stray(path).await?;
+            self.stray(path.clone()).await?;
             read += 1;
             progress(read, all);
         }
@@ -209,6 +239,15 @@ impl Adopting<'_> {
 
     /// Takes what is new in a file.
     async fn stray(&mut self, path: String) -> Result<(), LakeError> {
+        let tombstones = self.lake.tombstones().await?;
+        if self.back.is_noted(&path) {
+            // An earlier run took it and died before it was moved away.
+            if !tombstones.is_empty() {
+                self.forgotten.insert(path.clone());
+            }
+            self.sources.push(path);
+            return Ok(());
+        }
         let Some(bytes) = self.lake.files.fetch(&path).await? else { return Ok(()) };
         let rows = match aside(move || sound(bytes)).await {
             Some(Ok(rows)) => rows,
@@ -221,13 +260,19 @@ impl Adopting<'_> {
                 return Ok(());
             }
         };
-        let tombstones = self.lake.tombstones().await?;
         for mut row in rows {
-            if matches!(tombstones.strip(&mut row), Stripped::Erased(_)) {
+            let is_new = self.have.add(&row);
+            if is_new {
+                self.came_back(&row, 1).await?;
+            }
+            let stripped = tombstones.strip(&mut row);
+            if stripped != Stripped::Kept {
+                self.forgotten.insert(path.clone());
+            }
+            if matches!(stripped, Stripped::Erased(_)) {
                 self.done.erased_rows += 1;
-            } else if self.have.add(&row) {
+            } else if is_new {
                 self.done.rows += 1;
-                self.received.entry(ShardId::of(&row.vehicle)).or_default().push(row.receive_time_ms);
                 self.pending.push(row);
             } else {
                 self.done.known_rows += 1;
@@ -246,16 +291,24 @@ impl Adopting<'_> {
         for row in rows {
             if self.is_durable(&row).await? { old.push(row) } else { new.push(row) }
         }
-        for (rows, kind) in [(old, Kind::Reprocessed), (new, Kind::Round)] {
+        let mut files = Vec::new();
+        for (rows, kind) in [(old, Kind::Adopted), (new, Kind::AdoptedRound)] {
             if !rows.is_empty() {
                 let shards: BTreeSet<ShardId> = rows.iter().map(|row| ShardId::of(&row.vehicle)).collect();
                 let owners: Vec<Owner> = shards.iter().filter_map(|s| self.owners.get(s).copied()).collect();
-                self.lake.commit_rows(&owners, rows, &[], kind).await?;
+                files.extend(self.lake.commit_rows(&owners, rows, &[], kind).await?.1);
             }
         }
         fail::fail_point!("adopt-after-commit", |_| std::process::abort());
+        // Before they go: whoever finds them again counts their rows again.
+        self.back.note(self.lake, self.sources.clone(), files).await?;
+        let forgotten = std::mem::take(&mut self.forgotten);
         for path in std::mem::take(&mut self.sources) {
-            self.lake.files.discard(&path, self.now_ms).await?;
+            if forgotten.contains(&path) {
+                self.lake.files.delete(&path).await?;
+            } else {
+                self.lake.files.discard(&path, self.now_ms).await?;
+            }
         }
         Ok(())
     }
@@ -282,40 +335,6 @@ impl Adopting<'_> {
         }
     }
 
-    /// Files that the manifest names and that are gone leave it when as many rows of their time came back with others:
-    /// they were compacted after the journal's copy was taken.
-    async fn make_up(&mut self, missing: Vec<ManifestEntry>) -> Result<(), LakeError> {
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let from = missing.iter().map(|entry| entry.receive_time_ms.0).min().unwrap_or_default();
-        let to = missing.iter().map(|entry| entry.receive_time_ms.1).max().unwrap_or_default();
-        let mut rows: BTreeMap<ShardId, u64> = BTreeMap::new();
-        for (shard, count) in missing.iter().flat_map(|entry| &entry.rows) {
-            *rows.entry(*shard).or_default() += u64::from(*count);
-        }
-        let back = |shard: &ShardId| {
-            let times = self.received.get(shard).map(Vec::as_slice).unwrap_or_default();
-            times.iter().filter(|at| (from..=to).contains(at)).count() as u64
-        };
-        if !rows.iter().all(|(shard, count)| back(shard) >= *count) {
-            for entry in missing {
-                self.leave(entry.path, "it was committed and is not there".into(), GONE);
-            }
-            return Ok(());
-        }
-        let epoch = self.lake.journal.acquire_replacing().await?;
-        for entries in missing.chunks(limits::REPLACED_FILES_MAX) {
-            let paths: Vec<String> = entries.iter().map(|entry| entry.path.clone()).collect();
-            match self.lake.journal.replace_files(epoch, &paths, &[], &[], self.now_ms).await {
-                ReplaceOutcome::Committed { .. } => self.done.made_up_files += paths.len() as u64,
-                ReplaceOutcome::Refused { .. } => return Err(LakeError::Refused),
-                ReplaceOutcome::Unknown => return Err(LakeError::Stuck),
-            }
-        }
-        Ok(())
-    }
-
     /// Frames above the checkpoints that no file has, before others that some file has.
     fn count_lost(&mut self) {
         let mut all: Vec<_> = self.have.frames.iter().collect();
@@ -337,6 +356,11 @@ impl Adopting<'_> {
             }
         }
     }
+}
+
+/// A file's path below the lake's root, wherever a compaction is just moving it.
+fn place(at: &str) -> &str {
+    at.strip_prefix(REPLACED).or_else(|| at.strip_prefix(STAGED)).unwrap_or(at)
 }
 
 /// The rows of a file that is what its own footer says.

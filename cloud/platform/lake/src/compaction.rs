@@ -5,11 +5,17 @@
 //! stay for readers that began before; after a grace period they are deleted and forgotten. What a crash leaves between
 //! two of these, the next run finishes first, from the journal's list of replaced files and from what lies in `staged/`.
 
+mod columns;
 mod filter;
 mod fresh;
 mod merge;
+mod order;
+mod regroup;
 mod rewrite;
 mod settle;
+mod splice;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -21,6 +27,7 @@ use remuda_model::{Epoch, SignalClass};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::commits::Commits;
 use crate::erasure::{ErasureId, Tombstones};
 use crate::error::LakeError;
 use crate::files::Footer;
@@ -32,9 +39,12 @@ use crate::retention::{Retention, mark};
 /// How a compaction works.
 #[derive(Debug, Clone)]
 pub struct CompactionSettings {
-    /// Rows are held in memory up to this many bytes; beyond, the largest hour is written out. Beside them there are
-    /// the file that is read and the one that is written, 64 MiB each at most when files are merged.
+    /// Memory that files take while their rows are regrouped, bytes: they, the columns in work and what comes of them.
+    /// Files that need more are read row by row: rows up to as much, beside the files that are read and the one that is
+    /// written, 64 MiB each at most when files are merged.
     pub rows_bytes_max: usize,
+    /// Threads that encode columns at once; at least 1.
+    pub threads: usize,
     /// Small files that an hour may have in each tier before they are merged; at least 1.
     pub small_files_max: usize,
     /// How long a replaced file can still be read, ms.
@@ -50,12 +60,18 @@ impl Default for CompactionSettings {
     fn default() -> Self {
         Self {
             rows_bytes_max: limits::COMPACTION_ROWS_BYTES,
+            threads: threads(),
             small_files_max: limits::SMALL_FILES_MAX,
             grace_ms: limits::REPLACED_GRACE_MS,
             retention: Retention::default(),
             erase_within_ms: limits::ERASE_WITHIN_MS,
         }
     }
+}
+
+/// As many as there are cores, but a few at most.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(limits::COMPACTION_THREADS_MAX)
 }
 
 /// What a compaction has done so far.
@@ -198,10 +214,11 @@ impl Run<'_> {
         !self.done.interrupted
     }
 
-    /// A new file's path below the root, in an hour's folder; its name says what is gone from it.
-    fn new_path(&mut self, folder: &str, gone: &BTreeSet<SignalClass>) -> String {
+    /// A new file's path below the root, in an hour's folder; its name says which commits are in it, and what is gone from it.
+    fn new_path(&mut self, folder: &str, commits: Option<Commits>, gone: &BTreeSet<SignalClass>) -> String {
         self.counter += 1;
-        format!("{folder}/{}-{}-{}{}.parquet", self.name, self.epoch.0, self.counter, mark(gone))
+        let commits = commits.map(|commits| commits.mark()).unwrap_or_default();
+        format!("{folder}/{}-{}-{}{commits}{}.parquet", self.name, self.epoch.0, self.counter, mark(gone))
     }
 
     /// Writes an output where nobody looks for it yet.
@@ -232,8 +249,11 @@ impl Run<'_> {
         let entries: Vec<ManifestEntry> = outputs.iter().map(|staged| staged.entry.clone()).collect();
         let mut pause = limits::RETRY_MS_MIN;
         loop {
-            match self.lake.journal.replace_files(self.epoch, &inputs, &entries, &notes, self.now_ms()).await
-            {
+            let turn = self.lake.turns.replace().await;
+            let outcome =
+                self.lake.journal.replace_files(self.epoch, &inputs, &entries, &notes, self.now_ms()).await;
+            drop(turn);
+            match outcome {
                 ReplaceOutcome::Committed { .. } => break,
                 ReplaceOutcome::Refused { missing } => {
                     self.unstage(outputs).await;

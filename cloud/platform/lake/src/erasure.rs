@@ -8,10 +8,12 @@
 /// Where copies of tombstones lie in the lake.
 pub(crate) const COPIES: &str = "erasures/";
 
+mod preview;
 mod requests;
 mod tombstone;
 mod trail;
 
+pub use preview::ErasurePreview;
 pub use requests::{Erasure, ErasureRequest, RemovedFrom};
 
 pub(crate) use tombstone::blank;

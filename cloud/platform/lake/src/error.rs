@@ -60,6 +60,15 @@ pub enum LakeError {
     /// The journal says that what was to be committed does not follow, or that its shards have other owners.
     #[error("the commit was refused: the journal changed meanwhile; run it again while no node runs")]
     Refused,
+    /// Files were replaced again and again while they were listed.
+    #[error(
+        "the lake's files were replaced each of {tries} times that they were listed; another process compacts it without a \
+         pause: see that only one does, and ask again"
+    )]
+    Restless {
+        /// How often.
+        tries: u32,
+    },
     /// An erasure that makes no sense.
     #[error("the erasure is refused: {0}")]
     Erasure(String),

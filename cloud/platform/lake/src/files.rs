@@ -111,12 +111,18 @@ impl Files {
 
     /// Reads a committed file and compares it with its manifest entry.
     pub async fn read(&self, entry: &ManifestEntry) -> Result<Bytes, LakeError> {
-        let damaged = |what: String| LakeError::Damaged { path: entry.path.clone(), what };
-        let Some(got) = self.fetch(&entry.path).await? else { return Err(damaged("missing".into())) };
+        let missing = || LakeError::Damaged { path: entry.path.clone(), what: "missing".into() };
+        self.read_if_there(entry).await?.ok_or_else(missing)
+    }
+
+    /// The same; `None` when it is nowhere.
+    pub async fn read_if_there(&self, entry: &ManifestEntry) -> Result<Option<Bytes>, LakeError> {
+        let Some(got) = self.fetch(&entry.path).await? else { return Ok(None) };
         if got.len() as u64 != entry.bytes || crc32c::crc32c(&got) != entry.checksum {
-            return Err(damaged("not what was committed (its checksum differs)".into()));
+            let what = "not what was committed (its checksum differs)".into();
+            return Err(LakeError::Damaged { path: entry.path.clone(), what });
         }
-        Ok(got)
+        Ok(Some(got))
     }
 
     /// A committed file's bytes, wherever a compaction is just moving it; `None` when it is nowhere.
@@ -223,7 +229,7 @@ impl Files {
     }
 
     /// Files of the manifest, and those that left it for others but can still be read.
-    async fn committed(&self, journal: &dyn Journal) -> Result<HashSet<String>, LakeError> {
+    pub async fn committed(&self, journal: &dyn Journal) -> Result<HashSet<String>, LakeError> {
         let mut paths = HashSet::new();
         let mut after = 0;
         loop {
@@ -237,7 +243,8 @@ impl Files {
         Ok(paths)
     }
 
-    async fn is_garbage(&self, meta: &ObjectMeta, epochs: &[Owner], now_ms: i64) -> Result<bool, LakeError> {
+    /// Whether a file that is not committed never will be.
+    pub async fn is_garbage(&self, meta: &ObjectMeta, epochs: &[Owner], now_ms: i64) -> Result<bool, LakeError> {
         if sweeps_too_early() {
             return Ok(true);
         }

@@ -15,6 +15,7 @@ use crate::erasure::Known;
 use crate::error::LakeError;
 use crate::files::Files;
 use crate::history::HISTORY;
+use crate::listing::{Tries, Turns};
 use crate::metrics::LakeMetrics;
 use crate::once::is_reprocessed;
 use crate::retention::KnownHorizon;
@@ -65,6 +66,7 @@ pub struct Lake {
     pub(crate) metrics: LakeMetrics,
     pub(crate) known: Arc<Mutex<Known>>,
     pub(crate) horizon: Arc<Mutex<KnownHorizon>>,
+    pub(crate) turns: Turns,
 }
 
 impl Lake {
@@ -82,6 +84,7 @@ impl Lake {
             metrics: LakeMetrics::default(),
             known: Arc::default(),
             horizon: Arc::default(),
+            turns: Turns::default(),
         })
     }
 
@@ -110,6 +113,7 @@ impl Lake {
             metrics: LakeMetrics::default(),
             known: Arc::default(),
             horizon: Arc::default(),
+            turns: Turns::default(),
         }
     }
 
@@ -124,16 +128,20 @@ impl Lake {
     /// # Errors
     /// When a committed file is missing or damaged, or the journal fails.
     pub async fn recover(&self, owners: &[Owner]) -> Result<Recovery, LakeError> {
+        let mut tries = Tries::of(self);
         let (mut recovery, from, files) = loop {
-            let count = self.journal.replacing().await?.count;
+            tries.begin().await?;
             let listed = self.list_recovery(owners).await?;
             // Checkpoints and manifest of one moment: a file that was replaced in between is in neither.
-            if self.journal.replacing().await?.count == count {
+            if tries.holds().await? {
                 break listed;
             }
         };
+        let tombstones = self.tombstones().await?;
         for ManifestRecord { position, entry } in files {
-            take(&mut recovery, &from, position, self.rows(&entry).await?);
+            let mut rows = self.rows(&entry).await?;
+            rows.iter_mut().for_each(|row| tombstones.hide(row));
+            take(&mut recovery, &from, position, rows);
         }
         Ok(recovery)
     }
@@ -183,8 +191,9 @@ impl Lake {
         after: ManifestPosition,
         mut pick: impl FnMut(ManifestRecord) -> Option<T> + Send,
     ) -> Result<Vec<T>, LakeError> {
+        let mut tries = Tries::of(self);
         loop {
-            let count = self.journal.replacing().await?.count;
+            tries.begin().await?;
             let mut picked = Vec::new();
             let mut after = after;
             loop {
@@ -193,8 +202,7 @@ impl Lake {
                 after = last.position;
                 picked.extend(page.into_iter().filter_map(&mut pick));
             }
-            // A file that moved to history while we listed could be in the list twice, or not at all.
-            if self.journal.replacing().await?.count == count {
+            if tries.holds().await? {
                 return Ok(picked);
             }
         }
@@ -251,10 +259,12 @@ impl Lake {
         };
         let files = self.records(after, |record| wanted(&record.entry).then_some(record.entry)).await?;
         let mut found = Vec::new();
+        let tombstones = self.tombstones().await?;
         for entry in files {
             let rows = self.rows(&entry).await?;
             found.extend(rows.into_iter().filter(|row| row.vehicle == *vehicle));
         }
+        found.iter_mut().for_each(|row| tombstones.hide(row));
         Ok(found)
     }
 
@@ -271,11 +281,17 @@ impl Lake {
         Ok(())
     }
 
-    /// Moves files that were never committed to the trash; answers how many.
+    /// Moves files that were never committed to the trash; answers how many. Those with rows that are to be forgotten are
+    /// deleted, here and there.
     ///
     /// # Errors
     /// When the store or the journal fails.
     pub async fn sweep(&self) -> Result<usize, LakeError> {
+        let tombstones = self.tombstones().await?;
+        if !tombstones.is_empty() {
+            self.purge_orphans(&tombstones, i64::MIN, None, now_ms()).await?;
+            self.purge_trash(&tombstones).await?;
+        }
         self.files.sweep(&*self.journal, now_ms()).await
     }
 

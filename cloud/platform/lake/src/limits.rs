@@ -12,6 +12,10 @@ pub const RETRY_MS_MIN: u64 = 10;
 pub const RETRY_MS_MAX: u64 = 5_000;
 /// Rows in a row group: one round, unless it is a large one.
 pub const ROW_GROUP_ROWS_MAX: usize = 128 * 1024;
+/// Lists of the manifest that may be spoilt by replaced files before this process's compaction waits for one.
+pub const LISTING_TRIES_FREE: u32 = 3;
+/// Lists that may be spoilt in all: each is one pass over the manifest, and only another process could spoil the last ones.
+pub const LISTING_TRIES_MAX: u32 = 16;
 /// Manifest records read at a time.
 pub const MANIFEST_PAGE: usize = 256;
 /// Days a swept file stays in the trash.
@@ -29,6 +33,13 @@ pub const SAMPLE_AHEAD_MS_MAX: i64 = 86_400_000;
 pub const SAMPLE_BEHIND_MS_MAX: i64 = 200 * 86_400_000;
 /// Bytes of rows in memory that a compaction holds, unless the settings say otherwise.
 pub const COMPACTION_ROWS_BYTES: usize = 256 << 20;
+/// Bytes of memory that a row takes while it is regrouped column by column, beside its files: what orders it, one column of
+/// whole numbers for each of a few threads, its place in the output.
+pub const REGROUP_ROW_BYTES: u64 = 96;
+/// Rows of the files that are merged into one, unless one alone has more: they take [`COMPACTION_ROWS_BYTES`].
+pub const MERGE_ROWS_MAX: u64 = 2 << 20;
+/// Threads that encode columns at once, unless the settings say otherwise.
+pub const COMPACTION_THREADS_MAX: usize = 4;
 /// Fresh files that one replacement takes at most: bounds its transaction (about 200 bytes each).
 pub const REPLACED_FILES_MAX: usize = 1_024;
 /// A history file of this size is left as it is, bytes.
@@ -54,3 +65,5 @@ pub const ERASURE_TEXT_MAX: usize = 1_000;
 pub const ERASE_WITHIN_MS: i64 = 86_400_000;
 /// How long a replaced file can still be read, ms: longer than any reader needs from its list to its last file.
 pub const REPLACED_GRACE_MS: i64 = 600_000;
+/// Bytes of rows that a follower reads ahead from history, or one commit (at most a round) when that is more.
+pub const FOLLOW_BYTES: usize = 16 << 20;

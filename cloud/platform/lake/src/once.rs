@@ -18,6 +18,8 @@ use crate::writer::now_ms;
 
 /// How the names of such files end.
 const ENDING: &str = ".reprocessed.parquet";
+/// What the names of files say that an adoption committed.
+const ADOPTED: &str = ".adopted.";
 /// Times that a lost answer is asked for again.
 const TRIES: u32 = 10;
 
@@ -26,14 +28,32 @@ const TRIES: u32 = 10;
 pub(crate) enum Kind {
     /// Of frames that are durable already.
     Reprocessed,
-    /// Of frames that this file makes durable, as a round would.
-    Round,
+    /// Adopted, of frames that are durable already.
+    Adopted,
+    /// Adopted, of frames that this file makes durable, as a round would.
+    AdoptedRound,
+}
+
+impl Kind {
+    fn name(self, path: &str) -> String {
+        let ending = match self {
+            Self::Reprocessed => ENDING,
+            Self::Adopted => ".adopted.reprocessed.parquet",
+            Self::AdoptedRound => ".adopted.parquet",
+        };
+        path.replace(".parquet", ending)
+    }
 }
 
 /// Does a file hold only rows of frames that were durable before it? Such a file moves no watermark, and nothing replays
 /// it: an incarnation that was closed meanwhile would come back with a number that is too low.
 pub(crate) fn is_reprocessed(path: &str) -> bool {
     path.ends_with(ENDING)
+}
+
+/// Did an adoption commit this file? Compaction takes it away, and its name with it.
+pub(crate) fn is_adopted(path: &str) -> bool {
+    path.contains(ADOPTED)
 }
 
 impl Lake {
@@ -48,17 +68,18 @@ impl Lake {
         rows: Vec<Row>,
         decisions: &[(ShardId, NewEvent)],
     ) -> Result<ManifestPosition, LakeError> {
-        self.commit_rows(owners, rows, decisions, Kind::Reprocessed).await
+        let (position, _) = self.commit_rows(owners, rows, decisions, Kind::Reprocessed).await?;
+        Ok(position)
     }
 
-    /// The same for rows of either kind.
+    /// The same for rows of any kind; answers the file's path too.
     pub(crate) async fn commit_rows(
         &self,
         owners: &[Owner],
         mut rows: Vec<Row>,
         decisions: &[(ShardId, NewEvent)],
         kind: Kind,
-    ) -> Result<ManifestPosition, LakeError> {
+    ) -> Result<(ManifestPosition, Option<String>), LakeError> {
         let mut entries = Vec::new();
         if !rows.is_empty() {
             rows.sort_by_key(|row| {
@@ -68,7 +89,7 @@ impl Lake {
             let epoch = owners.iter().map(|owner| owner.epoch.0).max().unwrap_or_default();
             let mut entry = Description::of(&rows).entry(String::new());
             let path = fresh_path(entry.receive_time_ms.1, &writer, epoch, 1);
-            entry.path = if kind == Kind::Reprocessed { path.replace(".parquet", ENDING) } else { path };
+            entry.path = kind.name(&path);
             let footer = Footer { writer, owners: owners.to_vec(), entry: entry.clone() };
             let footer = serde_json::to_string(&footer).map_err(|e| LakeError::Encode(e.to_string()))?;
             let rows = Arc::new(rows);
@@ -82,7 +103,9 @@ impl Lake {
         }
         for _ in 0..TRIES {
             match self.journal.commit_file(owners, &entries, decisions).await {
-                CommitOutcome::Committed { position, .. } => return Ok(position),
+                CommitOutcome::Committed { position, .. } => {
+                    return Ok((position, entries.into_iter().next().map(|entry| entry.path)));
+                }
                 CommitOutcome::Refused { .. } => {
                     for entry in &entries {
                         self.files.discard(&entry.path, now_ms()).await?;

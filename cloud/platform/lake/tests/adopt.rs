@@ -106,28 +106,109 @@ async fn what_was_forgotten_does_not_come_back() {
     world.check().await;
 }
 
-/// The journal was restored from before a compaction: it names files that are gone, and does not know those that replaced
-/// them.
+/// The journal's copy is from before a compaction: it names files that are gone, and does not know those that replaced them,
+/// nor what was written since.
+async fn restored_from_before_a_compaction() -> World {
+    let mut world = world().await;
+    world.write(0, 2, None).await;
+    world.restart(true).await;
+    // No checkpoint covers this one, in the copy.
+    world.write(4, 3, None).await;
+    let copy = world.memory.copy();
+    world.write(5, 2, None).await;
+    world.restart(true).await;
+    for _ in 0..2 {
+        world.now_ms += 61_000;
+        world.compact(&settings()).await;
+    }
+    world.write(6, 4, None).await;
+    world.restore_journal(&copy).await;
+    assert!(verified(&world).await.contains(&FaultKind::Missing));
+    world
+}
+
 #[tokio::test]
 async fn files_that_were_compacted_since_are_made_up_for() {
-    let mut world = world().await;
-    world.restart(true).await;
-    world.now_ms += 61_000;
-    let before = world.manifest().await;
-    let owners = world.journal.epochs().await.expect("read");
-    world.compact(&settings()).await;
-    world.now_ms += 61_000;
-    world.compact(&settings()).await;
-    world.lose_journal().await;
-    let shards: Vec<_> = owners.iter().map(|owner| owner.shard).collect();
-    let owners: Vec<_> =
-        world.journal.acquire(&shards).await.expect("acquired").into_iter().map(|(o, _)| o).collect();
-    world.journal.commit_file(&owners, &before, &[]).await;
-    assert!(verified(&world).await.contains(&FaultKind::Missing));
+    let world = restored_from_before_a_compaction().await;
     let done = adopt(&world).await;
-    assert_eq!((done.left.len(), done.made_up_files), (0, 2));
+    assert_eq!((done.left.len(), done.made_up_files, done.lost.len()), (0, 4, 0));
     world.check().await;
     assert_eq!(verified(&world).await, []);
+}
+
+/// A file that replaced others is gone for good: nothing else makes up for its rows, however many came since.
+#[tokio::test]
+async fn what_came_later_makes_up_for_nothing() {
+    let mut world = world().await;
+    world.restart(true).await;
+    let copy = world.memory.copy();
+    // Of the same vehicles, received at the same time.
+    for n in 0..3 {
+        for _ in 0..9 {
+            world.write(n, 3, None).await;
+        }
+    }
+    world.restart(true).await;
+    let before = world.listed("history").await;
+    for _ in 0..2 {
+        world.compact(&settings()).await;
+        world.now_ms += 61_000;
+    }
+    world.restore_journal(&copy).await;
+    let mut lost = world.listed("history").await;
+    lost.retain(|path| !before.contains(path) && path.contains("hour=22"));
+    assert!(!lost.is_empty());
+    for path in &lost {
+        world.files.delete(&Path::from(path.as_str())).await.expect("deleted");
+    }
+    let done = adopt(&world).await;
+    assert!(done.made_up_files == 0 && !done.left.is_empty(), "{done:?}");
+    assert!(done.left.iter().all(|left| left.detail.contains("is not there")));
+    assert_eq!(adopt(&world).await.left, done.left, "nor does asking again");
+}
+
+/// Rows that are forgotten do not come back, and are not missed.
+#[tokio::test]
+async fn what_was_erased_since_is_not_missed() {
+    for dies in [false, true] {
+        let mut world = world().await;
+        world.restart(true).await;
+        let copy = world.memory.copy();
+        for _ in 0..2 {
+            world.compact(&settings()).await;
+            world.now_ms += 61_000;
+        }
+        world.erase(Some(1), (0, 3), &[]).await;
+        world.restore_journal(&copy).await;
+        if dies {
+            let fuse = Fuse::after(4, true);
+            world.lake(&fuse).adopt(world.now_ms, &mut |_, _| ()).await.expect_err("it died");
+        }
+        let done = adopt(&world).await;
+        assert_eq!((done.left.len(), done.made_up_files > 0), (0, true), "{done:?}");
+        world.check().await;
+        assert_eq!(verified(&world).await, []);
+    }
+}
+
+#[tokio::test]
+async fn making_up_goes_on_after_a_crash_between_any_two_steps() {
+    for done in [false, true] {
+        for step in 0.. {
+            let world = restored_from_before_a_compaction().await;
+            let fuse = Fuse::after(step, done);
+            let ended = world.lake(&fuse).adopt(world.now_ms, &mut |_, _| ()).await;
+            assert!(ended.is_ok() || fuse.is_dead(), "{ended:?}");
+            let again = adopt(&world).await;
+            assert_eq!(again.left, [], "after step {step}");
+            world.check().await;
+            assert_eq!(verified(&world).await, [], "after step {step}");
+            if !fuse.is_dead() {
+                assert!(step > 8, "only {step} places to die at");
+                break;
+            }
+        }
+    }
 }
 
 #[tokio::test]

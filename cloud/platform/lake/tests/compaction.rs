@@ -4,8 +4,10 @@ mod common;
 
 use common::{BEGIN_MS, Fuse, HOUR_MS, World, vehicle};
 use proptest::prelude::*;
-use remuda_lake::{CompactionSettings, LakeError, Retention};
-use remuda_model::SignalClass;
+use remuda_lake::query::{HistoryReader, HistorySettings, Selection};
+use remuda_lake::{CompactionSettings, LakeError, Retention, RowBody, row_time_ns};
+use remuda_model::{OrganizationId, SignalClass, SignalId, VehicleId, signal};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 const HOUR_NS: i64 = HOUR_MS * 1_000_000;
@@ -111,12 +113,12 @@ async fn memory_is_bounded_by_writing_the_largest_hour_early() {
     }
     world.write(2, 9_000, Some(BEGIN_MS * 1_000_000)).await;
     world.restart(true).await;
-    // Less than a chunk of the large file: it is written in several pieces within one replacement.
+    // The small files fit into it; the large one is read row by row, and written in pieces within one replacement.
     let done = world
-        .compact(&CompactionSettings { rows_bytes_max: 100_000, small_files_max: 100, ..settings() })
+        .compact(&CompactionSettings { rows_bytes_max: 800_000, small_files_max: 100, ..settings() })
         .await;
     assert_eq!((done.fresh_files, done.rows), (41, 9_160));
-    assert_eq!(done.history_files, 5, "three hours, and two pieces more of the large frame: {done:?}");
+    assert_eq!(done.history_files, 6, "three hours, and three pieces of the large frame: {done:?}");
     world.check().await;
     world.check_outside().await;
 }
@@ -271,16 +273,51 @@ async fn a_crash_between_any_two_steps_loses_and_doubles_nothing() {
 /// What may happen to a lake.
 #[derive(Debug, Clone)]
 enum Op {
-    Write { vehicle: u8, rows: u32, at: At },
-    Restart { covered: bool },
-    Compact { rows_bytes_max: usize, small_files_max: usize },
-    Die { step: i64, done: bool, rows_bytes_max: usize },
+    Write {
+        vehicle: u8,
+        rows: u32,
+        at: At,
+    },
+    Restart {
+        covered: bool,
+    },
+    Compact {
+        rows_bytes_max: usize,
+        small_files_max: usize,
+    },
+    Die {
+        step: i64,
+        done: bool,
+        rows_bytes_max: usize,
+    },
     CommitAgain(prop::sample::Index),
-    Wait { s: i64 },
+    Wait {
+        s: i64,
+    },
     Sweep,
-    Erase { of: Option<u8>, from: i64, hours: i64, classes: Vec<SignalClass> },
+    Erase {
+        of: Option<u8>,
+        from: i64,
+        hours: i64,
+        classes: Vec<SignalClass>,
+    },
     Retain(Retention),
     Days(i64),
+    /// The writer is killed so many steps into writing a frame.
+    Kill {
+        vehicle: u8,
+        rows: u32,
+        step: i64,
+        done: bool,
+    },
+    /// Rows that are there already come once more.
+    Duplicate(usize),
+    /// Somebody looks, at so many hours from then on.
+    Query {
+        vehicles: Vec<u8>,
+        from: i64,
+        hours: i64,
+    },
 }
 
 /// When a frame was sampled.
@@ -309,6 +346,11 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(of, from, hours, classes)| Op::Erase { of, from, hours, classes }),
         1 => retention().prop_map(Op::Retain),
         1 => (1..3_i64).prop_map(Op::Days),
+        2 => (0..8_u8, 1..4_u32, 0..5_i64, any::<bool>())
+            .prop_map(|(vehicle, rows, step, done)| Op::Kill { vehicle, rows, step, done }),
+        1 => (1..6_usize).prop_map(Op::Duplicate),
+        3 => (prop::collection::vec(0..9_u8, 1..4), -5_i64..4, 1..300_i64)
+            .prop_map(|(vehicles, from, hours)| Op::Query { vehicles, from, hours }),
     ]
 }
 
@@ -331,8 +373,53 @@ fn retention() -> impl Strategy<Value = Retention> {
     )
 }
 
+const SIGNALS: [SignalId; 3] = [signal::CHARGE, signal::LATITUDE, signal::SPEED];
+
+/// A vehicle, a time, and the values then.
+type Shown = (VehicleId, i64, Vec<Option<i64>>);
+
+/// Asks the reader, and the naive model; where retention has cut they are asked from there on.
+async fn query(world: &World, reader: &HistoryReader, vehicles: &[u8], (from, hours): (i64, i64)) {
+    let horizon = world.lake(&Fuse::never()).horizon().await.expect("read");
+    let from_ns = BEGIN_MS * 1_000_000 + from * HOUR_NS;
+    let until_ns = from_ns + hours * HOUR_NS;
+    let from_ns = SIGNALS.iter().filter_map(|id| horizon.of(Some(*id))).fold(from_ns, i64::max);
+    let wanted: BTreeSet<VehicleId> = vehicles.iter().map(|n| vehicle(*n)).collect();
+    let mut expected: Vec<Shown> = Vec::new();
+    for row in world.expected(&horizon) {
+        let RowBody::Samples(values) = &row.body else { continue };
+        let of = |id: &SignalId| values.iter().find(|(signal, _)| signal == id).map(|(_, raw)| *raw);
+        let values: Vec<Option<i64>> = SIGNALS.iter().map(of).collect();
+        let at = row_time_ns(row.sample_time_ns, row.receive_time_ms);
+        let is_wanted = wanted.contains(&row.vehicle) && (from_ns..until_ns).contains(&at);
+        if is_wanted && values.iter().any(Option::is_some) {
+            expected.push((row.vehicle, at, values));
+        }
+    }
+    let asked = Selection::new(
+        OrganizationId::default(),
+        wanted.into_iter().collect(),
+        SIGNALS.to_vec(),
+        from_ns,
+        until_ns,
+    );
+    let mut scan = reader.scan(asked).await.expect("begun");
+    let mut found: Vec<Shown> = Vec::new();
+    while let Some(rows) = scan.next().await.expect("read") {
+        let values = |row: usize| rows.columns.iter().map(|column| column.get(row)).collect();
+        found.extend(rows.times.iter().enumerate().map(|(row, at)| (rows.vehicle, *at, values(row))));
+    }
+    expected.sort();
+    found.sort();
+    assert_eq!(found, expected);
+}
+
 async fn run(ops: Vec<Op>) {
     let mut world = World::new().await;
+    // It lives over all of it, with what it remembers of the manifest and of files.
+    let settings_of_reader =
+        HistorySettings { unit_bytes: 300, cache_bytes_max: 300_000, scans_max: 2, decoders: 2 };
+    let reader = HistoryReader::new(world.lake(&Fuse::never()), &settings_of_reader);
     let mut retention = Retention::default();
     for op in ops {
         let known = world.manifest().await;
@@ -370,6 +457,15 @@ async fn run(ops: Vec<Op>) {
             }
             Op::Retain(other) => retention = other,
             Op::Days(days) => world.now_ms += days * 24 * HOUR_MS,
+            Op::Kill { vehicle, rows, step, done } => {
+                let at = Some(world.now_ms * 1_000_000);
+                world.write_and_die(vehicle, rows, at, &Fuse::after(step, done)).await;
+            }
+            Op::Duplicate(rows) => {
+                let rows = world.model.iter().rev().step_by(2).take(rows).cloned().collect();
+                world.duplicate(rows).await;
+            }
+            Op::Query { vehicles, from, hours } => query(&world, &reader, &vehicles, (from, hours)).await,
         }
         world.check().await;
     }
@@ -383,6 +479,7 @@ async fn run(ops: Vec<Op>) {
         world.compact(&settings()).await;
     }
     world.check().await;
+    query(&world, &reader, &[0, 1, 2, 3, 4, 5, 6, 7], (-300, 600)).await;
     world.check_forgotten().await;
     let erasures = world.lake(&Fuse::never()).erasures().await.expect("read");
     assert!(erasures.iter().all(|erasure| erasure.finished_at_ms.is_some()), "{erasures:#?}");

@@ -57,6 +57,37 @@ async fn it_is_shown_to_nobody_at_once_and_leaves_the_disk() {
 }
 
 #[tokio::test]
+async fn a_preview_counts_what_would_go_and_changes_nothing() {
+    let mut world = world().await;
+    let lake = world.lake(&Fuse::never());
+    let hour = |hours: i64| Some((BEGIN_MS + hours * HOUR_MS) * 1_000_000);
+    let request = |classes: &[SignalClass]| ErasureRequest {
+        organization: OrganizationId::default(),
+        vehicle: Some(vehicle(1)),
+        from_ns: hour(1),
+        until_ns: hour(3),
+        classes: classes.iter().copied().collect(),
+        requested_by: "ada".into(),
+        reason: "asked".into(),
+    };
+    let within = std::time::Duration::from_secs(60);
+    let whole = lake.preview_erasure(request(&[]), world.now_ms, within).await.expect("counted");
+    assert_eq!((whole.files, whole.rows, whole.blanked), (2, 16, 0));
+    assert_eq!(whole.files_looked_at, whole.files_to_look_at);
+    let positions = [SignalClass::Position];
+    let some = lake.preview_erasure(request(&positions), world.now_ms, within).await.expect("counted");
+    assert!(some.rows == 0 && some.blanked > 0 && some.blanked < 16, "{some:?}");
+    assert!(lake.tombstones().await.expect("read").is_empty());
+    let none = lake.preview_erasure(request(&[]), world.now_ms, std::time::Duration::ZERO).await;
+    assert_eq!(none.expect("counted").files_looked_at, 0);
+    world.erase(Some(1), (1, 3), &[]).await;
+    let again = lake.preview_erasure(request(&[]), world.now_ms, within).await.expect("counted");
+    assert_eq!((again.files, again.rows), (0, 0), "it was asked for already");
+    let done = world.compact(&settings()).await;
+    assert_eq!(done.erased_rows, whole.rows);
+}
+
+#[tokio::test]
 async fn late_rows_of_it_go_on_their_way_and_newer_ones_stay() {
     let mut world = world().await;
     world.erase(Some(1), (0, 100), &[]).await;
@@ -169,6 +200,32 @@ async fn what_comes_back_is_found_and_goes_again() {
         world.now_ms += 61_000;
     }
     assert_eq!(lake.verify(true, &mut |_, _| ()).await.expect("read").faults, []);
+    world.check_forgotten().await;
+}
+
+/// A round whose commit never came: its file is in nobody's answer, but it is on the disk.
+#[tokio::test]
+async fn it_is_not_called_finished_before_files_without_a_commit_are_gone_too() {
+    let mut world = world().await;
+    world.restart(true).await;
+    let orphan = world.orphan(1, (BEGIN_MS + HOUR_MS) * 1_000_000).await;
+    world.erase(Some(1), (0, 3), &[]).await;
+    for _ in 0..3 {
+        world.now_ms += 61_000;
+        let done = world.compact(&settings()).await;
+        assert_eq!((done.finished_erasures, done.open_erasures), (0, 1), "it may still be committed");
+    }
+    assert!(world.listed("fresh").await.contains(&orphan));
+    // A new owner: now it never will be.
+    world.restart(true).await;
+    let done = world.compact(&settings()).await;
+    assert_eq!((done.finished_erasures, done.open_erasures), (1, 0));
+    world.check_forgotten().await;
+    // One of those that come later does not even get to the trash.
+    world.orphan(1, (BEGIN_MS + HOUR_MS) * 1_000_000).await;
+    world.orphan(2, (BEGIN_MS + HOUR_MS) * 1_000_000).await;
+    world.restart(true).await;
+    world.lake(&Fuse::never()).sweep().await.expect("swept");
     world.check_forgotten().await;
 }
 

@@ -3,6 +3,7 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 use common::{BEGIN_MS, Fuse, HOUR_MS, World, key, vehicle};
 use object_store::ObjectStoreExt;
@@ -12,7 +13,7 @@ use remuda_lake::query::{
     SampleRows, Scan, Selection, lttb,
 };
 use remuda_lake::{
-    CompactionSettings, ErasureRequest, Row, RowBody, Stripped, Tombstone, Tombstones, row_time_ns,
+    CompactionSettings, ErasureRequest, LakeError, Row, RowBody, Stripped, Tombstone, Tombstones, row_time_ns,
 };
 use remuda_model::{OrganizationId, ShardId, SignalClass, SignalId, VehicleId, signal};
 
@@ -410,4 +411,31 @@ fn the_model_tells_rows_apart() {
     // The property is worth something only when rows of one time occur.
     let rows = [common::row(1, 4, 0, Some(5), 1), common::row(1, 4, 1, Some(5), 1)];
     assert_ne!(key(&rows[0]), key(&rows[1]));
+}
+
+/// Somebody else replaces files whenever they are listed: for a while that is waited out, and in the end it is told.
+#[tokio::test]
+async fn a_list_is_not_tried_for_ever() {
+    let mut world = World::new().await;
+    world.write(1, 2, None).await;
+    world.restart(true).await;
+    let fuse = Fuse::never();
+    let lake = world.lake(&fuse);
+    let reader = HistoryReader::new(lake.clone(), &HistorySettings::default());
+    let asked = || Selection::new(OrganizationId::default(), vec![vehicle(1)], vec![], 0, i64::MAX);
+    for (restless, holds) in [(9, true), (i64::MAX, false)] {
+        for what in ["records", "recover", "query"] {
+            fuse.restless.store(restless, Ordering::SeqCst);
+            let ended = match what {
+                "records" => lake.for_each_row(|_| ()).await,
+                "recover" => lake.recover(&[]).await.map(|_| ()),
+                _ => match reader.moment(asked()).await {
+                    Err(QueryError::Lake(error)) => Err(error),
+                    other => other.map(|_| ()).map_err(|_| LakeError::Closed),
+                },
+            };
+            assert_eq!(ended.is_ok(), holds, "{what}: {ended:?}");
+            assert!(holds || matches!(ended, Err(LakeError::Restless { .. })), "{what}: {ended:?}");
+        }
+    }
 }

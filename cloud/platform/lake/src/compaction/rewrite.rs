@@ -10,9 +10,9 @@ use remuda_eventsourcing::ManifestEntry;
 use remuda_model::{ShardId, SignalClass, VehicleId};
 
 use super::Run;
-use super::filter::Filter;
 use super::merge::merged;
 use crate::aside::aside;
+use crate::commits::Commits;
 use crate::describe::rows_of;
 use crate::erasure::{ErasureId, ErasureRecord, State, Tombstone};
 use crate::error::LakeError;
@@ -64,7 +64,8 @@ impl Run<'_> {
             let until_ms = full_hour(at_ms.saturating_sub(i64::from(*days) * 86_400_000));
             if known.get(class).is_none_or(|known| *known < until_ms) {
                 let (why, class) = ("class".to_owned(), Some(*class));
-                let record = RetentionRecord { at_ms, why, class, until_ms, files: 0, rows: 0, bytes: 0 };
+                let (files, rows, bytes, dropped) = (0, 0, 0, Vec::new());
+                let record = RetentionRecord { at_ms, why, class, until_ms, files, rows, bytes, dropped };
                 notes.push(record.note()?);
             }
         }
@@ -147,15 +148,14 @@ impl Run<'_> {
     ) -> Result<(), LakeError> {
         let Some(hour) = Hour::of_path(&entry.path) else { return Ok(()) };
         self.tell_aged(&gone).await?;
-        let path = self.new_path(&hour.folder(), &gone);
-        let filter = Filter { tombstones: self.tombstones.clone(), gone };
-        let name = self.name.clone();
+        let path = self.new_path(&hour.folder(), Commits::in_path(&entry.path), &gone);
+        let how = self.merging(hour, gone);
         let made = aside(move || {
             // A file that others have put here has no footer of ours.
             let footer = file::entry_json(bytes.clone()).ok();
             let written = footer.and_then(|text| serde_json::from_str::<Footer>(&text).ok());
             let committed = written.map(|footer| rows_of(&footer.entry));
-            Ok::<_, LakeError>((committed, merged(vec![bytes], &filter, &name, path)?))
+            Ok::<_, LakeError>((committed, merged(vec![bytes], &how, path)?))
         });
         let (committed, made) =
             made.await.ok_or_else(|| LakeError::Encode("the thread that rewrites panicked".into()))??;
@@ -201,28 +201,15 @@ impl Run<'_> {
         if notes.is_empty() {
             return Ok(());
         }
-        self.purge_trash().await?;
+        // What was never committed is in nobody's answer, but it is on the disk: until it is gone, nothing is finished.
+        let asked = open.iter().map(|state| state.tombstone.requested_at_ms).max().unwrap_or_default();
+        if !self.lake.purge_orphans(&self.tombstones, asked, Some(self.epoch.0), self.now_ms()).await? {
+            return Ok(());
+        }
+        self.lake.purge_trash(&self.tombstones).await?;
         self.lake.journal.note(&notes).await?;
         self.done.finished_erasures += notes.len() as u64;
         self.done.open_erasures -= notes.len() as u64;
-        Ok(())
-    }
-
-    /// Files in the trash were never committed, but who is to be forgotten may be in them.
-    async fn purge_trash(&self) -> Result<(), LakeError> {
-        for meta in self.lake.files.listed("trash").await? {
-            let path = meta.location.to_string();
-            let Some(bytes) = self.lake.files.fetch(&path).await? else { continue };
-            let tombstones = self.tombstones.clone();
-            let covered = aside(move || {
-                // A torn file may hold rows that others can still read.
-                let Ok(rows) = file::decode(bytes) else { return true };
-                rows.into_iter().any(|mut row| tombstones.strip(&mut row) != crate::erasure::Stripped::Kept)
-            });
-            if covered.await.unwrap_or(true) {
-                self.lake.files.delete(&path).await?;
-            }
-        }
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use remuda_eventsourcing::Note;
 use remuda_model::{OrganizationId, SignalClass, VehicleId};
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,9 @@ use super::{ErasureId, ErasureRecord, Tombstone, Tombstones};
 use crate::error::LakeError;
 use crate::lake::Lake;
 use crate::limits;
+
+/// The trail that says of which erasures a log outside was told.
+const TOLD: &str = "lake-erasures-told";
 
 /// What is to be forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +67,13 @@ pub struct Erasure {
     pub finished_at_ms: Option<i64>,
 }
 
+impl Erasure {
+    /// The line that says it was told of; one that was opened again and finished is told of again.
+    fn telling(&self) -> Option<String> {
+        Some(format!("{} {}", self.tombstone.id, self.finished_at_ms?))
+    }
+}
+
 impl ErasureRequest {
     fn check(&self) -> Result<(), LakeError> {
         let wrong = |what: &str| Err(LakeError::Erasure(what.to_owned()));
@@ -80,6 +91,27 @@ impl ErasureRequest {
         }
         Ok(())
     }
+
+    /// The tombstone of it, asked for at a moment, ms since 1970 UTC.
+    pub(super) fn tombstone(self, id: ErasureId, now_ms: i64) -> Result<Tombstone, LakeError> {
+        self.check()?;
+        let tombstone = Tombstone {
+            id,
+            organization: self.organization,
+            vehicle: self.vehicle,
+            from_ns: self.from_ns,
+            until_ns: self.until_ns,
+            classes: self.classes,
+            requested_at_ms: now_ms,
+            requested_by: self.requested_by,
+            reason: self.reason,
+        };
+        let (from, until) = tombstone.range_ns();
+        if from >= until {
+            return Err(LakeError::Erasure("the range lies in the future: ask again when it is over".into()));
+        }
+        Ok(tombstone)
+    }
 }
 
 impl Lake {
@@ -90,25 +122,66 @@ impl Lake {
     /// When the request makes no sense, or the journal fails: then it may be durable all the same, and asking again does
     /// no harm.
     pub async fn erase(&self, request: ErasureRequest, now_ms: i64) -> Result<Tombstone, LakeError> {
-        request.check()?;
-        let tombstone = Tombstone {
-            id: ErasureId(rand::random()),
-            organization: request.organization,
-            vehicle: request.vehicle,
-            from_ns: request.from_ns,
-            until_ns: request.until_ns,
-            classes: request.classes,
-            requested_at_ms: now_ms,
-            requested_by: request.requested_by,
-            reason: request.reason,
-        };
-        let (from, until) = tombstone.range_ns();
-        if from >= until {
-            return Err(LakeError::Erasure("the range lies in the future: ask again when it is over".into()));
+        self.erase_once(ErasureId(rand::random()), request, now_ms).await
+    }
+
+    /// The same under a number of the asker's: asked again it is the same erasure.
+    ///
+    /// # Errors
+    /// As [`Lake::erase`], and when something else was asked for under this number.
+    pub async fn erase_once(
+        &self,
+        id: ErasureId,
+        request: ErasureRequest,
+        now_ms: i64,
+    ) -> Result<Tombstone, LakeError> {
+        let tombstone = request.tombstone(id, now_ms)?;
+        self.refresh().await?;
+        let known = self.known.lock().await.states.get(&id).map(|state| state.tombstone.clone());
+        if let Some(known) = known {
+            let again = Tombstone { requested_at_ms: known.requested_at_ms, ..tombstone };
+            if again == known {
+                return Ok(known);
+            }
+            return Err(LakeError::Erasure(format!(
+                "another erasure has the number {id}: see remuda lake erasures"
+            )));
         }
         self.request(&tombstone).await?;
         tracing::info!(id = %tombstone.id, by = tombstone.requested_by, "an erasure was asked for");
         Ok(tombstone)
+    }
+
+    /// Finished erasures of which no log outside the lake was told yet, in the order of the requests.
+    ///
+    /// # Errors
+    /// When the journal fails.
+    pub async fn erasures_to_tell(&self) -> Result<Vec<Erasure>, LakeError> {
+        self.refresh().await?;
+        if self.known.lock().await.states.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut told: HashSet<String> = HashSet::new();
+        let mut after = 0;
+        loop {
+            let lines = self.journal.notes(TOLD, after, limits::MANIFEST_PAGE).await?;
+            let Some((last, _)) = lines.last() else { break };
+            after = *last;
+            told.extend(lines.into_iter().filter_map(|(_, line)| String::from_utf8(line).ok()));
+        }
+        let mut erasures = self.erasures().await?;
+        erasures.retain(|erasure| erasure.telling().is_some_and(|line| !told.contains(&line)));
+        Ok(erasures)
+    }
+
+    /// Notes that a log outside was told of it: at least once, and after a crash in between once more.
+    ///
+    /// # Errors
+    /// When the journal fails.
+    pub async fn erasure_told(&self, erasure: &Erasure) -> Result<(), LakeError> {
+        let Some(line) = erasure.telling() else { return Ok(()) };
+        self.journal.note(&[Note { trail: TOLD.into(), bytes: line.into_bytes() }]).await?;
+        Ok(())
     }
 
     /// Makes a tombstone durable, in the journal and beside the files: a journal restored from before the request learns

@@ -170,6 +170,19 @@ impl Tombstones {
         blanked.map_or(Stripped::Kept, Stripped::Blanked)
     }
 
+    /// Takes what is covered out of a row that must stay in its place: its frame was there.
+    pub fn hide(&self, row: &mut Row) {
+        let is_samples = matches!(row.body, RowBody::Samples(_));
+        let is_erased = matches!(self.strip(row), Stripped::Erased(_));
+        match &mut row.body {
+            RowBody::Samples(values) if is_erased => values.clear(),
+            // As many rows of its frame as there were.
+            RowBody::Marker if is_samples => row.body = RowBody::Samples(Vec::new()),
+            RowBody::Quarantine { raw, .. } if is_erased => raw.clear(),
+            _ => {}
+        }
+    }
+
     fn spans(&self, organization: &OrganizationId, vehicle: &VehicleId) -> impl Iterator<Item = &Span> {
         // Most lakes have no tombstone, or few.
         let of_all = self.of_organization.get(organization).map(Vec::as_slice).unwrap_or_default();
@@ -242,6 +255,7 @@ mod tests {
             mono_ns: 0,
             sample_time_ns: Some(at_ms * MS_NS),
             receive_time_ms: NOW_MS,
+            commit: 0,
             body,
         }
     }

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use remuda_eventsourcing::{Journal, JournalError, ManifestPosition, ManifestRecord};
+use remuda_eventsourcing::{ManifestPosition, ManifestRecord};
 use remuda_model::{OrganizationId, SHARDS, ShardId};
 use tokio::sync::Mutex;
 
 use super::{AsOf, Selection};
+use crate::error::LakeError;
 use crate::history::{HISTORY, HOUR_NS, Hour, MS_NS};
+use crate::lake::Lake;
 use crate::limits;
+use crate::listing::Tries;
 use crate::writer::now_ms;
 
 /// A set of shards.
@@ -92,21 +95,21 @@ impl Known {
     }
 
     /// Reads what came since; all of it when files were replaced, for then some have left.
-    async fn refresh(&mut self, journal: &dyn Journal) -> Result<(), JournalError> {
+    async fn refresh(&mut self, lake: &Lake) -> Result<(), LakeError> {
+        let mut tries = Tries::of(lake);
         loop {
-            let count = journal.replacing().await?.count;
+            let count = tries.begin().await?;
             if self.count != Some(count) {
                 *self = Self { count: Some(count), ..Self::default() };
             }
             loop {
-                let page = journal.manifest(self.position, limits::MANIFEST_PAGE).await?;
+                let page = lake.journal.manifest(self.position, limits::MANIFEST_PAGE).await?;
                 if page.is_empty() {
                     break;
                 }
                 page.iter().for_each(|record| self.add(record));
             }
-            // What was replaced while we read would be in the list twice, or not at all.
-            if journal.replacing().await?.count == count {
+            if tries.holds().await? {
                 return Ok(());
             }
             self.count = None;
@@ -120,9 +123,9 @@ pub(super) struct Lister(Mutex<Known>);
 
 impl Lister {
     /// The files that may hold rows of a selection, as of now.
-    pub async fn pick(&self, journal: &dyn Journal, selection: &Selection) -> Result<Picked, JournalError> {
+    pub async fn pick(&self, lake: &Lake, selection: &Selection) -> Result<Picked, LakeError> {
         let mut known = self.0.lock().await;
-        if let Err(error) = known.refresh(journal).await {
+        if let Err(error) = known.refresh(lake).await {
             known.count = None;
             return Err(error);
         }

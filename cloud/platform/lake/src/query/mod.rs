@@ -207,7 +207,7 @@ impl HistoryReader {
             shared.metrics.refused.inc();
             QueryError::Busy(shared.scans_max)
         })?;
-        let picked = shared.lister.pick(&*shared.lake.journal, &selection).await?;
+        let picked = shared.lister.pick(&shared.lake, &selection).await?;
         Ok(Moment { shared, selection, picked, permit: Arc::new(permit) })
     }
 

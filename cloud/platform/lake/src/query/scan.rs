@@ -145,7 +145,7 @@ impl State {
     async fn again(&self, part: &Selection, hour: i64) -> Result<Vec<Unit>, LakeError> {
         for _ in 0..limits::TRIES_MAX {
             self.shared.metrics.relisted.inc();
-            let picked = self.shared.lister.pick(&*self.shared.lake.journal, part).await?;
+            let picked = self.shared.lister.pick(&self.shared.lake, part).await?;
             {
                 let mut as_of = self.as_of.lock().unwrap_or_else(PoisonError::into_inner);
                 as_of.position = picked.as_of.position;

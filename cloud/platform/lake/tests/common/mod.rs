@@ -30,6 +30,8 @@ pub struct Fuse {
     left: AtomicI64,
     /// Whether the last step is still done, and only its answer lost.
     done: bool,
+    /// So many more times somebody else has replaced files when it is asked for.
+    pub restless: AtomicI64,
 }
 
 impl Fuse {
@@ -38,7 +40,7 @@ impl Fuse {
     }
 
     pub fn after(steps: i64, done: bool) -> Arc<Self> {
-        Arc::new(Self { left: AtomicI64::new(steps), done })
+        Arc::new(Self { left: AtomicI64::new(steps), done, restless: AtomicI64::new(0) })
     }
 
     pub fn is_dead(&self) -> bool {
@@ -198,7 +200,13 @@ impl Journal for Mortal {
         self.write(self.inner.acquire_replacing()).await
     }
     async fn replacing(&self) -> Answered<Replacing> {
-        self.read(self.inner.replacing()).await
+        let mut replacing = self.read(self.inner.replacing()).await?;
+        let left = self.fuse.restless.load(Ordering::SeqCst);
+        if left > 0 {
+            self.fuse.restless.store(left - 1, Ordering::SeqCst);
+            replacing.count += left.unsigned_abs();
+        }
+        Ok(replacing)
     }
     async fn replace_files(
         &self,
@@ -270,6 +278,7 @@ pub fn row(n: u8, seq: Seq, row_in_frame: u32, sample_time_ns: Option<i64>, rece
         mono_ns: seq * 1_000,
         sample_time_ns,
         receive_time_ms,
+        commit: 0,
         body,
     }
 }
@@ -321,6 +330,8 @@ pub fn key(row: &Row) -> (VehicleId, Incarnation, Seq, u32) {
 pub struct World {
     pub files: Arc<InMemory>,
     pub journal: Arc<dyn Journal>,
+    /// The same.
+    pub memory: Arc<MemoryJournal>,
     pub now_ms: i64,
     floor: Arc<Floor>,
     running: Option<Rounds>,
@@ -332,13 +343,17 @@ pub struct World {
     pub forgotten: Vec<Tombstone>,
     next: [Seq; 8],
     owned: Mutex<Vec<Owner>>,
+    /// Rows may be in the lake more than once.
+    has_duplicates: bool,
 }
 
 impl World {
     pub async fn new() -> Self {
+        let memory = Arc::new(MemoryJournal::in_place());
         let mut world = Self {
             files: Arc::new(InMemory::new()),
-            journal: Arc::new(MemoryJournal::in_place()),
+            journal: Arc::clone(&memory) as Arc<dyn Journal>,
+            memory,
             now_ms: BEGIN_MS,
             floor: Arc::default(),
             running: None,
@@ -347,6 +362,7 @@ impl World {
             forgotten: Vec::new(),
             next: [1; 8],
             owned: Mutex::default(),
+            has_duplicates: false,
         };
         world.start().await;
         world
@@ -384,27 +400,71 @@ impl World {
 
     /// One frame of some rows, committed.
     pub async fn write(&mut self, n: u8, rows: u32, sample_time_ns: Option<i64>) {
-        let seq = self.next[usize::from(n)];
+        let frame = self.frame(n, rows, sample_time_ns);
         self.next[usize::from(n)] += 1;
-        let rows: Vec<Row> = (0..rows)
-            .map(|i| {
-                row(
-                    n,
-                    seq,
-                    i,
-                    sample_time_ns.map(|at| at.saturating_add(i64::from(i) * 1_000_000)),
-                    self.now_ms,
-                )
-            })
-            .collect();
-        self.model.extend(rows.iter().cloned());
-        self.uncovered.extend(rows.iter().cloned());
-        let shard = ShardId::of(&vehicle(n));
-        let contribution =
-            Contribution { shard, vehicle: vehicle(n), ticket: seq, rows, decisions: Vec::new(), bytes: 100 };
+        self.model.extend(frame.rows.iter().cloned());
+        self.uncovered.extend(frame.rows.iter().cloned());
         let rounds = self.running.as_ref().expect("it runs").handle();
-        rounds.contribute(contribution).await.expect("open");
+        rounds.contribute(frame).await.expect("open");
         rounds.flush().await.expect("open");
+    }
+
+    /// The next frame of a vehicle.
+    fn frame(&self, n: u8, rows: u32, sample_time_ns: Option<i64>) -> Contribution {
+        let seq = self.next[usize::from(n)];
+        let at = |i: u32| sample_time_ns.map(|at| at.saturating_add(i64::from(i) * 1_000_000));
+        let rows = (0..rows).map(|i| row(n, seq, i, at(i), self.now_ms)).collect();
+        let (shard, vehicle) = (ShardId::of(&vehicle(n)), vehicle(n));
+        Contribution { shard, vehicle, ticket: seq, rows, decisions: Vec::new(), bytes: 100 }
+    }
+
+    /// The writing process is killed while it writes a frame, and another one starts: the frame is there as a whole, or not
+    /// at all and the vehicle has it still.
+    pub async fn write_and_die(&mut self, n: u8, rows: u32, sample_time_ns: Option<i64>, fuse: &Arc<Fuse>) {
+        // Without a checkpoint.
+        drop(self.running.take());
+        let shards: Vec<ShardId> =
+            self.owned.lock().expect("not poisoned").iter().map(|owner| owner.shard).collect();
+        let owned = self.journal.acquire(&shards).await.expect("acquired");
+        let owners: Vec<Owner> = owned.into_iter().map(|(owner, _)| owner).collect();
+        let recovery = self.lake(&Fuse::never()).recover(&owners).await.expect("recovered");
+        let rounds = self.lake(fuse).start_rounds(&owners, &recovery, self.floor.clone());
+        let frame = self.frame(n, rows, sample_time_ns);
+        let written = frame.rows.clone();
+        rounds.handle().contribute(frame).await.expect("open");
+        let handle = rounds.handle();
+        let mut flushed = std::pin::pin!(handle.flush());
+        // Its answer never comes when the process is dead.
+        while !fuse.is_dead() {
+            let wait = tokio::time::sleep(std::time::Duration::from_millis(1));
+            tokio::select! { _ = &mut flushed => break, () = wait => {} }
+        }
+        drop(rounds);
+        let owned = self.journal.acquire(&shards).await.expect("acquired");
+        let owners: Vec<Owner> = owned.into_iter().map(|(owner, _)| owner).collect();
+        let recovery = self.lake(&Fuse::never()).recover(&owners).await.expect("recovered");
+        let durable = recovery.watermarks.get(&vehicle(n)).map_or(0, |marks| marks[0].1);
+        if durable == self.next[usize::from(n)] {
+            self.next[usize::from(n)] += 1;
+            self.model.extend(written.iter().cloned());
+            self.uncovered.extend(written);
+        }
+        self.start().await;
+    }
+
+    /// Rows that are there already are committed once more.
+    pub async fn duplicate(&mut self, rows: Vec<Row>) {
+        let mut shards: Vec<ShardId> = rows.iter().map(|row| ShardId::of(&row.vehicle)).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        let owned = self.journal.acquire(&shards).await.expect("acquired");
+        let owners: Vec<_> = owned.into_iter().map(|(owner, _)| owner).collect();
+        if !rows.is_empty() {
+            self.has_duplicates = true;
+            self.lake(&Fuse::never()).commit_reprocessed(&owners, rows, &[]).await.expect("committed");
+        }
+        // The rounds lost these shards.
+        self.restart(false).await;
     }
 
     /// Ends the writing process with a checkpoint, whose snapshots cover everything or only what earlier ones did, and
@@ -462,8 +522,18 @@ impl World {
     /// The journal is lost, and a new one begun. Nobody is running.
     pub async fn lose_journal(&mut self) {
         self.running.take().expect("it runs").stop().await.expect("stopped");
-        self.journal = Arc::new(MemoryJournal::in_place());
+        self.memory = Arc::new(MemoryJournal::in_place());
+        self.journal = Arc::clone(&self.memory) as Arc<dyn Journal>;
         self.floor.0.store(0, Ordering::SeqCst);
+    }
+
+    /// The journal is lost, and a copy of an earlier moment takes its place. Nobody is running.
+    pub async fn restore_journal(&mut self, copy: &MemoryJournal) {
+        if let Some(running) = self.running.take() {
+            running.stop().await.expect("stopped");
+        }
+        self.memory = Arc::new(copy.copy());
+        self.journal = Arc::clone(&self.memory) as Arc<dyn Journal>;
     }
 
     /// Begins again after [`Self::lose_journal`] and an adoption: what is not forgotten is replayed.
@@ -499,7 +569,7 @@ impl World {
 
     /// The rows that readers must find, said as naively as can be: what was written, without what is forgotten and
     /// without what retention says it took.
-    fn expected(&self, horizon: &Horizon) -> Vec<Row> {
+    pub fn expected(&self, horizon: &Horizon) -> Vec<Row> {
         let mut rows: Vec<Row> = self.model.clone();
         for tombstone in &self.forgotten {
             let (from, until) =
@@ -534,6 +604,10 @@ impl World {
         };
         lake.for_each_row(shown).await.expect("read");
         beyond(&mut rows, &horizon);
+        if self.has_duplicates {
+            rows.sort_by_key(key);
+            rows.dedup_by_key(|row| key(row));
+        }
         same(rows, self.expected(&horizon));
     }
 
@@ -554,6 +628,26 @@ impl World {
         self.files.put(&Path::from(entry.path.as_str()), bytes.into()).await.expect("written");
         let outcome = self.journal.commit_file(&[], &[entry], &[]).await;
         assert!(matches!(outcome, CommitOutcome::Committed { .. }), "{outcome:?}");
+    }
+
+    /// A round's file with a covered row that was never committed, by the owners of now; its path.
+    pub async fn orphan(&self, n: u8, at_ns: i64) -> String {
+        let row = row(n, 4, 0, Some(at_ns), self.now_ms);
+        let owners = self.owned.lock().expect("not poisoned").clone();
+        let path = format!("fresh/date=2023-11-14/hour=23/00ff-1-{n}.parquet");
+        let entry = ManifestEntry {
+            path: path.clone(),
+            schema: 1,
+            checksum: 0,
+            bytes: 0,
+            rows: vec![(ShardId::of(&row.vehicle), 1)],
+            sample_time_ns: (at_ns, at_ns),
+            receive_time_ms: (self.now_ms, self.now_ms),
+        };
+        let footer = serde_json::json!({ "writer": "00ff", "owners": owners, "entry": entry });
+        let bytes = file::encode(std::slice::from_ref(&row), footer.to_string()).expect("encoded");
+        self.files.put(&Path::from(path.as_str()), bytes.into()).await.expect("written");
+        path
     }
 
     /// Nothing that is forgotten is on the disk, in any file, of any folder.
