@@ -27,7 +27,8 @@ pub struct Lake {
     pub sweep_interval_ms: u64,
     /// Time between two compactions of committed rows into `history/`, s, 1 to 86,400; 0: only by `remuda lake compact`.
     pub compact_interval_s: u64,
-    /// Rows that a compaction holds in memory, bytes, 1 MiB to 16 GiB; the files it reads and writes come to 128 MiB more.
+    /// Memory of a compaction, bytes, 1 MiB to 16 GiB; where it must go row by row, the files it reads and writes come to 128
+    /// MiB more.
     pub compact_bytes_max: usize,
     /// Days that rows stay in `history/` after their hour, 1 to 36,500; 0: for ever.
     pub history_days: u32,

@@ -11,27 +11,29 @@ use super::{Figure, Figures};
 use crate::run::{Outcome, cargo, output, root, run, target};
 use crate::tools;
 
-/// Vehicles and hours of the data: 56 million rows of 18 signals, a billion samples. Made once, and kept.
-const SIZE: (&str, &str) = ("1000", "16");
+/// Vehicles and hours of the data: 4.3 million rows of 18 signals, 78 million samples.
+const SIZE: (&str, &str) = ("200", "6");
+/// The same for a billion samples, 58 million rows.
+const BILLION: (&str, &str) = ("1000", "16");
 /// Questions of one vehicle, one hour and one signal.
 const QUERIES: &str = "400";
+/// Vehicles and seconds of the drive that is compacted: 1.2 million rows.
+const DRIVE: (&str, &str) = ("1000", "1200");
 
-fn example() -> PathBuf {
-    target().join("release/examples/history_figures")
+fn example(name: &str) -> PathBuf {
+    target().join("release/examples").join(name)
+}
+
+fn build(package: &str, example: &str) -> Outcome {
+    run(cargo().args(["build", "--release", "--quiet", "-p", package, "--example", example]))
 }
 
 /// The data's folder, its files written by the lake itself.
-fn data() -> Result<PathBuf, String> {
-    let (vehicles, hours) = SIZE;
-    let folder = target().join(format!("bench-history-{vehicles}-{hours}"));
-    if !folder.join("manifest.json").is_file() {
-        if folder.exists() {
-            std::fs::remove_dir_all(&folder)
-                .map_err(|e| format!("cannot remove {}: {e}", folder.display()))?;
-        }
-        eprintln!("writing {vehicles} vehicles x {hours} hours of history to {}", folder.display());
-        run(Command::new(example()).arg("make").arg(&folder).args([vehicles, hours]))?;
-    }
+fn data(scene: &Scene) -> Result<PathBuf, String> {
+    let (vehicles, hours) = if scene.billion { BILLION } else { SIZE };
+    let folder = scene.folder.join("history");
+    eprintln!("writing {vehicles} vehicles x {hours} hours of history to {}", folder.display());
+    run(Command::new(example("history_figures")).arg("make").arg(&folder).args([vehicles, hours]))?;
     Ok(folder)
 }
 
@@ -48,19 +50,12 @@ fn same(ours: &Value, theirs: &Value, key: &str) -> Outcome {
     }
 }
 
-/// One vehicle, one hour, one signal out of all; then all vehicles of all hours, down-sampled.
-pub fn history(_: &Scene, figures: &mut Figures) -> Outcome {
-    run(cargo().args([
-        "build",
-        "--release",
-        "--quiet",
-        "-p",
-        "remuda-lake",
-        "--example",
-        "history_figures",
-    ]))?;
-    let folder: &Path = &data()?;
-    let ours = json(Command::new(example()).arg("measure").arg(folder).arg(QUERIES))?;
+/// One vehicle, one hour, one signal out of all; then all vehicles of all hours, down-sampled; then a vehicle erased.
+pub fn history(scene: &Scene, figures: &mut Figures) -> Outcome {
+    build("remuda-lake", "history_figures")?;
+    let folder: &Path = &data(scene)?;
+    let tool = example("history_figures");
+    let ours = json(Command::new(&tool).arg("measure").arg(folder).arg(QUERIES))?;
     let script = root().join("tests/e2e/readers/history_figures.py");
     let theirs = json(Command::new(tools::python()?).arg(script).arg(folder))?;
     same(&ours, &theirs, "scan_sum")?;
@@ -91,5 +86,53 @@ pub fn history(_: &Scene, figures: &mut Figures) -> Outcome {
             baseline: Some((number(&theirs, "history_scan_rows_per_second")?, about)),
         },
     );
-    Ok(())
+    let erased = json(Command::new(&tool).arg("erase").arg(folder))?;
+    eprintln!(
+        "a vehicle erased: {} of {} files had rows of it; {} rows went; {:.0} MB were written anew",
+        erased["touched_files"],
+        erased["files"],
+        erased["erased_rows"],
+        number(&erased, "rewritten_mb")?,
+    );
+    for (name, key) in [
+        ("erase_vehicle_seconds_tombstone", "tombstone_seconds"),
+        ("erase_vehicle_seconds_rewritten", "rewritten_seconds"),
+    ] {
+        let value = number(&erased, key)?;
+        figures.insert(name, Figure { value, unit: "s", baseline: None });
+    }
+    std::fs::remove_dir_all(folder).map_err(|e| format!("cannot remove {}: {e}", folder.display()))
+}
+
+/// Fresh files of simulated driving, compacted: how fast, and how small they get beside pco.
+pub fn compaction(scene: &Scene, figures: &mut Figures) -> Outcome {
+    build("remuda-world", "record_drive")?;
+    build("remuda-lake", "compaction_figures")?;
+    let (drive, lake) = (scene.folder.join("drive"), scene.folder.join("compacted"));
+    let (vehicles, seconds) = DRIVE;
+    run(Command::new(example("record_drive")).arg(&drive).args([vehicles, seconds]))?;
+    let ours = json(Command::new(example("compaction_figures")).arg(&drive).arg(&lake))?;
+    let script = root().join("tests/e2e/readers/lake_columns.py");
+    let columns = json(Command::new(tools::python()?).arg(script).arg(&lake))?;
+    let about = format!(
+        "pco, level 8, of the same columns; fresh {:.1}; 18 signals of simulated driving, {} rows",
+        number(&ours, "lake_bytes_per_row_fresh")?,
+        ours["rows"],
+    );
+    let pco = Some((number(&columns, "pco")?, about));
+    let value = number(&ours, "lake_bytes_per_row_compacted")?;
+    figures.insert("lake_bytes_per_row_compacted", Figure { value, unit: "bytes", baseline: pco });
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = number(&ours, "compaction_core_share")?;
+    let alone = 50_000.0 / share;
+    let about = format!(
+        "one core alone, from the seconds it was busy; {cores} cores, shared with all else; {:.0} MB of memory at most",
+        number(&ours, "peak_mb")?
+    );
+    let value = number(&ours, "compaction_rows_per_second")?;
+    let baseline = Some((alone, about));
+    figures.insert("compaction_rows_per_second", Figure { value, unit: "rows/s", baseline });
+    let figure = Figure { value: share, unit: "of a core at 50,000 rows/s", baseline: None };
+    figures.insert("compaction_core_share", figure);
+    std::fs::remove_dir_all(&lake).map_err(|e| format!("cannot remove {}: {e}", lake.display()))
 }

@@ -20,6 +20,8 @@ pub struct Scene {
     pub folder: PathBuf,
     /// Seconds each load runs.
     pub seconds: u64,
+    /// Whether history is to be large.
+    pub billion: bool,
 }
 
 /// A child that is killed when dropped.
@@ -48,10 +50,10 @@ impl Scene {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn new(seconds: u64) -> Result<Self, String> {
+    pub fn new(seconds: u64, billion: bool) -> Result<Self, String> {
         let folder = target().join(format!("bench-{}", std::process::id()));
         fs::create_dir_all(&folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
-        Ok(Self { folder, seconds })
+        Ok(Self { folder, seconds, billion })
     }
 
     /// A release binary.

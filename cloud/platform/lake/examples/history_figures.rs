@@ -2,39 +2,28 @@
 //!
 //! `history_figures make DIR VEHICLES HOURS` writes a lake through rounds and compaction, and its manifest beside it;
 //! `history_figures measure DIR QUERIES` asks it and prints one JSON object. The questions are left in `DIR/queries.json`
-//! for whoever wants to ask another reader the same.
+//! for whoever wants to ask another reader the same. `history_figures erase DIR`, at last, has one vehicle forgotten.
 
+mod common;
+
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use common::{BEGIN_MS, Covered, HOUR_MS, MS_NS, contribution, owners, row, vehicle};
 use rand::prelude::*;
-use remuda_eventsourcing::{CommitOutcome, Journal, ManifestEntry, ManifestPosition, MemoryJournal, Owner};
-use remuda_lake::query::{AnswerRows, HistoryReader, HistorySettings, Mode, Selection};
-use remuda_lake::{
-    Answer, CompactionSettings, Contribution, Lake, LakeSettings, RoundListener, Row, RowBody,
+use remuda_eventsourcing::{
+    CommitOutcome, Journal, JournalMetrics, ManifestEntry, MemoryJournal, SledJournal,
 };
-use remuda_model::{Incarnation, OrganizationId, SHARDS, ShardId, SignalId, VehicleId, signal};
+use remuda_lake::query::{AnswerRows, HistoryReader, HistorySettings, Mode, Selection};
+use remuda_lake::{CompactionSettings, ErasureRequest, Lake, LakeSettings, Row};
+use remuda_model::{OrganizationId, SignalId, VehicleId, signal};
 
 const SIGNALS: u16 = 18;
 const SECONDS_A_FILE: u64 = 60;
-/// 2023-11-14T00:00:00Z.
-const BEGIN_MS: i64 = 1_699_920_000_000;
-const HOUR_MS: i64 = 3_600_000;
-const MS_NS: i64 = 1_000_000;
-
-/// Everything is covered at once.
-struct Covered;
-
-impl RoundListener for Covered {
-    fn answered(&self, _: ShardId, _: ManifestPosition, _: Vec<Answer>) {}
-    fn replay_floor(&self, _: ShardId) -> ManifestPosition {
-        ManifestPosition::MAX
-    }
-    fn shard_lost(&self, _: ShardId) {}
-}
 
 /// A vehicle whose signals wander: a third of them every second, a third now and then, a third hardly.
 struct Driving {
@@ -51,33 +40,10 @@ impl Driving {
                 *value += random.random_range(-step..=step);
             }
         }
-        let at_ms = BEGIN_MS + self.second as i64 * 1_000;
-        // Within the second, so that no sample of an hour lies before it.
-        let at_ns = at_ms * MS_NS + random.random_range(0..4_000_000);
+        let values = self.values.iter().zip(1..=SIGNALS).map(|(value, id)| (SignalId(id), *value));
         self.second += 1;
-        let values = self.values.iter().zip(1..=SIGNALS).map(|(value, id)| (SignalId(id), *value)).collect();
-        Row {
-            organization: OrganizationId::default(),
-            vehicle: self.id,
-            incarnation: Incarnation(7),
-            seq: self.second,
-            row_in_frame: 0,
-            boot: 1,
-            mono_ns: self.second * 1_000_000_000,
-            sample_time_ns: Some(at_ns),
-            receive_time_ms: at_ms + 300,
-            body: RowBody::Samples(values),
-        }
+        row(self.id, self.second - 1, values, random)
     }
-}
-
-fn vehicle(n: usize) -> Result<VehicleId, remuda_model::IdError> {
-    VehicleId::new(&format!("V{n:06}"))
-}
-
-async fn owners(journal: &dyn Journal) -> Result<Vec<Owner>, Box<dyn Error>> {
-    let shards: Vec<ShardId> = (0..SHARDS).filter_map(ShardId::new).collect();
-    Ok(journal.acquire(&shards).await?.into_iter().map(|(owner, _)| owner).collect())
 }
 
 async fn make(folder: &Path, vehicles: usize, hours: u64) -> Result<(), Box<dyn Error>> {
@@ -99,10 +65,8 @@ async fn make(folder: &Path, vehicles: usize, hours: u64) -> Result<(), Box<dyn 
         for _ in 0..3_600 / SECONDS_A_FILE {
             for vehicle in &mut fleet {
                 let rows = (0..SECONDS_A_FILE).map(|_| vehicle.row(&mut random)).collect();
-                let (shard, id) = (ShardId::of(&vehicle.id), vehicle.id);
-                let contribution =
-                    Contribution { shard, vehicle: id, ticket: 0, rows, decisions: Vec::new(), bytes: 1 };
-                rounds.handle().contribute(contribution).await?;
+                let id = vehicle.id;
+                rounds.handle().contribute(contribution(rows, id)).await?;
             }
             rounds.handle().flush().await?;
         }
@@ -131,17 +95,70 @@ struct Question {
     signal: SignalId,
 }
 
-async fn measure(folder: &Path, queries: usize) -> Result<(), Box<dyn Error>> {
+/// The lake in a folder, with what `make` has left of its manifest.
+struct Made {
+    lake: Lake,
+    vehicles: usize,
+    hours: i64,
+    entries: Vec<ManifestEntry>,
+}
+
+async fn open(folder: &Path, journal: Arc<dyn Journal>) -> Result<Made, Box<dyn Error>> {
     let manifest = std::fs::read(folder.join("manifest.json"))?;
     let (vehicles, hours, entries): (usize, i64, Vec<ManifestEntry>) = serde_json::from_slice(&manifest)?;
-    let rows: u64 = entries.iter().flat_map(|entry| &entry.rows).map(|(_, rows)| u64::from(*rows)).sum();
-    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
     let owners = owners(&*journal).await?;
     let committed = journal.commit_file(&owners, &entries, &[]).await;
     if !matches!(committed, CommitOutcome::Committed { .. }) {
         return Err(format!("the manifest was not taken: {committed:?}").into());
     }
     let lake = Lake::open(LakeSettings::new(folder.join("lake")), journal).await?;
+    Ok(Made { lake, vehicles, hours, entries })
+}
+
+/// One vehicle of all forgotten: until nobody is shown it any more, and until it is out of every file.
+async fn erase(folder: &Path) -> Result<(), Box<dyn Error>> {
+    // A real one, since a tombstone is worth nothing before it is synced.
+    let journal = SledJournal::open(&folder.join("journal"), JournalMetrics::default())?;
+    let Made { lake, vehicles, entries, hours } = open(folder, Arc::new(journal)).await?;
+    let now_ms = BEGIN_MS + (hours + 100) * HOUR_MS;
+    let request = ErasureRequest {
+        organization: OrganizationId::default(),
+        vehicle: Some(vehicle(vehicles / 2)?),
+        from_ns: None,
+        until_ns: None,
+        classes: BTreeSet::new(),
+        requested_by: "the bench".into(),
+        reason: "to see how long it takes".into(),
+    };
+    let begun = Instant::now();
+    lake.erase(request, now_ms).await?;
+    let tombstone_seconds = begun.elapsed().as_secs_f64();
+    let settings = CompactionSettings { erase_within_ms: 0, ..CompactionSettings::default() };
+    let begun = Instant::now();
+    let done = lake.compact(&settings, now_ms + 1, &|_| ControlFlow::Continue(())).await?;
+    let rewritten_seconds = begun.elapsed().as_secs_f64();
+    let told = lake.erasures().await?;
+    let touched: Vec<&String> =
+        told.iter().flat_map(|erasure| &erasure.files).map(|from| &from.file).collect();
+    let bytes: u64 =
+        entries.iter().filter(|entry| touched.contains(&&entry.path)).map(|entry| entry.bytes).sum();
+    println!(
+        "{}",
+        serde_json::json!({
+            "files": entries.len(),
+            "touched_files": touched.len(),
+            "erased_rows": done.erased_rows,
+            "rewritten_mb": bytes as f64 / 1e6,
+            "tombstone_seconds": tombstone_seconds,
+            "rewritten_seconds": rewritten_seconds,
+        })
+    );
+    Ok(())
+}
+
+async fn measure(folder: &Path, queries: usize) -> Result<(), Box<dyn Error>> {
+    let Made { lake, vehicles, hours, entries } = open(folder, Arc::new(MemoryJournal::new())).await?;
+    let rows: u64 = entries.iter().flat_map(|entry| &entry.rows).map(|(_, rows)| u64::from(*rows)).sum();
     let reader = HistoryReader::new(lake, &HistorySettings::default());
     let mut random = StdRng::seed_from_u64(2);
     let mut questions = Vec::with_capacity(queries);
@@ -228,7 +245,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["make", folder, vehicles, hours] => {
             runtime.block_on(make(Path::new(folder), vehicles.parse()?, hours.parse()?))
         }
+        ["erase", folder] => runtime.block_on(erase(Path::new(folder))),
         ["measure", folder, queries] => runtime.block_on(measure(Path::new(folder), queries.parse()?)),
-        _ => Err("usage: history_figures make DIR VEHICLES HOURS | measure DIR QUERIES".into()),
+        _ => Err("usage: history_figures make DIR VEHICLES HOURS | measure DIR QUERIES | erase DIR".into()),
     }
 }

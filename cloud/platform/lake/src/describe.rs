@@ -42,6 +42,25 @@ impl Description {
         widen(&mut self.receive_time_ms, row.receive_time_ms);
     }
 
+    /// Rows of one vehicle: its shard, how many, between which sample times (of those that have one) and receipts.
+    pub fn add_rows(
+        &mut self,
+        shard: ShardId,
+        rows: u32,
+        sampled_ns: Option<(i64, i64)>,
+        received_ms: Option<(i64, i64)>,
+    ) {
+        *self.rows.entry(shard).or_default() += rows;
+        for (range, more) in
+            [(&mut self.sample_time_ns, sampled_ns), (&mut self.receive_time_ms, received_ms)]
+        {
+            if let Some((low, high)) = more {
+                widen(range, low);
+                widen(range, high);
+            }
+        }
+    }
+
     /// The entry; checksum and length are 0.
     pub fn entry(self, path: String) -> ManifestEntry {
         ManifestEntry {

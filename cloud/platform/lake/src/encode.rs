@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use parquet::column::writer::ColumnCloseResult;
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int64Type};
 use parquet::file::metadata::KeyValue;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
@@ -11,6 +13,14 @@ use remuda_model::SignalId;
 use crate::error::LakeError;
 use crate::row::{Row, RowBody};
 use crate::schema::{self, SignalColumn, Style};
+
+/// A column of one row group, encoded.
+pub(crate) struct Chunk {
+    pub bytes: Bytes,
+    pub closed: ColumnCloseResult,
+    /// Whether any row has a value.
+    pub any: bool,
+}
 
 /// A file that is being made.
 pub(crate) struct Encoder {
@@ -33,6 +43,16 @@ impl Encoder {
         let mut group = self.writer.next_row_group()?;
         write_fixed(&mut group, rows)?;
         write_signals(&mut group, rows, &self.signals)?;
+        group.close()?;
+        Ok(())
+    }
+
+    /// Adds a row group of columns that are encoded already, one for each of the schema.
+    pub fn chunks(&mut self, chunks: Vec<Chunk>) -> Result<(), LakeError> {
+        let mut group = self.writer.next_row_group()?;
+        for chunk in chunks {
+            group.append_column(&chunk.bytes, chunk.closed)?;
+        }
         group.close()?;
         Ok(())
     }
@@ -136,7 +156,8 @@ fn write_fixed(group: &mut Group<'_>, rows: &[Row]) -> Result<(), LakeError> {
     optional::<ByteArrayType>(group, rows, |r| match &r.body {
         RowBody::Quarantine { raw, .. } => Some(ByteArray::from(raw.clone())),
         _ => None,
-    })
+    })?;
+    optional::<Int64Type>(group, rows, |r| (r.commit > 0).then_some(r.commit as i64))
 }
 
 fn write_signals(group: &mut Group<'_>, rows: &[Row], signals: &[SignalId]) -> Result<(), LakeError> {

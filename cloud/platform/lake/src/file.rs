@@ -70,6 +70,7 @@ mod tests {
             mono_ns: 1,
             sample_time_ns: None,
             receive_time_ms: 1,
+            commit: 0,
             body: RowBody::Gap { to: 3, reason: "shed".into() },
         };
         let bytes = encode(std::slice::from_ref(&row), "{}".into()).expect("encodes");

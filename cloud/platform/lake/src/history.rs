@@ -110,6 +110,7 @@ mod tests {
             mono_ns: 0,
             sample_time_ns,
             receive_time_ms,
+            commit: 0,
             body: RowBody::Marker,
         }
     }

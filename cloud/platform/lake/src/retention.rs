@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use remuda_eventsourcing::{Note, NotePosition};
-use remuda_model::{SignalClass, SignalId, signal};
+use remuda_model::{OrganizationId, SignalClass, SignalId, signal};
 use serde::{Deserialize, Serialize};
 
+use crate::commits::Commits;
 use crate::error::LakeError;
+use crate::history::Hour;
 use crate::lake::Lake;
 use crate::limits;
 
 /// The trail's name in the journal.
-const TRAIL: &str = "lake-retention";
+pub(crate) const TRAIL: &str = "lake-retention";
 const DAY_MS: i64 = 86_400_000;
 const HOUR_MS: i64 = 3_600_000;
 
@@ -80,6 +82,32 @@ pub(crate) struct RetentionRecord {
     pub rows: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Of files that go: which commits their rows are of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<Dropped>,
+}
+
+/// Rows of an organisation that retention dropped, by the commits they are of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Dropped {
+    pub organization: OrganizationId,
+    pub commits: Commits,
+    pub rows: u64,
+}
+
+impl Dropped {
+    /// Of these files of history, by path and rows.
+    pub fn of<'a>(files: impl Iterator<Item = (&'a str, u64)>) -> Vec<Self> {
+        let mut all: BTreeMap<OrganizationId, (Option<Commits>, u64)> = BTreeMap::new();
+        for (path, rows) in files {
+            let Some(hour) = Hour::of_path(path) else { continue };
+            let (commits, of_all) = all.entry(hour.organization).or_default();
+            *commits = Commits::joined(*commits, Commits::in_path(path));
+            *of_all += rows;
+        }
+        let known = |(organization, (commits, rows))| Some(Self { organization, commits: commits?, rows });
+        all.into_iter().filter_map(known).collect()
+    }
 }
 
 impl RetentionRecord {
@@ -214,6 +242,7 @@ mod tests {
             files: 1,
             rows: 1,
             bytes: 1,
+            dropped: Vec::new(),
         };
         let mut horizon = Horizon::default();
         assert_eq!(horizon.of(Some(signal::SPEED)), None);

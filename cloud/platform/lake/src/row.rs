@@ -1,9 +1,10 @@
 //! Rows of the lake.
 
+use remuda_eventsourcing::ManifestPosition;
 use remuda_model::{Incarnation, OrganizationId, Seq, SignalId, VehicleId};
 
 /// One row. Every kind is in the same file as its neighbours, in order.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Row {
     /// Whose.
     pub organization: OrganizationId,
@@ -23,6 +24,9 @@ pub struct Row {
     pub sample_time_ns: Option<i64>,
     /// When the door read it, ms since 1970 UTC.
     pub receive_time_ms: i64,
+    /// Manifest position of the file in which it was committed, once it has left that file for history; 0 before. By it a
+    /// follower of the lake knows what it has read, wherever the row lies by now.
+    pub commit: ManifestPosition,
     /// What it says.
     pub body: RowBody,
 }
@@ -68,6 +72,15 @@ impl RowBody {
             Self::Gap { .. } => Self::GAP,
             Self::Quarantine { .. } => Self::QUARANTINE,
         }
+    }
+}
+
+/// Equal rows say the same, wherever they lie.
+impl PartialEq for Row {
+    fn eq(&self, other: &Self) -> bool {
+        let identity = |row: &Self| (row.organization, row.vehicle, row.incarnation, row.seq, row.row_in_frame);
+        let times = |row: &Self| (row.boot, row.mono_ns, row.sample_time_ns, row.receive_time_ms);
+        identity(self) == identity(other) && times(self) == times(other) && self.body == other.body
     }
 }
 

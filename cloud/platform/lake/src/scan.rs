@@ -60,6 +60,11 @@ impl Scan {
         self.signals.values().copied().collect()
     }
 
+    /// Goes on with a row group.
+    pub fn seek(&mut self, group: usize) {
+        (self.group, self.open) = (group, None);
+    }
+
     /// Appends the next rows to `out`, at most `rows_max`; answers how many, 0 at the end.
     pub fn read(&mut self, rows_max: usize, out: &mut Vec<Row>) -> Result<usize, LakeError> {
         guarded(|| self.next(rows_max, out))
@@ -146,6 +151,8 @@ struct Group {
     gap_to: Column<Int64Type>,
     reason: Column<ByteArrayType>,
     raw: Column<ByteArrayType>,
+    /// None in a file that is older than the column.
+    commit: Option<Column<Int64Type>>,
     /// Ascending by signal.
     signals: Vec<(SignalId, Column<Int64Type>)>,
 }
@@ -217,6 +224,7 @@ impl Group {
             gap_to: columns.integer(schema::GAP_TO)?,
             reason: columns.text(schema::REASON)?,
             raw: columns.text(schema::RAW)?,
+            commit: columns.integers.remove(schema::COMMIT),
             signals: of_signals,
         })
     }
@@ -236,6 +244,7 @@ impl Group {
         let gaps_to = self.gap_to.read(n)?;
         let reasons = self.reason.read(n)?;
         let raws = self.raw.read(n)?;
+        let commits = self.commit.as_mut().map(|column| column.read(n)).transpose()?.unwrap_or_default();
         let mut signals = Vec::with_capacity(self.signals.len());
         for (id, column) in &mut self.signals {
             signals.push((*id, column.read(n)?));
@@ -272,6 +281,7 @@ impl Group {
                 mono_ns: monos[i] as u64,
                 sample_time_ns: sample_times[i],
                 receive_time_ms: receive_times[i],
+                commit: commits.get(i).copied().flatten().unwrap_or_default() as u64,
                 body,
             });
         }

@@ -1,6 +1,6 @@
 //! Columns of a lake file.
 //!
-//! Thirteen fixed columns, then one nullable INT64 a signal that occurs, named by its VSS path and holding raw scaled
+//! Fourteen fixed columns, then one nullable INT64 a signal that occurs, named by its VSS path and holding raw scaled
 //! integers. Units, scales and ids are in the file's key-value metadata under `remuda.signals` (JSON); a history file
 //! has them as metadata of the single column too, where Arrow-based readers look.
 
@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::{KeyValue, SortingColumn};
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::file::properties::{
+    EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion,
+};
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::{ColumnPath, TypePtr};
 use remuda_model::{SignalId, signal};
@@ -32,6 +34,8 @@ pub const RECEIVE_TIME: &str = "receive_time";
 pub const GAP_TO: &str = "gap_to";
 pub const REASON: &str = "reason";
 pub const RAW: &str = "raw";
+/// Files that were written before there was this column do without.
+pub const COMMIT: &str = "commit_position";
 
 /// What a fixed column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +65,10 @@ const FIXED: &[(&str, FixedKind, bool)] = &[
     (GAP_TO, FixedKind::Integer, true),
     (REASON, FixedKind::Text, true),
     (RAW, FixedKind::Bytes, true),
+    (COMMIT, FixedKind::Integer, true),
 ];
+/// How many fixed columns there are.
+pub const FIXED_COUNT: usize = FIXED.len();
 /// Place of the column `vehicle`, by which a file is sorted.
 const VEHICLE_PLACE: i32 = 1;
 
@@ -153,7 +160,8 @@ pub fn properties(signals: &[SignalColumn], style: Style) -> Result<WriterProper
                 SortingColumn { column_idx: VEHICLE_PLACE, descending: false, nulls_first: false };
             builder = builder
                 .set_sorting_columns(Some(vec![by_vehicle]))
-                .set_data_page_row_count_limit(limits::HISTORY_PAGE_ROWS);
+                .set_data_page_row_count_limit(limits::HISTORY_PAGE_ROWS)
+                .set_write_batch_size(limits::HISTORY_PAGE_ROWS);
             3
         }
     };
@@ -168,6 +176,15 @@ pub fn properties(signals: &[SignalColumn], style: Style) -> Result<WriterProper
         builder = builder.set_column_encoding(path(name), Encoding::DELTA_BINARY_PACKED);
     }
     Ok(builder.build())
+}
+
+/// The same with a dictionary of each signal's values: smaller for those that have few.
+pub fn with_dictionaries(properties: &WriterProperties, signals: &[SignalColumn]) -> WriterProperties {
+    let builder = properties.clone().into_builder();
+    let enabled = |builder: WriterPropertiesBuilder, column: &SignalColumn| {
+        builder.set_column_dictionary_enabled(path(&column.path), true)
+    };
+    signals.iter().fold(builder, enabled).build()
 }
 
 /// A column's path; our names have dots and are one part all the same.

@@ -150,6 +150,7 @@ fn row(vehicle: VehicleId, seq: Seq, row_in_frame: u32) -> Row {
         mono_ns: seq * 1_000,
         sample_time_ns: seq.is_multiple_of(2).then_some(1_700_000_000_000_000_000 + seq as i64),
         receive_time_ms: 1_700_000_000_000 + seq as i64,
+        commit: 0,
         body,
     }
 }

@@ -37,8 +37,7 @@ impl Filter {
             Stripped::Kept => {}
             Stripped::Blanked(id) => taken.erased.entry(id).or_default().1 += 1,
             Stripped::Erased(id) => {
-                taken.erased.entry(id).or_default().0 += 1;
-                taken.rows += 1;
+                taken.erase(id);
                 return false;
             }
         }
@@ -50,6 +49,12 @@ impl Filter {
 }
 
 impl Taken {
+    /// One row more that is gone.
+    pub fn erase(&mut self, id: ErasureId) {
+        self.erased.entry(id).or_default().0 += 1;
+        self.rows += 1;
+    }
+
     /// Nothing that was asked for was in it.
     pub fn is_clean(&self) -> bool {
         self.erased.is_empty()

@@ -1,15 +1,20 @@
-//! Fresh files to history files: rows are distributed over their hours; the largest hour is written out when memory is
-//! full, the rest when the batch is committed.
+//! Fresh files to history files: the rows of as many as fit into memory are regrouped by their hours, column by column. Where
+//! values of rows are to be taken out, or a single file is too large, they are distributed row by row: the largest hour is
+//! written out when memory is full, the rest when the batch is committed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use remuda_eventsourcing::{ManifestEntry, ManifestPosition, Note};
 use remuda_model::ShardId;
 
 use super::filter::{Filter, Taken};
+use super::order::Into;
+use super::regroup::{Made, Plan, cost};
 use super::{Run, Staged, footer};
 use crate::aside::aside;
+use crate::commits::Commits;
 use crate::describe::{Description, rows_of};
 use crate::erasure::{Tombstone, blank};
 use crate::error::LakeError;
@@ -25,6 +30,7 @@ struct Covered {
     /// Without its rows.
     entry: ManifestEntry,
     rows: u64,
+    position: ManifestPosition,
 }
 
 /// Rows by hour.
@@ -55,6 +61,7 @@ impl Hours {
 fn fill(
     scan: &mut Scan,
     (filter, taken): (&Filter, &mut Taken),
+    position: ManifestPosition,
     hours: &mut Hours,
     bytes_max: usize,
 ) -> Result<bool, LakeError> {
@@ -64,6 +71,7 @@ fn fill(
             return Ok(true);
         }
         for mut row in chunk.drain(..) {
+            row.commit = position;
             if filter.keeps(&mut row, taken) {
                 hours.add(row);
             }
@@ -75,8 +83,10 @@ fn fill(
 /// Fresh files on their way into one replacement.
 #[derive(Default)]
 struct Batch {
-    hours: Hours,
-    inputs: Vec<String>,
+    inputs: Vec<Covered>,
+    files: Vec<Bytes>,
+    /// Memory that regrouping them takes, bytes.
+    cost: usize,
     rows: u64,
     bytes: u64,
     outputs: Vec<Staged>,
@@ -92,21 +102,24 @@ impl Run<'_> {
         let mut batch = Batch::default();
         for file in files {
             if !self.go_on() {
-                self.unstage(batch.outputs).await;
                 return Ok(());
             }
-            if let Err(error) = self.take(&mut batch, file).await {
-                self.unstage(batch.outputs).await;
-                return Err(error);
-            }
-            let full = batch.hours.bytes * 2 >= self.settings.rows_bytes_max
-                || batch.inputs.len() >= limits::REPLACED_FILES_MAX
-                || !batch.outputs.is_empty();
-            if full {
+            let cost = cost(file.entry.bytes, file.rows);
+            let full = batch.cost.saturating_add(cost) > self.settings.rows_bytes_max
+                || batch.inputs.len() >= limits::REPLACED_FILES_MAX;
+            if full && !batch.inputs.is_empty() {
                 self.finish(std::mem::take(&mut batch)).await?;
+                if self.done.interrupted {
+                    return Ok(());
+                }
             }
+            batch.files.push(self.lake.files.read(&file.entry).await?);
+            batch.cost = batch.cost.saturating_add(cost);
+            batch.rows += file.rows;
+            batch.bytes += file.entry.bytes;
+            batch.inputs.push(file);
         }
-        if batch.inputs.is_empty() || self.done.interrupted {
+        if batch.inputs.is_empty() {
             return Ok(());
         }
         self.finish(batch).await
@@ -145,7 +158,8 @@ impl Run<'_> {
                     return None;
                 }
                 let rows = rows_of(&entry);
-                Some(Covered { rows, entry: ManifestEntry { rows: Vec::new(), ..entry } })
+                let position = record.position;
+                Some(Covered { rows, position, entry: ManifestEntry { rows: Vec::new(), ..entry } })
             })
             .await?;
         self.done.waiting_files = waiting;
@@ -153,34 +167,81 @@ impl Run<'_> {
         Ok(files)
     }
 
-    async fn take(&mut self, batch: &mut Batch, file: Covered) -> Result<(), LakeError> {
-        let bytes = self.lake.files.read(&file.entry).await?;
+    /// The batch's rows to files of their hours, column by column; false when they are to be read row by row.
+    async fn regroup(&mut self, batch: &mut Batch) -> Result<bool, LakeError> {
+        let tombstones = Arc::clone(&self.tombstones);
+        let committed = batch.inputs.iter().map(|file| Some(file.position));
+        let files: Vec<_> = batch.files.iter().cloned().zip(committed).collect();
+        let bytes_max = self.settings.rows_bytes_max;
+        let plan = aside(move || Plan::new(&files, &tombstones, Into::Hours, bytes_max)).await;
+        let Some(plan) = plan.ok_or_else(panicked)?? else { return Ok(false) };
+        let mut paths = Vec::new();
+        for (hour, commits) in plan.hours() {
+            let gone = self.settings.retention.gone(hour.end_ms(), self.now_ms());
+            if !gone.is_empty() {
+                return Ok(false);
+            }
+            paths.push(self.new_path(&hour.folder(), commits, &gone));
+        }
+        for (file, taken) in batch.inputs.iter().zip(plan.taken()) {
+            batch.notes.extend(taken.notes(&file.entry.path, self.now_ms())?);
+            batch.taken.push(taken.clone());
+        }
+        let (name, threads) = (self.name.clone(), self.settings.threads);
+        let made = aside(move || plan.write(&name, paths, threads)).await.ok_or_else(panicked)??;
+        for Made { entry, bytes } in made {
+            let staged = self.stage(entry, bytes).await?;
+            batch.outputs.push(staged);
+        }
+        Ok(true)
+    }
+
+    /// The same, row by row.
+    async fn distribute(&mut self, batch: &mut Batch) -> Result<(), LakeError> {
+        let mut hours = Hours::default();
+        let files = std::mem::take(&mut batch.files);
+        for (file, bytes) in std::mem::take(&mut batch.inputs).into_iter().zip(files) {
+            self.take(batch, &mut hours, &file, bytes).await?;
+            batch.inputs.push(file);
+        }
+        while let Some((hour, rows)) = hours.take_largest() {
+            let staged = self.write(hour, rows).await?;
+            batch.outputs.push(staged);
+        }
+        Ok(())
+    }
+
+    async fn take(
+        &mut self,
+        batch: &mut Batch,
+        hours: &mut Hours,
+        file: &Covered,
+        bytes: Bytes,
+    ) -> Result<(), LakeError> {
+        let (entry, position) = (&file.entry, file.position);
         let mut scan = Scan::open(bytes)?;
         let bytes_max = self.settings.rows_bytes_max;
         let mut taken = Taken::default();
         loop {
-            let mut hours = std::mem::take(&mut batch.hours);
+            let mut held = std::mem::take(hours);
             let filter = Filter { tombstones: Arc::clone(&self.tombstones), ..Filter::default() };
             let filled = aside(move || {
-                let ended = fill(&mut scan, (&filter, &mut taken), &mut hours, bytes_max);
-                (scan, hours, taken, ended)
+                let ended = fill(&mut scan, (&filter, &mut taken), position, &mut held, bytes_max);
+                (scan, held, taken, ended)
             });
             let ended;
-            (scan, batch.hours, taken, ended) = filled.await.ok_or_else(|| unreadable(&file.entry))?;
+            (scan, *hours, taken, ended) = filled.await.ok_or_else(|| unreadable(entry))?;
             if ended? {
                 break;
             }
-            while batch.hours.bytes * 2 >= bytes_max {
-                let Some((hour, rows)) = batch.hours.take_largest() else { break };
+            while hours.bytes * 2 >= bytes_max {
+                let Some((hour, rows)) = hours.take_largest() else { break };
                 let staged = self.write(hour, rows).await?;
                 batch.outputs.push(staged);
             }
         }
-        batch.notes.extend(taken.notes(&file.entry.path, self.now_ms())?);
+        batch.notes.extend(taken.notes(&entry.path, self.now_ms())?);
         batch.taken.push(taken);
-        batch.inputs.push(file.entry.path);
-        batch.rows += file.rows;
-        batch.bytes += file.entry.bytes;
         Ok(())
     }
 
@@ -188,7 +249,7 @@ impl Run<'_> {
     async fn write(&mut self, hour: Hour, mut rows: Vec<Row>) -> Result<Staged, LakeError> {
         let gone = self.settings.retention.gone(hour.end_ms(), self.now_ms());
         self.tell_aged(&gone).await?;
-        let path = self.new_path(&hour.folder(), &gone);
+        let path = self.new_path(&hour.folder(), Commits::of(&rows), &gone);
         let entry = Description::of(&rows).entry(path);
         let footer = footer(&self.name, &entry)?;
         let encoded = aside(move || {
@@ -204,17 +265,18 @@ impl Run<'_> {
         self.stage(entry, bytes).await
     }
 
-    /// Writes what is left of a batch and commits it.
+    /// Writes a batch and commits it.
     async fn finish(&mut self, mut batch: Batch) -> Result<(), LakeError> {
-        while let Some((hour, rows)) = batch.hours.take_largest() {
-            match self.write(hour, rows).await {
-                Ok(staged) => batch.outputs.push(staged),
-                Err(error) => {
-                    self.unstage(batch.outputs).await;
-                    return Err(error);
-                }
-            }
+        let made = match self.regroup(&mut batch).await {
+            Ok(false) => self.distribute(&mut batch).await,
+            Ok(true) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = made {
+            self.unstage(batch.outputs).await;
+            return Err(error);
         }
+        batch.files.clear();
         let written: u64 = batch.outputs.iter().map(|staged| rows_of(&staged.entry)).sum();
         let erased: u64 = batch.taken.iter().map(|taken| taken.rows).sum();
         if written + erased != batch.rows {
@@ -224,7 +286,8 @@ impl Run<'_> {
         let (files, bytes) =
             (batch.outputs.len() as u64, batch.outputs.iter().map(|staged| staged.entry.bytes).sum::<u64>());
         let inputs = batch.inputs.len() as u64;
-        self.replace(batch.inputs, batch.outputs, batch.notes).await?;
+        let paths = batch.inputs.into_iter().map(|file| file.entry.path).collect();
+        self.replace(paths, batch.outputs, batch.notes).await?;
         if !self.done.interrupted {
             batch.taken.iter().for_each(|taken| self.took(taken));
             self.done.fresh_files += inputs;
@@ -239,4 +302,8 @@ impl Run<'_> {
 
 fn unreadable(entry: &ManifestEntry) -> LakeError {
     LakeError::Damaged { path: entry.path.clone(), what: "unreadable".into() }
+}
+
+fn panicked() -> LakeError {
+    LakeError::Encode("the thread that compacts panicked".into())
 }

@@ -6,11 +6,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use remuda_eventsourcing::ManifestEntry;
-use remuda_model::signal;
+use remuda_model::{SignalClass, signal};
 
 use super::filter::{Filter, Taken};
+use super::order::Into;
+use super::regroup::Plan;
+use super::splice::spliced;
 use super::{Run, footer};
 use crate::aside::aside;
+use crate::commits::Commits;
 use crate::describe::{Description, rows_of};
 use crate::encode::Encoder;
 use crate::error::LakeError;
@@ -52,8 +56,40 @@ pub(super) struct Merged {
     pub taken: Vec<Taken>,
 }
 
+/// How files are merged.
+#[derive(Debug, Clone)]
+pub(super) struct Merging {
+    pub filter: Filter,
+    pub hour: Hour,
+    /// Of this run.
+    pub name: String,
+    pub bytes_max: usize,
+    pub threads: usize,
+}
+
 /// Merges sorted files into one at `path`, without what the filter takes.
-pub(super) fn merged(
+pub(super) fn merged(files: Vec<Bytes>, how: &Merging, path: String) -> Result<Merged, LakeError> {
+    if how.filter.gone.is_empty() {
+        if let [file] = files.as_slice()
+            && let Some(merged) = spliced(file, how, &path)?
+        {
+            return Ok(merged);
+        }
+        let sources: Vec<_> = files.iter().map(|file| (file.clone(), None)).collect();
+        let plan = Plan::new(&sources, &how.filter.tombstones, Into::One(how.hour), how.bytes_max)?;
+        if let Some(plan) = plan {
+            let taken = plan.taken().to_vec();
+            let made = plan.write(&how.name, vec![path.clone()], how.threads)?.pop();
+            let nothing = || (Description::default().entry(path), Vec::new());
+            let (entry, bytes) = made.map_or_else(nothing, |made| (made.entry, made.bytes));
+            return Ok(Merged { entry, bytes, taken });
+        }
+    }
+    merged_by_row(files, &how.filter, &how.name, path)
+}
+
+/// The same, row by row.
+pub(super) fn merged_by_row(
     files: Vec<Bytes>,
     filter: &Filter,
     name: &str,
@@ -140,19 +176,35 @@ impl Run<'_> {
             }
             files.sort_unstable_by_key(|entry| entry.bytes);
             let mut set: Vec<ManifestEntry> = Vec::new();
-            let mut bytes = 0;
+            let (mut bytes, mut rows) = (0, 0);
             for entry in files {
-                if set.len() == limits::MERGE_FILES_MAX || bytes + entry.bytes > limits::MERGE_BYTES_MAX {
+                let more = rows_of(&entry);
+                if set.len() == limits::MERGE_FILES_MAX
+                    || bytes + entry.bytes > limits::MERGE_BYTES_MAX
+                    || rows + more > limits::MERGE_ROWS_MAX
+                {
                     sets.push((hour, std::mem::take(&mut set)));
-                    bytes = 0;
+                    (bytes, rows) = (0, 0);
                 }
                 bytes += entry.bytes;
+                rows += more;
                 set.push(entry);
             }
             sets.push((hour, set));
         }
         sets.retain(|(_, set)| set.len() > 1);
         Ok(sets)
+    }
+
+    /// How this run merges files of an hour.
+    pub(super) fn merging(&self, hour: Hour, gone: BTreeSet<SignalClass>) -> Merging {
+        Merging {
+            filter: Filter { tombstones: Arc::clone(&self.tombstones), gone },
+            hour,
+            name: self.name.clone(),
+            bytes_max: self.settings.rows_bytes_max,
+            threads: self.settings.threads,
+        }
     }
 
     async fn merge_files(&mut self, hour: Hour, files: Vec<ManifestEntry>) -> Result<(), LakeError> {
@@ -162,10 +214,10 @@ impl Run<'_> {
         }
         let gone = self.settings.retention.gone(hour.end_ms(), self.now_ms());
         self.tell_aged(&gone).await?;
-        let path = self.new_path(&hour.folder(), &gone);
-        let filter = Filter { tombstones: Arc::clone(&self.tombstones), gone };
-        let name = self.name.clone();
-        let made = aside(move || merged(bytes, &filter, &name, path));
+        let commits = Commits::in_all(files.iter().map(|entry| entry.path.as_str()));
+        let path = self.new_path(&hour.folder(), commits, &gone);
+        let how = self.merging(hour, gone);
+        let made = aside(move || merged(bytes, &how, path));
         let made =
             made.await.ok_or_else(|| LakeError::Encode("the thread that merges panicked".into()))??;
         let erased: u64 = made.taken.iter().map(|taken| taken.rows).sum();

@@ -8,7 +8,7 @@ use crate::error::LakeError;
 use crate::files::replaced;
 use crate::history::{HISTORY, Hour, REPLACED, STAGED, epoch_in_name};
 use crate::limits;
-use crate::retention::RetentionRecord;
+use crate::retention::{Dropped, RetentionRecord};
 
 impl Run<'_> {
     /// Moves that are still to be made, files that no run can commit any more, files after their grace period.
@@ -119,6 +119,7 @@ impl Run<'_> {
                 files: files.len() as u64,
                 rows,
                 bytes: files.iter().map(|(_, _, bytes)| bytes).sum(),
+                dropped: Dropped::of(files.iter().map(|(path, rows, _)| (path.as_str(), *rows))),
             };
             let paths = files.iter().map(|(path, ..)| path.clone()).collect();
             self.replace(paths, Vec::new(), vec![record.note()?]).await?;

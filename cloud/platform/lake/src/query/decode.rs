@@ -17,7 +17,7 @@ use crate::error::LakeError;
 use crate::history::time_of;
 use crate::row::RowBody;
 use crate::scan::guarded;
-use crate::schema;
+use crate::{limits as lake_limits, schema, text_runs};
 
 /// Rows of texts decoded at a time: their buffers are many times as large as what they say.
 const TEXT_ROWS: usize = 4 * 1024;
@@ -118,22 +118,29 @@ impl Group<'_> {
         if descr.physical_type() != T::get_physical_type() {
             return Err(LakeError::Encode(format!("the column {name} has another type")));
         }
+        let optional = descr.max_def_level() > 0;
+        let pages: Box<dyn PageReader> = Box::new(self.pages(column)?);
+        Ok(Some((ColumnReaderImpl::new(descr, pages), optional)))
+    }
+
+    fn pages(&self, column: usize) -> Result<SerializedPageReader<Parts>, LakeError> {
+        let described = self.index.metadata().row_group(self.group).column(column);
         let pages = self.index.pages(self.group, column).map(<[_]>::to_vec);
         let rows = self.index.group_rows(self.group);
-        let pages = SerializedPageReader::new(Arc::clone(self.data), described, rows, pages)?;
-        let optional = descr.max_def_level() > 0;
-        let pages: Box<dyn PageReader> = Box::new(pages);
-        Ok(Some((ColumnReaderImpl::new(descr, pages), optional)))
+        Ok(SerializedPageReader::new(Arc::clone(self.data), described, rows, pages)?)
     }
 
     /// Values of these rows.
     fn read<'r>(
         &self,
         name: &str,
-        ranges: impl Iterator<Item = &'r Range<usize>>,
+        ranges: impl Iterator<Item = &'r Range<usize>> + Clone,
     ) -> Result<Option<Values<i64>>, LakeError> {
         let Some((mut reader, optional)) = self.reader::<Int64Type>(name)? else { return Ok(None) };
-        let (mut values, mut levels) = (Vec::new(), optional.then(Vec::new));
+        // What a damaged footer says is not believed beyond what we write.
+        let rows: usize = ranges.clone().map(ExactSizeIterator::len).sum();
+        let rows = rows.min(lake_limits::ROW_GROUP_ROWS_MAX);
+        let (mut values, mut levels) = (Vec::with_capacity(rows), optional.then(|| Vec::with_capacity(rows)));
         let mut at = 0;
         for range in ranges {
             skip(&mut reader, range.start - at)?;
@@ -159,6 +166,16 @@ impl Group<'_> {
         mut each: impl FnMut(&[u8], Range<usize>),
     ) -> Result<(), LakeError> {
         let missing = || LakeError::Encode(format!("the column {name} is missing"));
+        let column = self.index.column(name).ok_or_else(missing)?;
+        let described = self.index.metadata().row_group(self.group).column(column);
+        let required = described.column_descr().max_def_level() == 0;
+        if required && text_runs::readable(described) {
+            let rows: Vec<Range<usize>> = ranges.cloned().collect();
+            return text_runs::runs(&mut self.pages(column)?, &rows, |text, rows| {
+                each(text, rows);
+                Ok(())
+            });
+        }
         let (mut reader, optional) = self.reader::<ByteArrayType>(name)?.ok_or_else(missing)?;
         if optional {
             return Err(missing());
