@@ -56,11 +56,23 @@ const GROUPS: &[Group] = &[
     Group { names: &["backup_mb_per_second", "backup_ingest_slowdown_percent"], measure: backup::backup },
     Group { names: business::JOURNAL, measure: business::journal },
     Group { names: bookings::BOOKINGS, measure: bookings::bookings },
-    Group { names: &["history_p95_ms", "history_scan_rows_per_second"], measure: history::history },
+    Group {
+        names: &[
+            "history_p95_ms",
+            "history_scan_rows_per_second",
+            "erase_vehicle_seconds_tombstone",
+            "erase_vehicle_seconds_rewritten",
+        ],
+        measure: history::history,
+    },
+    Group {
+        names: &["lake_bytes_per_row_compacted", "compaction_rows_per_second", "compaction_core_share"],
+        measure: history::compaction,
+    },
 ];
 
 /// Measures the groups that have a figure whose name contains one of `names` (all, when there are none), and prints.
-pub fn bench(names: &[String], json: bool, seconds: u64) -> Outcome {
+pub fn bench(names: &[String], json: bool, seconds: u64, billion: bool) -> Outcome {
     let wanted = |group: &&Group| {
         names.is_empty()
             || names.iter().any(|name| group.names.iter().any(|figure| figure.contains(name.as_str())))
@@ -75,7 +87,7 @@ pub fn bench(names: &[String], json: bool, seconds: u64) -> Outcome {
     let mut baseline = cargo();
     baseline.args(["build", "--release", "--quiet"]).current_dir(root().join("tests/baseline"));
     run(baseline.env("CARGO_TARGET_DIR", target().join("baseline")))?;
-    let scene = scene::Scene::new(seconds)?;
+    let scene = scene::Scene::new(seconds, billion)?;
     let mut figures = Figures::new();
     for group in chosen {
         eprintln!("measuring {}", group.names.join(", "));

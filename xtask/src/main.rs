@@ -43,6 +43,9 @@ enum Command {
         /// Seconds each load runs.
         #[arg(long, default_value_t = 20)]
         seconds: u64,
+        /// History of a billion samples instead of 78 million: some minutes and 1 GB more.
+        #[arg(long)]
+        billion: bool,
     },
     /// Breaks a running fleet and its cloud on purpose, round after round, and counts what is left.
     Chaos(chaos::ChaosArgs),
@@ -73,7 +76,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Test { full, only } => steps::test(full, &only),
-        Command::Bench { names, json, seconds } => bench::bench(&names, json, seconds),
+        Command::Bench { names, json, seconds, billion } => bench::bench(&names, json, seconds, billion),
         Command::Chaos(args) => chaos::chaos(&args),
         Command::BusinessChaos(args) => business_chaos::business_chaos(&args),
         Command::Soak { minutes, target, json } => soak::soak(minutes, target.as_deref(), json),
