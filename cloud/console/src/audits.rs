@@ -8,7 +8,7 @@ use remuda_api::audit::v1::{
     Entry, ListEntriesRequest, ListEntriesResponse, Outcome as ApiOutcome, VerifyLogRequest,
     VerifyLogResponse,
 };
-use remuda_audit::{AuditLog, Broken, Checked, Outcome, Query, check};
+use remuda_audit::{AuditLog, Broken, Checked, Hash, Outcome, Query, check_against};
 use tonic::{Request, Response, Status};
 
 use crate::convert::timestamp_of;
@@ -54,8 +54,18 @@ impl Audits {
 
     async fn verify(&self, request: VerifyLogRequest) -> Result<VerifyLogResponse, Refusal> {
         self.scope.parent(&request.parent)?;
-        let Checked { entries, head, .. } = self.read(|folder| check(&folder)).await?;
-        Ok(VerifyLogResponse { entries, head: head.to_string() })
+        let kept: Option<Hash> = match request.kept_hash.as_str() {
+            "" => None,
+            text => Some(text.parse().map_err(|problem| field("kept_hash", problem))?),
+        };
+        let (checked, found) = self.read(move |folder| check_against(&folder, kept)).await?;
+        if kept.is_some() && found.is_none() {
+            let sentence =
+                "no line ends in the kept hash: the log was rewritten, or lines are missing at its end";
+            return Err(Refusal::AuditBroken(sentence.into()));
+        }
+        let Checked { entries, head, .. } = checked;
+        Ok(VerifyLogResponse { entries, head: head.to_string(), kept_entry: found.unwrap_or_default() })
     }
 }
 

@@ -2,15 +2,20 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::Stream;
-use remuda_api::CommandName;
 use remuda_api::commands::v1::command_service_server::CommandService;
 use remuda_api::commands::v1::{
     Action, CancelCommandRequest, Command, CreateCommandRequest, GetCommandRequest, ListCommandsRequest,
     ListCommandsResponse, State, WatchCommandRequest, action,
 };
+use remuda_api::{ChildName, CommandName};
 use remuda_contracts::commands::{CommandDesk, CommandRequest, CommandState, CommandView};
+use remuda_contracts::fleet::{FleetView, VehicleSummary};
+use remuda_contracts::operations::{
+    ApprovalPhase, ApprovalView, Given, OperationsDesk, OperationsError, Party,
+};
 use remuda_model::VehicleId;
 use remuda_wire::CommandKind;
 use tokio::sync::broadcast::error::RecvError;
@@ -21,15 +26,21 @@ use tonic::{Request, Response, Status};
 use crate::convert::timestamp_of;
 use crate::limits;
 use crate::refusal::Refusal;
-use crate::scope::{Scope, field, who};
+use crate::scope::{Scope, field, party, who};
 use crate::watch::stopped;
 
 /// How long a command waits for its vehicle when nobody says, ms.
 const TTL_MS: i64 = 60_000;
 
+/// How often a watched command that waits for a second person is looked at.
+const WAITS_LOOK: Duration = Duration::from_millis(500);
+
 /// The service, over the vehicle domain's desk.
 pub(crate) struct Commands {
     pub desk: Arc<dyn CommandDesk>,
+    /// Who has what is dangerous wait for a second person; without it one is enough.
+    pub operations: Option<Arc<dyn OperationsDesk>>,
+    pub view: Arc<dyn FleetView>,
     pub scope: Scope,
     pub watchers: Arc<Semaphore>,
     pub stopping: watch::Receiver<bool>,
@@ -51,15 +62,9 @@ impl Commands {
             vehicle: view.vehicle.to_string(),
             command: view.id.clone(),
         };
-        let action = match view.kind {
-            CommandKind::Lock(lock) => action::Action::Lock(lock),
-            CommandKind::Honk => action::Action::Honk(true),
-            CommandKind::SpeedLimit(kmh) => action::Action::SpeedLimitKmh(u32::from(kmh)),
-            CommandKind::Reboot => action::Action::Reboot(true),
-        };
         Command {
             name: name.to_string(),
-            action: Some(Action { action: Some(action) }),
+            action: Some(action_of(&view.kind)),
             reason: view.reason.clone(),
             requested_by: view.requested_by.clone(),
             request_id: view.request_id.clone(),
@@ -69,16 +74,47 @@ impl Commands {
             detail: view.detail.clone(),
             update_time: timestamp_of(view.changed_ms),
             sends: view.sends,
+            approval: String::new(),
         }
     }
 
-    async fn create(&self, request: CreateCommandRequest, who: String) -> Result<Command, Refusal> {
+    /// A command that waits for a second person, or did in vain.
+    fn command_waiting(&self, vehicle: &VehicleId, approval: &ApprovalView) -> Command {
+        let organization = self.scope.organization.to_string();
+        let (state, detail) = match approval.phase {
+            ApprovalPhase::Pending => (State::AwaitingApproval, &approval.because),
+            // Given a moment ago, or it could not be: the result says why.
+            ApprovalPhase::Approved if approval.result.is_empty() => (State::Queued, &approval.result),
+            ApprovalPhase::Approved => (State::Refused, &approval.result),
+            ApprovalPhase::Denied => (State::Cancelled, &approval.decision_reason),
+            ApprovalPhase::Expired => (State::Expired, &approval.because),
+        };
+        let name = CommandName {
+            organization: organization.clone(),
+            vehicle: vehicle.to_string(),
+            command: approval.id.clone(),
+        };
+        let waits = ChildName { organization, collection: "approvals", id: approval.id.clone() };
+        Command {
+            name: name.to_string(),
+            action: Some(action_of(&approval.kind)),
+            reason: approval.reason.clone(),
+            requested_by: approval.requested_by.clone(),
+            request_id: approval.request_id.clone(),
+            create_time: timestamp_of(approval.requested_ms),
+            expire_time: timestamp_of(approval.expires_ms),
+            state: state.into(),
+            detail: detail.clone(),
+            update_time: timestamp_of(approval.changed_ms),
+            sends: 0,
+            approval: waits.to_string(),
+        }
+    }
+
+    async fn create(&self, request: CreateCommandRequest, by: Party) -> Result<Command, Refusal> {
         let vehicle = self.scope.vehicle(&request.parent, "parent")?;
         let kind = kind_of(request.action)?;
-        let ttl_ms = match request.time_to_live {
-            None => TTL_MS,
-            Some(d) => d.seconds.saturating_mul(1_000).saturating_add(i64::from(d.nanos) / 1_000_000),
-        };
+        let ttl_ms = ttl_of(request.time_to_live);
         let request_id = match request.request_id {
             id if id.is_empty() => format!("{:032x}", rand::random::<u128>()),
             id => id,
@@ -87,23 +123,50 @@ impl Commands {
             request_id,
             kind,
             reason: request.reason,
-            requested_by: who,
+            requested_by: by.subject.clone(),
             ttl_ms,
             validate_only: request.validate_only,
         };
-        let view = self.desk.queue(&self.scope.organization, &vehicle, asked).await;
-        view.map(|view| self.command_of(&view)).map_err(|e| Refusal::command(e, &vehicle))
+        let organization = &self.scope.organization;
+        let Some(operations) = &self.operations else {
+            let view = self.desk.queue(organization, &vehicle, asked).await;
+            return view.map(|view| self.command_of(&view)).map_err(|e| Refusal::command(e, &vehicle));
+        };
+        // Only doors ask whether it drives: a twin is not read for nothing.
+        let moving = match &asked.kind {
+            CommandKind::Lock(false) => {
+                let twin = self.view.twin(organization, &vehicle).await;
+                twin.is_some_and(|twin| drives(&twin.summary))
+            }
+            _ => false,
+        };
+        match operations.give(organization, &vehicle, asked, by, moving).await {
+            Ok(Given::Command(view)) => Ok(self.command_of(&view)),
+            Ok(Given::Approval(approval)) => Ok(self.command_waiting(&vehicle, &approval)),
+            Err(OperationsError::Command(error)) => Err(Refusal::command(error, &vehicle)),
+            Err(error) => Err(Refusal::operations(error)),
+        }
     }
 
-    async fn find(&self, vehicle: &VehicleId, id: &str) -> Result<CommandView, Refusal> {
+    async fn find(&self, vehicle: &VehicleId, id: &str) -> Result<Command, Refusal> {
         let all = self.desk.list(&self.scope.organization, vehicle).await;
         let all = all.map_err(|e| Refusal::command(e, vehicle))?;
-        all.into_iter().find(|view| view.id == id).ok_or_else(|| Refusal::NoSuchCommand(id.to_owned()))
+        if let Some(view) = all.iter().find(|view| view.id == id) {
+            return Ok(self.command_of(view));
+        }
+        let approval = match &self.operations {
+            Some(operations) => operations.approval(&self.scope.organization, id).await.ok(),
+            None => None,
+        };
+        let approval = approval.filter(|approval| approval.vehicle == Some(*vehicle));
+        approval
+            .map(|approval| self.command_waiting(vehicle, &approval))
+            .ok_or_else(|| Refusal::NoSuchCommand(id.to_owned()))
     }
 
     async fn get(&self, name: &str) -> Result<Command, Refusal> {
         let (vehicle, id) = self.named(name)?;
-        self.find(&vehicle, &id).await.map(|view| self.command_of(&view))
+        self.find(&vehicle, &id).await
     }
 
     async fn list(&self, parent: &str) -> Result<ListCommandsResponse, Refusal> {
@@ -129,6 +192,8 @@ impl Commands {
         let first = self.find(&vehicle, &id).await?;
         let this = Self {
             desk: Arc::clone(&self.desk),
+            operations: self.operations.clone(),
+            view: Arc::clone(&self.view),
             scope: self.scope.clone(),
             watchers: Arc::clone(&self.watchers),
             stopping: self.stopping.clone(),
@@ -137,15 +202,20 @@ impl Commands {
         let (to, from) = mpsc::channel(limits::WATCH_AHEAD_MAX);
         tokio::spawn(async move {
             let _slot = slot;
-            let mut view = first;
+            let mut command = first;
             loop {
-                let ended = view.state.is_final();
-                if to.send(Ok(this.command_of(&view))).await.is_err() || ended {
+                let state = command.state();
+                let ended = (State::Done..=State::Cancelled).contains(&state);
+                if to.send(Ok(command.clone())).await.is_err() || ended {
                     return;
                 }
-                view = loop {
+                command = loop {
                     let next = tokio::select! {
                         next = changes.recv() => next,
+                        // Whoever decides about it tells nobody of it here.
+                        () = tokio::time::sleep(WAITS_LOOK), if state == State::AwaitingApproval => {
+                            Err(RecvError::Lagged(0))
+                        }
                         () = to.closed() => return,
                         () = stopped(&mut stopping) => {
                             let _ = to.send(Err(Refusal::Stopping.into())).await;
@@ -153,11 +223,13 @@ impl Commands {
                         }
                     };
                     match next {
-                        Ok(change) if change.vehicle == vehicle && change.id == id => break change,
+                        Ok(change) if change.vehicle == vehicle && change.id == id => {
+                            break this.command_of(&change);
+                        }
                         Ok(_) => {}
                         // Too slow for the whole fleet's changes: the newest state is what counts.
                         Err(RecvError::Lagged(_)) => match this.find(&vehicle, &id).await {
-                            Ok(now) if now != view => break now,
+                            Ok(now) if now != command => break now,
                             Ok(_) => {}
                             Err(refusal) => {
                                 let _ = to.send(Err(refusal.into())).await;
@@ -173,7 +245,29 @@ impl Commands {
     }
 }
 
-fn kind_of(action: Option<Action>) -> Result<CommandKind, Refusal> {
+/// Whether it drives, by the last that is known of it; one that never said where it is does not.
+pub(crate) fn drives(vehicle: &VehicleSummary) -> bool {
+    vehicle.position.is_some_and(|position| position.speed_kmh > limits::STANDING_KMH_MAX)
+}
+
+/// What a vehicle is told, as the API says it.
+pub(crate) fn action_of(kind: &CommandKind) -> Action {
+    let action = match kind {
+        CommandKind::Lock(lock) => action::Action::Lock(*lock),
+        CommandKind::Honk => action::Action::Honk(true),
+        CommandKind::SpeedLimit(kmh) => action::Action::SpeedLimitKmh(u32::from(*kmh)),
+        CommandKind::Reboot => action::Action::Reboot(true),
+    };
+    Action { action: Some(action) }
+}
+
+/// A duration in ms, or what counts when none is said.
+pub(crate) fn ttl_of(time_to_live: Option<prost_types::Duration>) -> i64 {
+    time_to_live
+        .map_or(TTL_MS, |d| d.seconds.saturating_mul(1_000).saturating_add(i64::from(d.nanos) / 1_000_000))
+}
+
+pub(crate) fn kind_of(action: Option<Action>) -> Result<CommandKind, Refusal> {
     let one_of = "say what to do: lock, honk, speed_limit_kmh or reboot";
     match action.and_then(|action| action.action).ok_or_else(|| field("action", one_of))? {
         action::Action::Lock(lock) => Ok(CommandKind::Lock(lock)),
@@ -190,7 +284,7 @@ fn kind_of(action: Option<Action>) -> Result<CommandKind, Refusal> {
     }
 }
 
-const fn state_of(state: CommandState) -> State {
+pub(crate) const fn state_of(state: CommandState) -> State {
     match state {
         CommandState::Queued => State::Queued,
         CommandState::Sent => State::Sent,
@@ -210,8 +304,8 @@ impl CommandService for Commands {
         &self,
         request: Request<CreateCommandRequest>,
     ) -> Result<Response<Command>, Status> {
-        let who = who(&request);
-        self.scope.measured("CreateCommand", self.create(request.into_inner(), who)).await
+        let by = party(&request);
+        self.scope.measured("CreateCommand", self.create(request.into_inner(), by)).await
     }
 
     async fn get_command(&self, request: Request<GetCommandRequest>) -> Result<Response<Command>, Status> {

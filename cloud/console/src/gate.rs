@@ -1,5 +1,6 @@
 //! What every request passes first: who calls, whether they may, how often; and the deadline.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,12 +10,15 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use parking_lot::Mutex;
 use remuda_access::{Accounts, Oidc, Permission, Principal, Rate, RateLimiter};
-use remuda_audit::AuditLog;
+use remuda_audit::{AuditLog, What};
 use remuda_model::OrganizationId;
 use tonic::Status;
+use tonic::transport::server::TcpConnectInfo;
 
 use crate::audit::{method, what};
+use crate::connection::network_of;
 use crate::limits;
 use crate::metrics::ConsoleMetrics;
 use crate::refusal::Refusal;
@@ -47,6 +51,42 @@ pub(crate) struct Gate {
     pub organization: OrganizationId,
     pub audit: Arc<AuditLog>,
     pub metrics: ConsoleMetrics,
+    /// Calls of addresses that have not said who they are.
+    pub strangers: Arc<RateLimiter>,
+    /// Denials that are not written down.
+    pub denials: Arc<Denials>,
+}
+
+/// The same rate for each caller: calls a second, and at once.
+pub(crate) fn limiter((per_second, burst): (f64, f64)) -> RateLimiter {
+    RateLimiter::new(Rate { per_second, burst })
+}
+
+/// Which denials are written down: a flood of them must not fill the disk, nor push out what counts.
+pub(crate) struct Denials {
+    rate: RateLimiter,
+    left_out: Mutex<HashMap<String, u64>>,
+}
+
+impl Default for Denials {
+    fn default() -> Self {
+        Self { rate: limiter(limits::DENIALS_WRITTEN), left_out: Mutex::default() }
+    }
+}
+
+impl Denials {
+    /// Whether this one is, and how many of the caller's were not since the last that was.
+    fn writes(&self, caller: &str, now: Instant) -> Option<u64> {
+        let written = self.rate.take(caller, now).is_ok();
+        let mut left_out = self.left_out.lock();
+        if written {
+            return Some(left_out.remove(caller).unwrap_or_default());
+        }
+        if left_out.len() < limits::DENIED_CALLERS_MAX || left_out.contains_key(caller) {
+            *left_out.entry(caller.to_owned()).or_default() += 1;
+        }
+        None
+    }
 }
 
 /// Paths that are open: probes and scrapers have no token, and the app's files hold no secret.
@@ -107,42 +147,75 @@ impl Gate {
     }
 
     async fn admit(&self, request: &mut Request) -> Result<(), Refusal> {
-        let principal = self.principal(request.headers()).await?;
+        let principal = match self.principal(request.headers()).await {
+            Ok(principal) => principal,
+            Err(refusal) => {
+                self.stranger(request)?;
+                return Err(refusal);
+            }
+        };
         self.access.rate.take(&principal.subject, Instant::now()).map_err(Refusal::TooManyCalls)?;
         let permitted = self.permitted(&principal, request.uri().path());
-        if let Err(Refusal::PermissionMissing { permission, .. }) = &permitted
-            && method(request.uri().path()).is_some_and(|method| method.audited)
-        {
-            let (log, what, permission) = (Arc::clone(&self.audit), what(&principal, request), *permission);
-            let written = tokio::task::spawn_blocking(move || log.denied(what, permission, now_ms())).await;
-            if let Ok(Err(error)) = written {
-                tracing::error!(error = &error as &dyn std::error::Error, "a denial is not in the audit log");
+        if let Err(Refusal::PermissionMissing { permission, .. }) = &permitted {
+            match self.denials.writes(&principal.subject, Instant::now()) {
+                Some(left_out) => self.write_denial(what(&principal, request), permission, left_out).await,
+                None => self.metrics.rejected("denial_not_written"),
             }
         }
         permitted?;
         request.extensions_mut().insert(principal);
         Ok(())
     }
+
+    /// Takes a call of an address that has not said who it is.
+    fn stranger(&self, request: &Request) -> Result<(), Refusal> {
+        let peer = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+        let address = peer.map_or_else(|| "unknown".to_owned(), |peer| network_of(peer.ip()).to_string());
+        self.strangers.take(&address, Instant::now()).map_err(Refusal::TooManyCalls)
+    }
+
+    async fn write_denial(&self, mut what: What, permission: &'static str, left_out: u64) {
+        let log = Arc::clone(&self.audit);
+        if left_out > 0 {
+            what.detail = format!("{{\"denialsNotWritten\":{left_out}}}");
+        }
+        let written = tokio::task::spawn_blocking(move || log.denied(what, permission, now_ms())).await;
+        if let Ok(Err(error)) = written {
+            tracing::error!(error = &error as &dyn std::error::Error, "a denial is not in the audit log");
+        }
+    }
 }
 
 pub(crate) async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let grpc = is_grpc(request.headers());
     let kind = request.headers().get(CONTENT_TYPE).cloned();
-    if !is_open(request.uri().path(), grpc)
-        && let Err(refusal) = gate.admit(&mut request).await
-    {
+    let deadline = deadline_of(request.headers()).unwrap_or(limits::CALL_TIMEOUT_MAX);
+    let deadline = deadline.min(limits::CALL_TIMEOUT_MAX);
+    let late = |kind| {
+        if grpc {
+            gate.metrics.rejected("deadline_passed");
+            return grpc_error(Refusal::DeadlinePassed, kind);
+        }
+        (StatusCode::GATEWAY_TIMEOUT, format!("{}\n", Refusal::DeadlinePassed)).into_response()
+    };
+    let begun = Instant::now();
+    let admitted = if is_open(request.uri().path(), grpc) {
+        gate.stranger(&request)
+    } else {
+        // Whoever must be asked who this is may not answer.
+        match tokio::time::timeout(deadline, gate.admit(&mut request)).await {
+            Ok(admitted) => admitted,
+            Err(_) => return late(kind),
+        }
+    };
+    if let Err(refusal) = admitted {
         gate.metrics.rejected(rejection(&refusal));
         return if grpc { grpc_error(refusal, kind) } else { page_error(&refusal) };
     }
-    let deadline = deadline_of(request.headers()).unwrap_or(limits::CALL_TIMEOUT_MAX);
     // Covers the time until the response begins: a stream's end is its reader's business.
-    match tokio::time::timeout(deadline.min(limits::CALL_TIMEOUT_MAX), next.run(request)).await {
+    match tokio::time::timeout(deadline.saturating_sub(begun.elapsed()), next.run(request)).await {
         Ok(response) => response,
-        Err(_) if grpc => {
-            gate.metrics.rejected("deadline_passed");
-            grpc_error(Refusal::DeadlinePassed, kind)
-        }
-        Err(_) => (StatusCode::GATEWAY_TIMEOUT, format!("{}\n", Refusal::DeadlinePassed)).into_response(),
+        Err(_) => late(kind),
     }
 }
 
@@ -222,6 +295,16 @@ mod tests {
         ] {
             assert!(!is_open(path, grpc), "{path}");
         }
+    }
+
+    #[test]
+    fn a_flood_of_denials_is_sampled_and_counted() {
+        let (denials, now) = (Denials::default(), Instant::now());
+        let written = (0..1_000).filter(|_| denials.writes("ada", now).is_some()).count();
+        assert_eq!(written, 20);
+        assert_eq!(denials.writes("bob", now), Some(0), "nobody pays for another");
+        assert_eq!(denials.writes("ada", now + Duration::from_secs(10)), Some(980));
+        assert_eq!(denials.writes("ada", now + Duration::from_secs(20)), Some(0));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! and reflection, `/health`, `/ready`, `/metrics`, the roads and the web app. Deliberately absent: any state of its own
 //! that matters (the mirror is a cache), and vehicles' connections (`remuda-ingress`).
 
+mod approvals;
 mod audit;
 mod audits;
 mod business;
@@ -14,6 +15,7 @@ mod convert;
 mod filter;
 mod fleet_status;
 mod gate;
+mod groups;
 mod history;
 mod identities;
 pub mod limits;
@@ -22,6 +24,7 @@ mod mirror;
 mod page;
 mod pages;
 mod policies;
+mod precision;
 mod refusal;
 mod rest;
 mod scope;

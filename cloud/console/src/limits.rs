@@ -30,6 +30,16 @@ pub const WATCH_HEARTBEAT: Duration = Duration::from_secs(15);
 pub const WATCH_TIME_STEP: Duration = Duration::from_secs(1);
 /// Connections at once; more wait to be accepted. Far more people than one node serves, far fewer handles than it has.
 pub const CONNECTIONS_MAX: usize = 1_024;
+/// Connections of one address: half, so that nobody can take all. A proxy in front has one address for everybody.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = CONNECTIONS_MAX / 2;
+/// Calls a second, and at once, of one address that has not said who it is: probes, scrapers, the app's files, and tokens
+/// that open nothing.
+pub const STRANGER_CALLS: (f64, f64) = (200.0, 2_000.0);
+/// Denials of one caller that are written into the audit log: a second, and at once. The others are counted, and the next
+/// that is written says how many they were.
+pub const DENIALS_WRITTEN: (f64, f64) = (0.1, 20.0);
+/// Callers of whom left out denials are counted.
+pub const DENIED_CALLERS_MAX: usize = 1_000;
 /// Streams of one HTTP/2 connection.
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 128;
 /// A peer that does not answer a ping is gone: interval and patience.
@@ -62,5 +72,15 @@ pub const HISTORY_MESSAGE_BYTES: usize = 256 * 1024;
 pub const JOURNEY_TRACK_POINTS_MAX: usize = 1_000;
 /// Positions of all journeys of a page: about 2 MB of the 4 that a message may have.
 pub const JOURNEY_POINTS_MAX: usize = 60_000;
+/// Slower than this a vehicle stands, km/h: what satellites say of one that does.
+pub const STANDING_KMH_MAX: f32 = 3.0;
+/// Vehicles of a group command, and left out of it, that a preview names: as many as a group may have.
+pub const GROUP_VEHICLES_MAX: usize = 10_000;
+/// Least time between two answers of a watched group command.
+pub const GROUP_WATCH_INTERVAL: Duration = Duration::from_millis(250);
 /// Pages of the largest size that a gathered answer is made of: 100,000 vehicles.
 pub const REST_PAGES_MAX: usize = 100;
+/// Longest reason of an erasure, bytes: it stays for ever.
+pub const ERASURE_REASON_MAX: usize = 1_000;
+/// Longest request id of an erasure, bytes.
+pub const ERASURE_REQUEST_ID_MAX: usize = 200;

@@ -6,7 +6,9 @@ use remuda_access::{RateRefusal, TokenRefusal};
 use remuda_api::ERROR_DOMAIN;
 use remuda_contracts::business::BusinessError;
 use remuda_contracts::commands::CommandError;
+use remuda_contracts::erasures::ErasureError;
 use remuda_contracts::history::HistoryError;
+use remuda_contracts::operations::OperationsError;
 use remuda_contracts::policies::PolicyRefusal;
 use remuda_model::VehicleId;
 use tonic::{Code, Status};
@@ -75,6 +77,9 @@ pub enum Refusal {
         /// The sentence.
         sentence: String,
     },
+    /// Other vehicles match than the preview said.
+    #[error("other vehicles match by now than the preview said; preview again and use its vehicles_hash")]
+    OtherVehicles,
     /// The ride business says no.
     #[error("{sentence}")]
     Business {
@@ -91,6 +96,9 @@ pub enum Refusal {
     /// History is not answered.
     #[error("{0}")]
     History(HistoryError),
+    /// An erasure is not taken, or not known.
+    #[error("{0}")]
+    Erasure(ErasureError),
     /// The register of vehicles says no.
     #[error("{problem}")]
     Identity {
@@ -144,8 +152,12 @@ impl Refusal {
             Self::NoSuchPolicy(_) => (Code::NotFound, "POLICY_NOT_FOUND"),
             Self::NoSuchCommand(_) => (Code::NotFound, "COMMAND_NOT_FOUND"),
             Self::Command { code, reason, .. } => (*code, reason),
+            Self::OtherVehicles => (Code::Aborted, "VEHICLES_CHANGED"),
             Self::Business { code, reason, .. } => (*code, reason),
             Self::Policy(refusal) => policy(refusal),
+            Self::Erasure(ErasureError::Refused(_)) => (Code::InvalidArgument, "ERASURE_INVALID"),
+            Self::Erasure(ErasureError::NoSuchErasure(_)) => (Code::NotFound, "ERASURE_NOT_FOUND"),
+            Self::Erasure(ErasureError::Unavailable) => (Code::Unavailable, "ERASURES_UNAVAILABLE"),
             Self::History(error) => crate::history::code_and_reason(error),
             Self::Identity { code, reason, .. } => (*code, reason),
             Self::Field { .. } => (Code::InvalidArgument, "FIELD_INVALID"),
@@ -165,6 +177,25 @@ impl Refusal {
             BusinessError::NotFound { what, .. } => (Code::NotFound, format!("{what}-not-found")),
             BusinessError::Unavailable(_) => (Code::Unavailable, "business-unavailable".into()),
             BusinessError::Refused { code, .. } => (business(&code), code),
+        };
+        Self::Business { code, reason: reason.replace('-', "_").to_uppercase(), sentence }
+    }
+
+    /// What is said of group commands and approvals.
+    pub(crate) fn operations(error: OperationsError) -> Self {
+        let sentence = error.to_string();
+        let (code, reason) = match error {
+            OperationsError::NotFound { what, .. } => (Code::NotFound, format!("{what}-not-found")),
+            OperationsError::Unavailable(_) => (Code::Unavailable, "operations-unavailable".into()),
+            OperationsError::Changed => (Code::Aborted, "etag-mismatch".into()),
+            OperationsError::Refused { code, .. } => match code.as_str() {
+                "request-id-reused" => (Code::AlreadyExists, code),
+                "self-approval" => (Code::PermissionDenied, code),
+                "content-changed" => (Code::Aborted, code),
+                "too-many-vehicles" | "no-vehicles" => (Code::FailedPrecondition, code),
+                _ => (business(&code), code),
+            },
+            OperationsError::Command(_) => (Code::Unavailable, "commands-unavailable".into()),
         };
         Self::Business { code, reason: reason.replace('-', "_").to_uppercase(), sentence }
     }
@@ -203,8 +234,7 @@ impl Refusal {
 fn business(code: &str) -> Code {
     match code {
         "invalid" | "wrong-currency" => Code::InvalidArgument,
-        "already-registered" | "vehicle-already-registered" | "id-taken" | "reference-reused"
-        | "hold-key-reused" => Code::AlreadyExists,
+        "already-registered" | "vehicle-already-registered" | "id-taken" | "reference-reused" | "hold-key-reused" => Code::AlreadyExists,
         "too-many" => Code::ResourceExhausted,
         _ if code.starts_with("bad-") => Code::InvalidArgument,
         _ if code.starts_with("no-such-") => Code::NotFound,

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use remuda_access::Principal;
 use remuda_api::{ChildName, OrganizationName, VehicleName};
+use remuda_contracts::operations::Party;
 use remuda_model::{OrganizationId, VehicleId};
 use tonic::{Code, Response, Status};
 
@@ -14,6 +15,13 @@ use crate::refusal::Refusal;
 pub(crate) fn who<T>(request: &tonic::Request<T>) -> String {
     let principal = request.extensions().get::<Principal>();
     principal.map_or_else(|| "unknown".to_owned(), |principal| principal.subject.clone())
+}
+
+/// Who calls, where it matters that two are not one.
+pub(crate) fn party<T>(request: &tonic::Request<T>) -> Party {
+    let principal = request.extensions().get::<Principal>();
+    let unknown = || Party { subject: "unknown".to_owned(), identity: "unknown".to_owned() };
+    principal.map_or_else(unknown, |p| Party { subject: p.subject.clone(), identity: p.identity.clone() })
 }
 
 /// The organization that is served here, the only one there is.

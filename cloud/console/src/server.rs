@@ -6,6 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::middleware::from_fn_with_state;
 use remuda_api::audit::v1::audit_service_server::AuditServiceServer;
+use remuda_api::commands::v1::approval_service_server::ApprovalServiceServer;
+use remuda_api::commands::v1::command_group_service_server::CommandGroupServiceServer;
 use remuda_api::commands::v1::command_service_server::CommandServiceServer;
 use remuda_api::identity::v1::identity_service_server::IdentityServiceServer;
 use remuda_api::policies::v1::policy_service_server::PolicyServiceServer;
@@ -17,6 +19,7 @@ use remuda_contracts::business::BusinessDesk;
 use remuda_contracts::commands::CommandDesk;
 use remuda_contracts::fleet::FleetView;
 use remuda_contracts::history::HistoryBook;
+use remuda_contracts::operations::OperationsDesk;
 use remuda_contracts::policies::PolicyBook;
 use remuda_model::OrganizationId;
 use tokio::net::TcpListener;
@@ -28,12 +31,14 @@ use tonic::transport::server::TcpIncoming;
 use tonic_web::GrpcWebLayer;
 use tower::Layer;
 
+use crate::approvals::Approvals;
 use crate::audit::AuditLayer;
 use crate::audits::Audits;
 use crate::business::Business;
 use crate::commands::Commands;
 use crate::connection::bounded;
-use crate::gate::{Access, Gate, pass};
+use crate::gate::{Access, Gate, limiter, pass};
+use crate::groups::Groups;
 use crate::history::History;
 use crate::identities::{Identities, IdentityDesk};
 use crate::limits;
@@ -68,6 +73,8 @@ pub struct ConsoleSources {
     pub policies: Arc<dyn PolicyBook>,
     /// Commands to vehicles.
     pub commands: Arc<dyn CommandDesk>,
+    /// Group commands and second persons; without it one person commands one vehicle at a time, whatever it is.
+    pub operations: Option<Arc<dyn OperationsDesk>>,
     /// What vehicles measured.
     pub history: Arc<dyn HistoryBook>,
     /// The ride business, where there is one.
@@ -147,7 +154,7 @@ impl Console {
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
 
         let vehicles = VehicleServiceServer::new(Vehicles {
-            view: sources.view,
+            view: Arc::clone(&sources.view),
             mirror,
             scope: scope.clone(),
             watchers: Arc::new(Semaphore::new(limits::WATCHERS_MAX)),
@@ -158,12 +165,26 @@ impl Console {
 
         let commands = CommandServiceServer::new(Commands {
             desk: sources.commands,
+            operations: sources.operations.clone(),
+            view: Arc::clone(&sources.view),
             scope: scope.clone(),
             watchers: Arc::new(Semaphore::new(limits::WATCHERS_MAX)),
             stopping: stopping.clone(),
         })
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
+
+        let groups = sources.operations.map(|desk| {
+            let approvals = Approvals { desk: Arc::clone(&desk), scope: scope.clone() };
+            let groups = Groups {
+                desk,
+                view: sources.view,
+                scope: scope.clone(),
+                watchers: Arc::new(Semaphore::new(limits::WATCHERS_MAX)),
+                stopping: stopping.clone(),
+            };
+            (CommandGroupServiceServer::new(groups), ApprovalServiceServer::new(approvals))
+        });
 
         let policies = PolicyServiceServer::new(Policies { book: sources.policies, scope: scope.clone() })
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -214,16 +235,25 @@ impl Console {
             .add_service(health)
             .add_service(v1.map_err(ConsoleError::Reflection)?)
             .add_service(v1alpha.map_err(ConsoleError::Reflection)?);
+        let routes = match groups {
+            Some((groups, approvals)) => routes
+                .add_service(GrpcWebLayer::new().layer(audited.layer(groups)))
+                .add_service(GrpcWebLayer::new().layer(audited.layer(approvals))),
+            None => routes,
+        };
         let routes = match business {
             Some(business) => business.offer(routes, &audited),
             None => routes,
         };
+        let turned_away = sources.metrics.clone();
         let gate = Gate {
             token: settings.token.clone(),
             access: settings.access,
             organization: settings.organization,
             audit: Arc::clone(&sources.audit),
             metrics: sources.metrics,
+            strangers: Arc::new(limiter(limits::STRANGER_CALLS)),
+            denials: Arc::default(),
         };
         let guarded = routes.into_axum_router().layer(from_fn_with_state(gate, pass));
         // Around the gate: a REST request becomes a call, and passes the gate as one.
@@ -241,7 +271,12 @@ impl Console {
             .max_concurrent_streams(limits::STREAMS_PER_CONNECTION_MAX)
             .add_routes(Routes::from(all))
             .serve_with_incoming_shutdown(
-                bounded(TcpIncoming::from(listener).with_nodelay(Some(true)), limits::CONNECTIONS_MAX),
+                bounded(
+                    TcpIncoming::from(listener).with_nodelay(Some(true)),
+                    limits::CONNECTIONS_MAX,
+                    limits::CONNECTIONS_PER_ADDRESS_MAX,
+                    move || turned_away.rejected("connections_exhausted"),
+                ),
                 async move { stopped(&mut stops).await },
             );
         let server = tokio::spawn(server);
@@ -299,11 +334,13 @@ async fn report_health(
     mut stopping: watch::Receiver<bool>,
 ) {
     use tonic_health::ServingStatus;
-    const SERVICES: [&str; 16] = [
+    const SERVICES: [&str; 19] = [
         "",
         "remuda.analytics.v1.AnalyticsService",
         "remuda.audit.v1.AuditService",
         "remuda.billing.v1.BillingService",
+        "remuda.commands.v1.ApprovalService",
+        "remuda.commands.v1.CommandGroupService",
         "remuda.commands.v1.CommandService",
         "remuda.diagnostics.v1.DiagnosticsService",
         "remuda.identity.v1.IdentityService",

@@ -25,6 +25,7 @@ use crate::limits;
 use crate::metrics::ConsoleMetrics;
 use crate::mirror::{Mark, Mirror};
 use crate::page::PageToken;
+use crate::precision::Precision;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::time::now_ms;
@@ -45,14 +46,23 @@ pub(crate) struct Vehicles {
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Vehicles {
-    async fn get(&self, request: GetVehicleRequest) -> Result<Vehicle, Refusal> {
+    /// How exactly a caller sees positions.
+    fn precision<T>(&self, request: &Request<T>) -> Precision {
+        Precision::of(request, self.scope.organization)
+    }
+
+    async fn get(&self, request: GetVehicleRequest, precision: Precision) -> Result<Vehicle, Refusal> {
         let vehicle = self.scope.vehicle(&request.name, "name")?;
         let twin = self.view.twin(&self.scope.organization, &vehicle).await;
         let twin = twin.ok_or_else(|| Refusal::NoSuchVehicle(vehicle.to_string()))?;
-        Ok(vehicle_with_twin(&twin, now_ms()))
+        Ok(vehicle_with_twin(&twin, now_ms(), precision))
     }
 
-    fn list(&self, request: &ListVehiclesRequest) -> Result<ListVehiclesResponse, Refusal> {
+    fn list(
+        &self,
+        request: &ListVehiclesRequest,
+        precision: Precision,
+    ) -> Result<ListVehiclesResponse, Refusal> {
         self.scope.parent(&request.parent)?;
         let filter = parse_filter(&request.filter)?;
         let size = match usize::try_from(request.page_size) {
@@ -76,7 +86,7 @@ impl Vehicles {
             _ => String::new(),
         };
         Ok(ListVehiclesResponse {
-            vehicles: found.iter().map(vehicle_of).collect(),
+            vehicles: found.iter().map(|vehicle| vehicle_of(vehicle, precision)).collect(),
             next_page_token,
             total_size: i32::try_from(self.view.count(&self.scope.organization)).unwrap_or(i32::MAX),
         })
@@ -87,7 +97,11 @@ impl Vehicles {
         Ok(fleet_status(&self.mirror, now_ms()))
     }
 
-    fn watch(&self, request: &WatchVehiclesRequest) -> Result<Responses<WatchVehiclesResponse>, Refusal> {
+    fn watch(
+        &self,
+        request: &WatchVehiclesRequest,
+        precision: Precision,
+    ) -> Result<Responses<WatchVehiclesResponse>, Refusal> {
         self.scope.parent(&request.parent)?;
         let encoding = VehicleEncoding::try_from(request.encoding).map_err(|_| Refusal::Field {
             field: "encoding",
@@ -99,6 +113,7 @@ impl Vehicles {
             organization: self.scope.organization,
             filter: parse_filter(&request.filter)?,
             encoding,
+            precision,
             interval: interval_of(request.interval_ms)?,
             since: Mark::from_token(&request.resume_token),
             stopping: self.stopping.clone(),
@@ -109,15 +124,20 @@ impl Vehicles {
         Ok(self.counted(from, slot, "WatchVehicles"))
     }
 
-    async fn watch_one(&self, request: &WatchVehicleRequest) -> Result<Responses<Vehicle>, Refusal> {
+    async fn watch_one(
+        &self,
+        request: &WatchVehicleRequest,
+        precision: Precision,
+    ) -> Result<Responses<Vehicle>, Refusal> {
         let interval = interval_of(request.interval_ms)?;
-        let first = self.get(GetVehicleRequest { name: request.name.clone() }).await?;
+        let first = self.get(GetVehicleRequest { name: request.name.clone() }, precision).await?;
         let twin = TwinWatch {
             vehicle: self.scope.vehicle(&request.name, "name")?,
             view: Arc::clone(&self.view),
             mirror: Arc::clone(&self.mirror),
             organization: self.scope.organization,
             interval,
+            precision,
             stopping: self.stopping.clone(),
         };
         let slot = self.slot()?;
@@ -184,14 +204,16 @@ impl Drop for StreamEnd {
 #[tonic::async_trait]
 impl VehicleService for Vehicles {
     async fn get_vehicle(&self, request: Request<GetVehicleRequest>) -> Result<Response<Vehicle>, Status> {
-        self.scope.measured("GetVehicle", self.get(request.into_inner())).await
+        let precision = self.precision(&request);
+        self.scope.measured("GetVehicle", self.get(request.into_inner(), precision)).await
     }
 
     async fn list_vehicles(
         &self,
         request: Request<ListVehiclesRequest>,
     ) -> Result<Response<ListVehiclesResponse>, Status> {
-        self.scope.measured("ListVehicles", async { self.list(request.get_ref()) }).await
+        let precision = self.precision(&request);
+        self.scope.measured("ListVehicles", async { self.list(request.get_ref(), precision) }).await
     }
 
     async fn get_fleet_status(
@@ -207,7 +229,7 @@ impl VehicleService for Vehicles {
         &self,
         request: Request<WatchVehiclesRequest>,
     ) -> Result<Response<Self::WatchVehiclesStream>, Status> {
-        self.begun("WatchVehicles", self.watch(request.get_ref()))
+        self.begun("WatchVehicles", self.watch(request.get_ref(), self.precision(&request)))
     }
 
     type WatchVehicleStream = Responses<Vehicle>;
@@ -216,11 +238,11 @@ impl VehicleService for Vehicles {
         &self,
         request: Request<WatchVehicleRequest>,
     ) -> Result<Response<Self::WatchVehicleStream>, Status> {
-        self.begun("WatchVehicle", self.watch_one(request.get_ref()).await)
+        self.begun("WatchVehicle", self.watch_one(request.get_ref(), self.precision(&request)).await)
     }
 }
 
-fn parse_filter(text: &str) -> Result<Filter, Refusal> {
+pub(crate) fn parse_filter(text: &str) -> Result<Filter, Refusal> {
     Filter::parse(text)
         .map_err(|e| Refusal::Field { field: "filter", problem: format!("at byte {}: {}", e.at, e.problem) })
 }
@@ -248,6 +270,7 @@ struct TwinWatch {
     mirror: Arc<Mirror>,
     organization: OrganizationId,
     interval: Duration,
+    precision: Precision,
     stopping: watch::Receiver<bool>,
 }
 
@@ -278,7 +301,7 @@ impl TwinWatch {
                 let _ = to.send(Err(gone.into())).await;
                 return;
             };
-            let vehicle = vehicle_with_twin(&twin, now_ms());
+            let vehicle = vehicle_with_twin(&twin, now_ms(), self.precision);
             if vehicle.etag == etag && sent.elapsed() < limits::WATCH_HEARTBEAT {
                 continue;
             }

@@ -39,6 +39,9 @@ pub enum AuditCommand {
         /// Fail when there are fewer: a log that was cut at its end holds too.
         #[arg(long)]
         entries_at_least: Option<u64>,
+        /// A hash that an earlier check printed: fail when no line ends in it, so when the log was rewritten since.
+        #[arg(long, value_name = "HASH")]
+        against: Option<String>,
     },
 }
 
@@ -68,7 +71,9 @@ pub(crate) async fn run(
             };
             session.list(asked, limit).await
         }
-        AuditCommand::Verify { entries_at_least } => session.verify(entries_at_least).await,
+        AuditCommand::Verify { entries_at_least, against } => {
+            session.verify(entries_at_least, against.unwrap_or_default()).await
+        }
     }?;
     session.out.flush()?;
     Ok(())
@@ -129,18 +134,25 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn verify(&mut self, at_least: Option<u64>) -> Result<(), CtlError> {
-        let request = self.request(VerifyLogRequest { parent: self.parent() });
+    async fn verify(&mut self, at_least: Option<u64>, kept_hash: String) -> Result<(), CtlError> {
+        let compares = !kept_hash.is_empty();
+        let request = self.request(VerifyLogRequest { parent: self.parent(), kept_hash });
         let checked = self.client.verify_log(request).await?.into_inner();
         if let Some(wanted) = at_least.filter(|wanted| checked.entries < *wanted) {
             return Err(CtlError::AuditShort { entries: checked.entries, wanted });
         }
         match self.global.output {
             OutputFormat::Json => {
-                let document = json!({ "entries": checked.entries, "head": checked.head });
+                let kept = compares.then_some(checked.kept_entry);
+                let document = json!({ "entries": checked.entries, "head": checked.head, "keptEntry": kept });
                 writeln!(self.out, "{document:#}")?;
             }
-            _ => writeln!(self.out, "{} entries hold; the newest hash is {}", checked.entries, checked.head)?,
+            _ => {
+                writeln!(self.out, "{} entries hold; the newest hash is {}", checked.entries, checked.head)?;
+                if compares {
+                    writeln!(self.out, "entry {} ends in the kept hash", checked.kept_entry)?;
+                }
+            }
         }
         Ok(())
     }

@@ -54,6 +54,12 @@ pub enum CommandsCommand {
         /// The command's id.
         command: Option<String>,
     },
+    /// Commands many vehicles at once.
+    #[command(subcommand, visible_alias = "groups")]
+    Group(crate::groups::GroupCommand),
+    /// What one person may not do alone.
+    #[command(subcommand, visible_alias = "approval")]
+    Approvals(crate::groups::ApprovalsCommand),
 }
 
 /// A command.
@@ -97,7 +103,7 @@ pub enum ActionName {
     Reboot,
 }
 
-fn seconds(text: &str) -> Result<i64, String> {
+pub(crate) fn seconds(text: &str) -> Result<i64, String> {
     let wrong = || format!("{text} is no time; say 30s, 5m, 2h or 1d");
     let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(wrong)?);
     let number: i64 = number.parse().map_err(|_| wrong())?;
@@ -114,19 +120,18 @@ fn seconds(text: &str) -> Result<i64, String> {
         .ok_or_else(|| format!("{text} is not from 1 s to 7 days"))
 }
 
-impl SendArgs {
-    fn action(&self) -> Result<action::Action, CtlError> {
-        if self.value.is_some() != (self.action == ActionName::SpeedLimit) {
-            return Err(CtlError::Usage("speed-limit takes one value, km/h; the other actions take none"));
-        }
-        Ok(match (self.action, self.value) {
-            (ActionName::Lock, _) => action::Action::Lock(true),
-            (ActionName::Unlock, _) => action::Action::Lock(false),
-            (ActionName::Honk, _) => action::Action::Honk(true),
-            (ActionName::SpeedLimit, value) => action::Action::SpeedLimitKmh(value.unwrap_or_default()),
-            (ActionName::Reboot, _) => action::Action::Reboot(true),
-        })
+/// What was typed, as the API says it.
+pub(crate) fn action_word(action: ActionName, value: Option<u32>) -> Result<action::Action, CtlError> {
+    if value.is_some() != (action == ActionName::SpeedLimit) {
+        return Err(CtlError::Usage("speed-limit takes one value, km/h; the other actions take none"));
     }
+    Ok(match action {
+        ActionName::Lock => action::Action::Lock(true),
+        ActionName::Unlock => action::Action::Lock(false),
+        ActionName::Honk => action::Action::Honk(true),
+        ActionName::SpeedLimit => action::Action::SpeedLimitKmh(value.unwrap_or_default()),
+        ActionName::Reboot => action::Action::Reboot(true),
+    })
 }
 
 struct Session<'a> {
@@ -144,6 +149,13 @@ pub(crate) async fn run(
     out: &mut dyn Write,
     colours: bool,
 ) -> Result<(), CtlError> {
+    let command = match command {
+        CommandsCommand::Group(command) => return crate::groups::groups(command, global, out, colours).await,
+        CommandsCommand::Approvals(command) => {
+            return crate::groups::approvals(command, global, out, colours).await;
+        }
+        command => command,
+    };
     let client = CommandServiceClient::new(open(&global).await?).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let mut session = Session { client, global, out, colours, widths: Vec::new() };
     match command {
@@ -163,6 +175,8 @@ pub(crate) async fn run(
             let name = session.name(vehicle, command)?;
             session.watch(name).await.map(|_| ())
         }
+        // Answered above.
+        CommandsCommand::Group(_) | CommandsCommand::Approvals(_) => Ok(()),
     }?;
     session.out.flush()?;
     Ok(())
@@ -197,7 +211,7 @@ impl Session<'_> {
     async fn send(&mut self, args: SendArgs) -> Result<(), CtlError> {
         let request = CreateCommandRequest {
             parent: self.vehicle_name(&args.vehicle),
-            action: Some(Action { action: Some(args.action()?) }),
+            action: Some(Action { action: Some(action_word(args.action, args.value)?) }),
             reason: args.reason,
             request_id: args.request_id.unwrap_or_default(),
             time_to_live: Some(prost_types::Duration { seconds: args.ttl, nanos: 0 }),
@@ -206,6 +220,12 @@ impl Session<'_> {
         let taken = self.client.create_command(self.request(request)).await?.into_inner();
         if args.dry_run {
             eprintln!("it would be taken");
+        }
+        if !taken.approval.is_empty() && taken.state() == State::AwaitingApproval {
+            eprintln!(
+                "it waits for a second person: remudactl commands approvals approve {}",
+                id(&taken.approval)
+            );
         }
         if !args.wait {
             return self.show(&[taken], true);
@@ -245,7 +265,7 @@ impl Session<'_> {
             self.out.flush()?;
             last = Some(command);
         }
-        Ok(last.filter(|command| command.state() as i32 >= State::Done as i32))
+        Ok(last.filter(|command| (State::Done..=State::Cancelled).contains(&command.state())))
     }
 
     fn show(&mut self, commands: &[Command], heads: bool) -> Result<(), CtlError> {
@@ -270,12 +290,17 @@ impl Session<'_> {
     }
 }
 
-fn word(state: State) -> String {
+pub(crate) fn word(state: State) -> String {
     state.as_str_name().trim_start_matches("STATE_").to_lowercase()
 }
 
 fn action_of(command: &Command) -> String {
-    match command.action.as_ref().and_then(|action| action.action.as_ref()) {
+    action_text(command.action.as_ref())
+}
+
+/// What is to be done, in words.
+pub(crate) fn action_text(action: Option<&Action>) -> String {
+    match action.and_then(|action| action.action.as_ref()) {
         Some(action::Action::Lock(true)) => "lock".to_owned(),
         Some(action::Action::Lock(false)) => "unlock".to_owned(),
         Some(action::Action::Honk(_)) => "honk".to_owned(),
@@ -318,6 +343,7 @@ fn command_json(command: &Command) -> Value {
         "expireTime": time(command.expire_time.as_ref()),
         "updateTime": time(command.update_time.as_ref()),
         "sends": command.sends,
+        "approval": command.approval,
     })
 }
 

@@ -11,6 +11,8 @@ mod client;
 mod commands;
 mod delivery;
 mod error;
+mod feeds;
+mod groups;
 mod history;
 mod identities;
 mod policies;
@@ -25,6 +27,7 @@ pub use audit::AuditCommand;
 pub use business::{How, SagasCommand, TripsCommand, UsersCommand};
 pub use commands::{ActionName, CommandsCommand, SendArgs};
 pub use error::CtlError;
+pub use feeds::{CreateArgs, FeedsCommand, FromArgs, ToArgs, What, WhatArgs};
 pub use history::{
     Aggregate, ExportArgs, Format, HistoryCommand, JourneysArgs, QueryArgs, ScopeArgs, SignalArgs,
 };

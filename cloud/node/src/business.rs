@@ -77,17 +77,11 @@ pub(crate) struct Ledgered {
     pub which: Which,
 }
 
-/// Opens the journal of the business, when there is a business.
-pub(crate) fn open_journal(
-    config: &Config,
-    metrics: &JournalMetrics,
-) -> Result<Option<Ledgered>, JournalError> {
-    if !config.business.enabled {
-        return Ok(None);
-    }
+/// Opens the journal of the business: without a business, group commands and approvals stand in it all the same.
+pub(crate) fn open_journal(config: &Config, metrics: &JournalMetrics) -> Result<Ledgered, JournalError> {
     let journal = Arc::new(SledJournal::open(&config.data_dir.join("business"), metrics.clone())?);
     let part = JournalPart { name: "business", source: Arc::clone(&journal) as _ };
-    Ok(Some(Ledgered { journal, part, which: Which::Business }))
+    Ok(Ledgered { journal, part, which: Which::Business })
 }
 
 /// Starts the business over its journal.

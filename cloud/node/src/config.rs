@@ -14,6 +14,7 @@ use crate::business::BusinessConfig;
 use crate::identity;
 pub use crate::identity::{Enrolment, Identities};
 pub use crate::lake_config::Lake;
+use crate::operations::CommandsConfig;
 
 /// Everything a node can be told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -33,6 +34,8 @@ pub struct Config {
     pub console: Console,
     /// The ride business.
     pub business: BusinessConfig,
+    /// What one person may not do alone.
+    pub commands: CommandsConfig,
     /// The lake.
     pub lake: Lake,
     /// The vehicle actors.
@@ -137,6 +140,7 @@ impl Default for Config {
             broker: Broker::default(),
             console: Console::default(),
             business: BusinessConfig::default(),
+            commands: CommandsConfig::default(),
             lake: Lake::default(),
             vehicles: Vehicles::default(),
             log: Log::default(),
@@ -274,6 +278,7 @@ impl Config {
         within("console.calls_per_second", console.calls_per_second, 1, 1_000_000, "1 to 1000000")?;
         within("console.calls_burst", console.calls_burst, 1, 1_000_000, "1 to 1000000")?;
         self.business.check()?;
+        self.commands.check()?;
         access(&self.console).map_err(ConfigError::Access)?;
         if !self.console.token.is_empty() && self.console.token.len() < 16 {
             return Err(ConfigError::Range {

@@ -14,6 +14,7 @@ mod control;
 #[cfg(feature = "demo")]
 mod demo;
 mod enrolment;
+mod erasing;
 mod history;
 mod identity;
 mod journal;
@@ -22,5 +23,6 @@ mod lake_config;
 mod lake_control;
 mod lake_erase;
 mod lake_files;
+pub mod operations;
 mod tail;
 pub mod wiring;

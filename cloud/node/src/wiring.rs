@@ -13,6 +13,7 @@ use remuda_console::{
     Console, ConsoleError, ConsoleMetrics, ConsoleSettings, ConsoleSources, Identities, Token, TokenError,
 };
 use remuda_contracts::business::BusinessDesk;
+use remuda_contracts::operations::OperationsDesk;
 use remuda_eventsourcing::{Journal, JournalError, JournalMetrics, SledJournal};
 use remuda_ingress::external::{BrokerHealth, ExternalBroker};
 use remuda_ingress::{
@@ -22,6 +23,7 @@ use remuda_ingress::{
 use remuda_lake::{Lake, LakeError};
 use remuda_model::OrganizationId;
 use remuda_observability::{Metrics, process};
+use remuda_operations::Operations;
 use remuda_roads::{MapError, RoadNetwork};
 use remuda_vehicles::{
     FiguresNow, StartError, VehicleHandle, VehicleMetrics, VehicleSettings, VehicleSystem,
@@ -34,11 +36,13 @@ use crate::business::{self, Ledgered};
 use crate::compacting::Compacting;
 use crate::config::{Config, Identity};
 use crate::control::Control;
+use crate::erasing::Eraser;
 use crate::history::{self, LakeHistory};
 use crate::identity::{self, IdentityError, Keeper};
 use crate::journal::Which;
 use crate::lake_control::LakeDesk;
 use crate::lake_files::compaction_settings;
+use crate::operations;
 use crate::tail;
 
 /// What the console's map shows under the vehicles.
@@ -82,6 +86,9 @@ pub enum NodeError {
     /// The people's door.
     #[error(transparent)]
     Console(#[from] ConsoleError),
+    /// Group commands and second persons.
+    #[error("group commands do not start: {0}")]
+    Operations(#[from] operations::StartError),
     /// The ride business.
     #[error("the ride business does not start")]
     Business(#[from] BusinessError),
@@ -154,6 +161,7 @@ struct Parts {
     broker: Option<ExternalBroker>,
     console: Console,
     business: Option<Arc<Business>>,
+    operations: Operations,
     vehicles: Arc<Mutex<Option<VehicleHandle>>>,
 }
 
@@ -183,7 +191,7 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
     let folder = config.data_dir.join("journal");
     let journal_metrics = JournalMetrics::default();
     metrics.register(|registry| journal_metrics.register(registry));
-    let business = business::open_journal(&config, &journal_metrics)
+    let Ledgered { journal: ledger, part, which } = business::open_journal(&config, &journal_metrics)
         .map_err(|source| NodeError::Journal { folder: config.data_dir.join("business"), source })?;
     let journal = SledJournal::open(&folder, journal_metrics)
         .map_err(|source| NodeError::Journal { folder, source })?;
@@ -191,17 +199,16 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
     let mut sources = vec![JournalPart { name: "journal", source: Arc::clone(&journal) as _ }];
     let journal: Arc<dyn Journal> = journal;
     let mut tailed = vec![(Which::Vehicles, Arc::clone(&journal))];
-    let business = business.map(|Ledgered { journal, part, which }| {
-        sources.push(part);
-        tailed.push((which, Arc::clone(&journal)));
-        journal
-    });
+    sources.push(part);
+    tailed.push((which, Arc::clone(&ledger)));
     // Who cannot look at events while the node runs can when it does not: no reason not to serve.
     let tailing = tail::serve(&config.data_dir, tailed, tail::decoders())
         .inspect_err(|error| tracing::warn!(%error, "remuda journal tail cannot ask this node"))
         .ok();
     let lake = open_lake(&config, &journal, &metrics).await?;
-    let control = open_control(&config, sources, &metrics, Arc::clone(&lake))?;
+    let audit = Arc::new(AuditLog::open(&config.data_dir.join("audit"))?);
+    let eraser = Eraser::new(&lake, &compaction_settings(&config));
+    let control = open_control(&config, sources, &metrics, eraser.clone())?;
     let ready = Arc::new(AtomicBool::new(false));
     let vehicle_metrics = VehicleMetrics::default();
     metrics.register(|registry| vehicle_metrics.register(registry));
@@ -216,18 +223,29 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
     // Shards are taken now, so what earlier writers left behind is superseded.
     let every = config.lake.compact_interval_s;
     let every = (every > 0).then(|| Duration::from_secs(every));
-    let compacting = Compacting::start(Arc::clone(&lake), compaction_settings(&config), every);
-    let history = history::reader(&lake, &metrics);
+    let _ = eraser.forgetting.set(system.forgetting.clone());
+    let compacting =
+        Compacting::start(Arc::clone(&lake), Arc::clone(&audit), compaction_settings(&config), every);
+    let history = history::reader(&lake, eraser, &metrics);
     let sweeping = tokio::spawn(sweep(lake, Duration::from_millis(config.lake.sweep_interval_ms)));
     let health = Arc::new(OnceLock::new());
-    let business = match business {
-        Some(journal) => Some(Arc::new(
-            business::start(&config, journal, Arc::clone(&system.view), network, &metrics).await?,
+    let business = match config.business.enabled {
+        true => Some(Arc::new(
+            business::start(&config, Arc::clone(&ledger), Arc::clone(&system.view), network, &metrics).await?,
         )),
-        None => None,
+        false => None,
     };
+    let commands = Arc::clone(&system.commands);
+    let operations = operations::start(&config, business.as_deref(), &ledger, commands, &metrics).await?;
     let desk = business.as_ref().map(|business| business.desk());
-    let shown = Shown { system: &system, keeper: &keeper, history, business: desk };
+    let shown = Shown {
+        system: &system,
+        keeper: &keeper,
+        history,
+        audit,
+        business: desk,
+        operations: operations.desk(),
+    };
     let console = open_console(&config, shown, roads, &metrics, (&ready, &health)).await?;
     let door_metrics = DoorMetrics::default();
     metrics.register(|registry| door_metrics.register(registry));
@@ -263,7 +281,7 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
     let console_addr = console.local_addr().to_string();
     let token = console.url().rsplit_once("token=").map(|(_, token)| token.to_owned()).unwrap_or_default();
     let broker_addr = broker.as_ref().map(|broker| broker.address().to_owned());
-    let parts = Parts { door, enrolment, keeper, broker, console, business, vehicles };
+    let parts = Parts { door, enrolment, keeper, broker, console, business, operations, vehicles };
     Ok(Node {
         door: door_addr,
         plain_door,
@@ -299,13 +317,13 @@ fn open_control(
     config: &Config,
     journals: Vec<JournalPart>,
     metrics: &Metrics,
-    lake: Arc<Lake>,
+    eraser: Eraser,
 ) -> Result<Control, NodeError> {
     let backup_metrics = BackupMetrics::default();
     metrics.register(|registry| backup_metrics.register(registry));
     let folder = config.data_dir.clone();
     let backing = Backing::new(backup::parts(&folder, journals), backup_metrics);
-    let desk = LakeDesk { lake, settings: compaction_settings(config) };
+    let desk = LakeDesk { eraser, settings: compaction_settings(config) };
     Control::start(&folder, backing, &config.backup, desk)
         .map_err(|source| NodeError::Control { folder, source })
 }
@@ -325,12 +343,14 @@ struct Shown<'a> {
     system: &'a VehicleSystem,
     keeper: &'a Keeper,
     history: LakeHistory,
+    audit: Arc<AuditLog>,
     business: Option<Arc<dyn BusinessDesk>>,
+    operations: Arc<dyn OperationsDesk>,
 }
 
 async fn open_console(
     config: &Config,
-    Shown { system, keeper, history, business }: Shown<'_>,
+    Shown { system, keeper, history, audit, business, operations }: Shown<'_>,
     roads: Option<Bytes>,
     metrics: &Metrics,
     (ready, health): (&Arc<AtomicBool>, &Arc<OnceLock<BrokerHealth>>),
@@ -346,7 +366,8 @@ async fn open_console(
         commands: Arc::clone(&system.commands),
         history: Arc::new(history),
         business,
-        audit: Arc::new(AuditLog::open(&config.data_dir.join("audit"))?),
+        operations: Some(operations),
+        audit,
         identities: Identities {
             register: Arc::clone(&keeper.register),
             fingerprint: keeper.authority.fingerprint(),
@@ -438,7 +459,7 @@ impl Node {
         }
         self.sweeping.abort();
         self.compacting.stop().await;
-        let Parts { door, enrolment, keeper, broker, console, business, vehicles } = self.parts;
+        let Parts { door, enrolment, keeper, broker, console, business, operations, vehicles } = self.parts;
         enrolment.stop().await;
         if let Some(door) = door {
             door.stop().await;
@@ -446,6 +467,8 @@ impl Node {
         if let Some(broker) = broker {
             broker.stop().await;
         }
+        // Before the business, whose shards it uses, and the vehicles, whom it commands.
+        operations.stop().await;
         if let Some(business) = business {
             business.stop().await;
         }

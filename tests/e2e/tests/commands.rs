@@ -19,6 +19,17 @@ fn ctl(cloud: &Cloud, args: &[&str]) -> Output {
         .expect("remudactl runs")
 }
 
+/// As somebody with an account.
+fn ctl_as(cloud: &Cloud, who: &str, args: &[&str]) -> Output {
+    Command::new(binary("remudactl"))
+        .args(args)
+        .args(["-o", "json"])
+        .env("REMUDA_SERVER", format!("http://{}", cloud.console))
+        .env("REMUDA_TOKEN", format!("{who}-token-of-these-tests"))
+        .output()
+        .expect("remudactl runs")
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -68,7 +79,9 @@ fn run(config: &str, folder: &Path) -> Process {
 fn a_vehicle_obeys_once_and_says_so() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
-    let mut place = CloudPlace::new(folder).with("LAKE__ROUND_INTERVAL_MS", "200");
+    let place = CloudPlace::new(folder).with("LAKE__ROUND_INTERVAL_MS", "200");
+    // One person is enough here.
+    let mut place = place.with("COMMANDS__TWO_PERSONS", "[]");
     let cloud = place.start("");
     let config = enrolled(&cloud, "VAN1", folder);
     let mut agent = run(&config, folder);
@@ -121,6 +134,68 @@ fn a_vehicle_obeys_once_and_says_so() {
     });
     assert!(agent.stop(), "{}", agent.log_end());
     assert_eq!(obeyed(folder, "VAN1"), ["lock", "speed-limit 80", "honk", "unlock"], "each once");
+}
+
+/// Operators with the tokens of [`ctl_as`]; only their SHA-256 stands in a configuration.
+const ACCOUNTS: &str = r#"[{name="ada",token_sha256="76734b4c353e178f039f5af4f155ba7076896719be7d1691a4c82b1f39b2d71c",grants=["operator"]},{name="bob",token_sha256="ef942a00e89d038a795b6f923c12f96d720224eb94cbe432bd3fda81fe54e4b2",grants=["operator"]}]"#;
+
+#[test]
+fn a_group_is_commanded_once_through_a_kill_and_what_is_dangerous_waits_for_a_second_person() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let place = CloudPlace::new(folder).with("LAKE__ROUND_INTERVAL_MS", "200");
+    let place = place.with("CONSOLE__ACCOUNTS", ACCOUNTS);
+    let mut place = place.with("COMMANDS__TWO_PERSONS", "[\"unlock\"]");
+    let cloud = place.start("");
+    let vehicles = ["VAN1", "VAN2", "VAN3"];
+    let configs = vehicles.map(|vehicle| enrolled(&cloud, vehicle, folder));
+    let mut agents: Vec<Process> = configs[..2].iter().map(|config| run(config, folder)).collect();
+    for vehicle in &vehicles[..2] {
+        let twin = || text(&ctl(&cloud, &["vehicles", "get", vehicle]).stdout);
+        wait_until("the vehicle is online", || twin().contains("ONLINE"));
+    }
+    // The third was there once, and is away.
+    let mut third = run(&configs[2], folder);
+    let twin = |cloud: &Cloud| text(&ctl(cloud, &["vehicles", "get", "VAN3"]).stdout);
+    wait_until("the third is online", || twin(&cloud).contains("ONLINE"));
+    assert!(third.stop(), "{}", third.log_end());
+    wait_until("the third is away", || twin(&cloud).contains("OFFLINE"));
+
+    let all = ["commands", "group", "create", "lock", "--filter", "vehicle = VAN*", "--reason", "a storm"];
+    let preview = json(&cloud, &[&all[..], &["--dry-run"]].concat());
+    assert_eq!((preview["vehicles"].as_array().map(Vec::len), &preview["away"]), (Some(3), &1.into()));
+    let asked = ctl(&cloud, &all);
+    assert_eq!(asked.status.code(), Some(2), "nobody can be asked: {}", text(&asked.stderr));
+    let group = json(&cloud, &[&all[..], &["--yes", "--rate", "2", "--ttl", "1h"]].concat());
+    let name = group["name"].as_str().expect("a name").to_owned();
+    let get = |cloud: &Cloud| json(cloud, &["commands", "group", "get", &name]);
+    wait_until("somebody's turn has come", || get(&cloud)["counts"]["waiting"] != 3);
+    let Cloud { mut process, .. } = cloud;
+    process.kill();
+    let cloud = place.start("");
+    wait_until("those that are there did it", || get(&cloud)["counts"]["done"] == 2);
+    assert_eq!((&get(&cloud)["counts"]["given"], &get(&cloud)["state"]), (&1.into(), &"running".into()));
+    agents.push(run(&configs[2], folder));
+    let ended = ctl(&cloud, &["commands", "group", "watch", &name]);
+    assert!(ended.status.success(), "{}", text(&ended.stderr));
+    for vehicle in vehicles {
+        assert_eq!(obeyed(folder, vehicle), ["lock"], "{vehicle}: once");
+    }
+
+    let unlock = ["commands", "send", "VAN1", "unlock", "--reason", "a rider"];
+    let waits: Value = serde_json::from_slice(&ctl_as(&cloud, "ada", &unlock).stdout).expect("JSON");
+    assert_eq!(waits["state"], "awaiting_approval");
+    let approval = waits["approval"].as_str().expect("a name").to_owned();
+    let approve = ["commands", "approvals", "approve", &approval];
+    let own = ctl_as(&cloud, "ada", &approve);
+    assert!(!own.status.success() && text(&own.stderr).contains("somebody else"), "{}", text(&own.stderr));
+    assert_eq!(obeyed(folder, "VAN1"), ["lock"]);
+    let other = ctl_as(&cloud, "bob", &approve);
+    assert!(other.status.success(), "{}", text(&other.stderr));
+    wait_until("the doors are open", || obeyed(folder, "VAN1") == ["lock", "unlock"]);
+    for agent in &mut agents {
+        assert!(agent.stop(), "{}", agent.log_end());
+    }
 }
 
 #[test]

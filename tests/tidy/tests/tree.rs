@@ -50,6 +50,7 @@ const AGGREGATE_FILES: &[&str] =
 fn pure_code_names_no_runtime_clock_or_randomness() {
     let domains = [
         "cloud/vehicles/src",
+        "cloud/operations/src",
         "cloud/billing/src",
         "cloud/notifications/src",
         "cloud/analytics/src",

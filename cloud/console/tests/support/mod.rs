@@ -429,6 +429,7 @@ pub fn sources(fleet: &Arc<FakeFleet>) -> ConsoleSources {
         history: Arc::new(history::FakeHistory::default()),
         audit: audit(),
         business: None,
+        operations: None,
         identities: identities(),
         roads: Arc::new(move || Some(roads.clone())),
         metrics_text: Arc::new(move || {

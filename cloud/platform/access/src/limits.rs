@@ -14,6 +14,9 @@ pub const FETCH_PATIENCE: Duration = Duration::from_secs(10);
 pub const KEYS_FRESH: Duration = Duration::from_secs(300);
 /// Keys are not fetched more often than this for tokens with unknown keys: anybody can send such tokens.
 pub const KEYS_PAUSE: Duration = Duration::from_secs(5);
+/// How long a caller whose key is not at hand waits for a fetch that is under way. Shorter than [`FETCH_PATIENCE`]: an issuer
+/// that says nothing must not hold its callers.
+pub const KEYS_WAIT: Duration = Duration::from_secs(2);
 /// Seconds by which clocks of issuer and node may differ.
 pub const LEEWAY_S: u64 = 30;
 /// Callers whose rates are remembered; the ones longest unseen are forgotten.

@@ -1,5 +1,6 @@
 //! Tokens of an OpenID Connect issuer: discovery, keys that rotate, claims that become grants.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
@@ -85,14 +86,23 @@ struct Keys {
     set: Vec<Jwk>,
     fetched: Option<Instant>,
     tried: Option<Instant>,
+    /// The last fetch failed.
+    failing: bool,
 }
 
 /// An issuer and its keys.
 pub struct Oidc {
     settings: OidcSettings,
+    source: Arc<Source>,
+}
+
+/// Where keys come from: a fetch outlives the caller who caused it.
+struct Source {
+    issuer: String,
     fetcher: Fetcher,
     keys: parking_lot::RwLock<Keys>,
-    fetching: tokio::sync::Mutex<()>,
+    /// One fetch at a time; who waits for its end waits for this.
+    fetching: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl std::fmt::Debug for Oidc {
@@ -135,12 +145,13 @@ impl Oidc {
                 return setting(format!("{key}: it is empty"));
             }
         }
-        Ok(Self {
-            settings,
+        let source = Source {
+            issuer: settings.issuer.clone(),
             fetcher,
             keys: parking_lot::RwLock::default(),
-            fetching: tokio::sync::Mutex::default(),
-        })
+            fetching: Arc::default(),
+        };
+        Ok(Self { settings, source: Arc::new(source) })
     }
 
     /// Fetches the issuer's keys, so that a wrong address is found at start-up.
@@ -148,28 +159,7 @@ impl Oidc {
     /// # Errors
     /// When they cannot be had or are not what they should be.
     pub async fn refresh(&self) -> Result<(), OidcError> {
-        self.keys.write().tried = Some(Instant::now());
-        let issuer = self.settings.issuer.trim_end_matches('/');
-        let document = self.fetcher.get(&format!("{issuer}/.well-known/openid-configuration")).await?;
-        let problem = |document: &'static str, problem: String| OidcError::Document { document, problem };
-        let found: Discovery =
-            serde_json::from_slice(&document).map_err(|e| problem("discovery document", e.to_string()))?;
-        if found.issuer != self.settings.issuer {
-            let wrong =
-                format!("it says that it is `{}`, the setting says `{}`", found.issuer, self.settings.issuer);
-            return Err(problem("discovery document", wrong));
-        }
-        let set = self.fetcher.get(&found.jwks_uri).await?;
-        let JwkSet { keys } = serde_json::from_slice(&set).map_err(|e| problem("key set", e.to_string()))?;
-        let signs = |key: &Jwk| !matches!(key.common.public_key_use, Some(PublicKeyUse::Encryption));
-        let set: Vec<Jwk> = keys.into_iter().filter(signs).take(limits::KEYS_MAX).collect();
-        if set.is_empty() {
-            return Err(problem("key set", "it has no key that signs".into()));
-        }
-        let mut keys = self.keys.write();
-        keys.set = set;
-        keys.fetched = Some(Instant::now());
-        Ok(())
+        self.source.refresh().await
     }
 
     /// Who shows a token.
@@ -205,43 +195,30 @@ impl Oidc {
         self.principal(&claims.claims)
     }
 
-    /// The key of this name; fetched when it is unknown, or when those at hand are old.
+    /// The key of this name; fetched when it is unknown, or when those at hand are old. Who has a key at hand waits for
+    /// nobody: the fetch goes on beside.
     async fn key(&self, id: Option<&str>) -> Result<Jwk, TokenRefusal> {
-        let asked = Instant::now();
-        if let (Some(key), true) = self.known(id) {
+        let source = &self.source;
+        let (key, fresh) = source.known(id);
+        if let (Some(key), true) = (&key, fresh) {
+            return Ok(key.clone());
+        }
+        source.fetch_beside();
+        // Old keys are better than nobody being able to work while the issuer is away. Nobody called for long: then a fetch
+        // that may well succeed is worth a moment.
+        let believed = {
+            let keys = source.keys.read();
+            keys.failing || keys.fetched.is_some_and(|at| at.elapsed() < limits::KEYS_FRESH * 2)
+        };
+        if let Some(key) = key.filter(|_| believed) {
             return Ok(key);
         }
-        let _one_at_a_time = self.fetching.lock().await;
-        let (recent, tried_lately) = {
-            let keys = self.keys.read();
-            let recent = keys.fetched.is_some_and(|at| at >= asked);
-            (recent, keys.tried.is_some_and(|at| asked.saturating_duration_since(at) < limits::KEYS_PAUSE))
-        };
-        if !recent
-            && !tried_lately
-            && let Err(error) = self.refresh().await
-        {
-            tracing::warn!(error = %chain(&error), "the issuer's keys cannot be fetched");
-        }
-        match self.known(id) {
-            // Old keys are better than nobody being able to work while the issuer is away.
+        let _ = tokio::time::timeout(limits::KEYS_WAIT, source.fetching.lock()).await;
+        match source.known(id) {
             (Some(key), _) => Ok(key),
-            (None, _) if self.keys.read().fetched.is_none() => Err(TokenRefusal::Unavailable),
+            (None, _) if source.keys.read().fetched.is_none() => Err(TokenRefusal::Unavailable),
             (None, _) => Err(TokenRefusal::Invalid("key")),
         }
-    }
-
-    /// A key, and whether it is fresh.
-    fn known(&self, id: Option<&str>) -> (Option<Jwk>, bool) {
-        let keys = self.keys.read();
-        let fresh = keys.fetched.is_some_and(|at| at.elapsed() < limits::KEYS_FRESH);
-        let found = match id {
-            Some(id) => keys.set.iter().find(|key| key.common.key_id.as_deref() == Some(id)),
-            // Without a name only a single key can be meant.
-            None if keys.set.len() == 1 => keys.set.first(),
-            None => None,
-        };
-        (found.cloned(), fresh)
     }
 
     fn principal(&self, claims: &OidcClaims) -> Result<Principal, TokenRefusal> {
@@ -268,7 +245,73 @@ impl Oidc {
         if grants.is_empty() {
             return Err(TokenRefusal::NoGrant);
         }
-        Ok(Principal::new(subject.to_owned(), grants, Via::Oidc))
+        // An address may change hands, and one person may have several; what the issuer calls them stays.
+        let identity =
+            format!("{}#{}", self.settings.issuer, text("sub").ok_or(TokenRefusal::Invalid("claims"))?);
+        Ok(Principal::new(subject.to_owned(), grants, Via::Oidc).identified(identity))
+    }
+}
+
+impl Source {
+    /// Has the keys fetched, unless somebody does, or did a moment ago.
+    fn fetch_beside(self: &Arc<Self>) {
+        let lately = |at: Instant| at.elapsed() < limits::KEYS_PAUSE;
+        let Ok(one_at_a_time) = Arc::clone(&self.fetching).try_lock_owned() else { return };
+        if self.keys.read().tried.is_some_and(lately) {
+            return;
+        }
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            let _one_at_a_time = one_at_a_time;
+            if let Err(error) = this.refresh().await {
+                tracing::warn!(error = %chain(&error), "the issuer's keys cannot be fetched");
+            }
+        });
+    }
+
+    async fn refresh(&self) -> Result<(), OidcError> {
+        self.keys.write().tried = Some(Instant::now());
+        let fetched = self.fetch().await;
+        let mut keys = self.keys.write();
+        // An issuer that says nothing for long was tried until now.
+        keys.tried = Some(Instant::now());
+        keys.failing = fetched.is_err();
+        keys.set = fetched?;
+        keys.fetched = Some(Instant::now());
+        Ok(())
+    }
+
+    async fn fetch(&self) -> Result<Vec<Jwk>, OidcError> {
+        let issuer = self.issuer.trim_end_matches('/');
+        let document = self.fetcher.get(&format!("{issuer}/.well-known/openid-configuration")).await?;
+        let problem = |document: &'static str, problem: String| OidcError::Document { document, problem };
+        let found: Discovery =
+            serde_json::from_slice(&document).map_err(|e| problem("discovery document", e.to_string()))?;
+        if found.issuer != self.issuer {
+            let wrong = format!("it says that it is `{}`, the setting says `{}`", found.issuer, self.issuer);
+            return Err(problem("discovery document", wrong));
+        }
+        let set = self.fetcher.get(&found.jwks_uri).await?;
+        let JwkSet { keys } = serde_json::from_slice(&set).map_err(|e| problem("key set", e.to_string()))?;
+        let signs = |key: &Jwk| !matches!(key.common.public_key_use, Some(PublicKeyUse::Encryption));
+        let set: Vec<Jwk> = keys.into_iter().filter(signs).take(limits::KEYS_MAX).collect();
+        if set.is_empty() {
+            return Err(problem("key set", "it has no key that signs".into()));
+        }
+        Ok(set)
+    }
+
+    /// A key, and whether it is fresh.
+    fn known(&self, id: Option<&str>) -> (Option<Jwk>, bool) {
+        let keys = self.keys.read();
+        let fresh = keys.fetched.is_some_and(|at| at.elapsed() < limits::KEYS_FRESH);
+        let found = match id {
+            Some(id) => keys.set.iter().find(|key| key.common.key_id.as_deref() == Some(id)),
+            // Without a name only a single key can be meant.
+            None if keys.set.len() == 1 => keys.set.first(),
+            None => None,
+        };
+        (found.cloned(), fresh)
     }
 }
 

@@ -63,6 +63,8 @@ impl fmt::Display for Grant {
 pub struct Principal {
     /// Stands in journals and in the audit log, such as `ada@example.com` or `account/night-shift`.
     pub subject: String,
+    /// What stays the same of them whatever their tokens call them: the issuer's own name for somebody, an account's name.
+    pub identity: String,
     /// What they may do, and where.
     pub grants: Vec<Grant>,
     /// How they proved it.
@@ -73,13 +75,19 @@ impl Principal {
     /// Whoever shows the node's own token: its administrator.
     pub fn node(organization: OrganizationId) -> Self {
         let grants = vec![Grant { role: Role::Admin, organization }];
-        Self { subject: "console".into(), grants, via: Via::NodeToken }
+        Self { subject: "console".into(), identity: "console".into(), grants, via: Via::NodeToken }
     }
 
     /// A principal with at most [`limits::GRANTS_MAX`] grants; what is over is dropped.
     pub fn new(subject: String, mut grants: Vec<Grant>, via: Via) -> Self {
         grants.truncate(limits::GRANTS_MAX);
-        Self { subject, grants, via }
+        Self { identity: subject.clone(), subject, grants, via }
+    }
+
+    /// The same, who stays the same as `identity` whatever their tokens call them.
+    #[must_use]
+    pub fn identified(self, identity: String) -> Self {
+        Self { identity, ..self }
     }
 
     /// Whether they may do something in an organisation.

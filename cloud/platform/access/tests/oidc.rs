@@ -203,6 +203,37 @@ async fn an_issuer_that_is_away_or_another_is_told_apart() {
     assert!(error.contains("discovery document"), "{error}");
 }
 
+#[tokio::test]
+async fn an_issuer_that_says_nothing_holds_nobody() {
+    // It takes connections and never answers.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::Relaxed);
+            held.push(stream);
+        }
+    });
+    let silent = Arc::new(oidc(&address));
+    let token = token(&signer("one"), &claims(&address));
+    let begun = std::time::Instant::now();
+    let calls: Vec<_> = (0..8)
+        .map(|_| {
+            let (silent, token) = (Arc::clone(&silent), token.clone());
+            tokio::spawn(async move { silent.verify(&token).await })
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap(), Err(TokenRefusal::Unavailable));
+    }
+    // All at once, and not one after the other; and long before the fetch itself is given up.
+    assert!(begun.elapsed() < remuda_access::limits::FETCH_PATIENCE, "{:?}", begun.elapsed());
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
+
 #[test]
 fn settings_are_checked() {
     for wrong in ["http://example.com", "ftp://x", "example.com", "https://x/?a=b"] {

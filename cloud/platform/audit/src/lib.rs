@@ -16,4 +16,4 @@ mod read;
 pub use chain::{Hash, ZERO};
 pub use entry::{Entry, Outcome, What};
 pub use log::{AuditError, AuditLog};
-pub use read::{Broken, Checked, Page, Query, check};
+pub use read::{Broken, Checked, Page, Query, check, check_against};

@@ -83,6 +83,15 @@ pub(crate) fn files(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 
 /// Walks a file and checks numbers and, from `before` on, the chain. A last line without its end is left out.
 pub(crate) fn walk(path: &Path, first: u64, before: Option<Hash>) -> Result<Walked, Broken> {
+    walk_seeing(path, first, before, |_, _| ())
+}
+
+fn walk_seeing(
+    path: &Path,
+    first: u64,
+    before: Option<Hash>,
+    mut seen: impl FnMut(u64, Hash),
+) -> Result<Walked, Broken> {
     let mut walked = Walked { entries: 0, hash: before.unwrap_or(ZERO), bytes: 0 };
     let checks = before.is_some();
     each_line(path, |number, text| {
@@ -101,6 +110,7 @@ pub(crate) fn walk(path: &Path, first: u64, before: Option<Hash>) -> Result<Walk
         }
         walked.hash = line.hash;
         walked.entries += 1;
+        seen(entry.number, line.hash);
         walked.bytes += text.len() as u64 + 1;
         Ok(())
     })?;
@@ -141,6 +151,17 @@ fn each_line(path: &Path, mut each: impl FnMut(u64, &[u8]) -> Result<(), Broken>
 /// # Errors
 /// Where it breaks first.
 pub fn check(folder: &Path) -> Result<Checked, Broken> {
+    Ok(check_against(folder, None)?.0)
+}
+
+/// Checks the whole chain, and looks for the line that ends in a hash that was kept elsewhere: its number, when there is
+/// one. When there is none, the log was rewritten, or cut before that line.
+///
+/// # Errors
+/// Where it breaks first.
+pub fn check_against(folder: &Path, kept: Option<Hash>) -> Result<(Checked, Option<u64>), Broken> {
+    // What the first line follows was there always.
+    let mut found = (kept == Some(ZERO)).then_some(0);
     let files = files(folder).map_err(|e| broken(folder, 0, format!("the folder cannot be listed: {e}")))?;
     let (mut head, mut entries) = (ZERO, 0);
     for (at, (first, path)) in files.iter().enumerate() {
@@ -151,7 +172,11 @@ pub fn check(folder: &Path) -> Result<Checked, Broken> {
                 format!("it begins with entry {first}, wanted is {}: a file is missing", entries + 1),
             ));
         }
-        let walked = walk(path, *first, Some(head))?;
+        let walked = walk_seeing(path, *first, Some(head), |number, hash| {
+            if kept == Some(hash) {
+                found = Some(number);
+            }
+        })?;
         let length = std::fs::metadata(path).map(|meta| meta.len()).unwrap_or(walked.bytes);
         if at + 1 < files.len() && length != walked.bytes {
             return Err(broken(path, walked.entries + 1, "its last line is cut".into()));
@@ -159,7 +184,7 @@ pub fn check(folder: &Path) -> Result<Checked, Broken> {
         entries += walked.entries;
         head = walked.hash;
     }
-    Ok(Checked { files: files.len(), entries, head })
+    Ok((Checked { files: files.len(), entries, head }, found))
 }
 
 impl Query {

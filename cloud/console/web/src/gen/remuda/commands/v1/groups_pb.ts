@@ -353,7 +353,7 @@ export type ExcludedVehicle = Message<"remuda.commands.v1.ExcludedVehicle"> & {
   vehicle: string;
 
   /**
-   * `away`, `moving` or `never-seen`.
+   * `away`, `moving`, `speed-unknown` or `never-seen`.
    *
    * @generated from field: string reason = 2;
    */

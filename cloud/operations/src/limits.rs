@@ -1,0 +1,34 @@
+//! Bounds, each with its reason.
+
+use std::time::Duration;
+
+/// Vehicles of one group command: a large city's fleet; 40 bytes each in the journal.
+pub const VEHICLES_MAX: usize = 10_000;
+/// Vehicles in one event: 49 bytes each at most, of the 96 KiB that an event may have.
+pub const VEHICLES_PER_EVENT: usize = 1_500;
+/// Texts of people and of vehicles, bytes; the journal takes as much.
+pub const TEXT_BYTES_MAX: usize = 256;
+/// Words of vehicles that one group keeps; beyond them only how they ended is kept.
+pub const DETAILS_MAX: usize = 1_000;
+/// Slowest rate: one vehicle in 100 seconds.
+pub const VEHICLES_PER_1000_S_MIN: u32 = 10;
+/// Fastest rate: what one node can give.
+pub const VEHICLES_PER_1000_S_MAX: u32 = 1_000_000;
+/// Commands of one group under way at once.
+pub const UNDER_WAY_MAX: u32 = 1_000;
+/// Group commands of a node that have not ended: each has a task and 50 bytes a vehicle.
+pub const GROUPS_ACTIVE_MAX: usize = 64;
+/// Calls of one group to the vehicles' desk at once.
+pub const CALLS_MAX: usize = 32;
+/// How often a running group looks what it may do next.
+pub const TICK: Duration = Duration::from_millis(50);
+/// Ends that are written down together at most, and turns that are taken together.
+pub const TOGETHER_MAX: usize = 64;
+/// Pause before a call that could not be answered is made again.
+pub const AGAIN: Duration = Duration::from_secs(1);
+/// How often approvals are looked at whose time may be over.
+pub const SWEEP: Duration = Duration::from_secs(1);
+/// Approvals that wait at once: each is somebody's work.
+pub const APPROVALS_PENDING_MAX: usize = 1_000;
+/// Most lines of a list.
+pub const PAGE_MAX: usize = 1_000;
