@@ -232,7 +232,14 @@ async fn changes_stand_in_the_audit_log_as_through_grpc() {
     let operator = format!("authorization: Bearer {}", token_of("operator"));
     let viewer = format!("authorization: Bearer {}", token_of("viewer"));
     let honk = r#"{"action":{"honk":true},"reason":"where is it?","timeToLive":"60s"}"#;
-    let given = ask(addr, "POST", commands, &[&operator, "idempotency-key: once"], Some(honk)).await;
+    let given = ask(
+        addr,
+        "POST",
+        commands,
+        &[&operator, "idempotency-key: once", "x-request-id: of-a-proxy"],
+        Some(honk),
+    )
+    .await;
     assert_eq!(given.status, 200);
     let given = given.json().await;
     assert_eq!((&given["requestedBy"], &given["requestId"]), (&json!("account/operator"), &json!("once")));

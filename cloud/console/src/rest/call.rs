@@ -30,9 +30,8 @@ use crate::rest::views::Show;
 
 /// How long a caller waits, seconds, with a point.
 const TIMEOUT: HeaderName = HeaderName::from_static("x-server-timeout");
-/// The request's own name.
-const REQUEST_IDS: [HeaderName; 2] =
-    [HeaderName::from_static("idempotency-key"), HeaderName::from_static("x-request-id")];
+/// The request's own name. Not `x-request-id`: proxies put one of their own on every request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("idempotency-key");
 /// Where a reader of events goes on.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -162,10 +161,8 @@ impl Call {
             query.push(("page_token".into(), token.clone()));
         }
         let mut message = route.message(&fields, &query, &body).map_err(wrong)?;
-        for (header, field) in [(&IF_MATCH, "etag"), (&LAST_EVENT_ID, "resume_token")]
-            .into_iter()
-            .chain(REQUEST_IDS.iter().map(|header| (header, "request_id")))
-        {
+        let fills = [(&IF_MATCH, "etag"), (&LAST_EVENT_ID, "resume_token"), (&REQUEST_ID, "request_id")];
+        for (header, field) in fills {
             let Some(value) = parts.headers.get(header) else { continue };
             let value = value.to_str().map_err(|_| {
                 named(Code::InvalidArgument, "FIELD_INVALID", format!("{header} is not text"))
