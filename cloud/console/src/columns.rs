@@ -7,6 +7,7 @@ use remuda_contracts::fleet::VehicleSummary;
 use remuda_model::VehicleId;
 
 use crate::convert::presence_of;
+use crate::precision::Precision;
 
 /// Stands for a coordinate that is not known.
 const UNKNOWN_E7: i32 = i32::MAX;
@@ -17,7 +18,12 @@ pub struct Rows(HashMap<VehicleId, u32>);
 
 impl Rows {
     /// Packs vehicles, introducing those this stream has not sent before.
-    pub fn pack(&mut self, vehicles: &[impl AsRef<VehicleSummary>], now_ms: i64) -> VehicleColumns {
+    pub fn pack(
+        &mut self,
+        vehicles: &[impl AsRef<VehicleSummary>],
+        now_ms: i64,
+        precision: Precision,
+    ) -> VehicleColumns {
         let mut columns = VehicleColumns::default();
         let mut rows: Vec<(u32, &VehicleSummary)> = Vec::with_capacity(vehicles.len());
         for vehicle in vehicles {
@@ -36,8 +42,8 @@ impl Rows {
             columns.row_delta.push(row - before);
             before = row;
             let position = vehicle.position;
-            columns.latitude_e7.push(position.map_or(UNKNOWN_E7, |p| p.latitude_e7));
-            columns.longitude_e7.push(position.map_or(UNKNOWN_E7, |p| p.longitude_e7));
+            columns.latitude_e7.push(position.map_or(UNKNOWN_E7, |p| precision.e7(p.latitude_e7)));
+            columns.longitude_e7.push(position.map_or(UNKNOWN_E7, |p| precision.e7(p.longitude_e7)));
             let heading = position.map_or(0.0, |p| p.heading_deg).rem_euclid(360.0);
             // `as` saturates, and makes 0 of what is not a number.
             columns.heading_deg.push(heading as u32 % 360);
@@ -85,7 +91,7 @@ mod tests {
     #[test]
     fn rows_are_given_once_and_kept() {
         let mut rows = Rows::default();
-        let first = rows.pack(&[vehicle(5), vehicle(7)], 12_500);
+        let first = rows.pack(&[vehicle(5), vehicle(7)], 12_500, Precision::Exact);
         assert_eq!(first.introduced, ["V00005", "V00007"]);
         assert_eq!(first.row_delta, [0, 1]);
         assert_eq!((first.heading_deg[0], first.speed_dkmh[0], first.last_seen_age_s[0]), (270, 513, 3));
@@ -95,7 +101,7 @@ mod tests {
             last_seen_ms: 0,
             ..(*vehicle(6)).clone()
         });
-        let second = rows.pack(&[unknown, vehicle(7)], 12_500);
+        let second = rows.pack(&[unknown, vehicle(7)], 12_500, Precision::Exact);
         assert_eq!(second.introduced, ["V00006"]);
         assert_eq!(second.row_delta, [1, 1]);
         assert_eq!(second.latitude_e7, [601_706_979, UNKNOWN_E7]);
@@ -107,8 +113,8 @@ mod tests {
     fn five_thousand_vehicles_are_cheap() {
         let vehicles: Vec<_> = (0..5_000).map(vehicle).collect();
         let mut rows = Rows::default();
-        rows.pack(&vehicles, 10_000);
-        let bytes = rows.pack(&vehicles, 10_000).encoded_len();
+        rows.pack(&vehicles, 10_000, Precision::Exact);
+        let bytes = rows.pack(&vehicles, 10_000, Precision::Exact).encoded_len();
         assert!(bytes < 5_000 * 20, "{bytes} bytes");
     }
 }

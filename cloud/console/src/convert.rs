@@ -9,6 +9,8 @@ use remuda_contracts::fleet::{
 use remuda_model::signal::{self, SignalDef, SignalKind};
 use remuda_wire::{ClockQuality, CollectionLevel, LinkKind};
 
+use crate::precision::Precision;
+
 /// A presence's number in the contract.
 pub fn presence_of(presence: Presence) -> api::Presence {
     match presence {
@@ -28,7 +30,7 @@ pub fn timestamp_of(ms: i64) -> Option<Timestamp> {
 }
 
 /// A vehicle's line.
-pub fn vehicle_of(summary: &VehicleSummary) -> api::Vehicle {
+pub fn vehicle_of(summary: &VehicleSummary, precision: Precision) -> api::Vehicle {
     let name =
         VehicleName { organization: summary.organization.to_string(), vehicle: summary.vehicle.to_string() };
     api::Vehicle {
@@ -37,8 +39,8 @@ pub fn vehicle_of(summary: &VehicleSummary) -> api::Vehicle {
         presence: presence_of(summary.presence).into(),
         last_seen_time: timestamp_of(summary.last_seen_ms),
         position: summary.position.map(|p| api::Position {
-            latitude: f64::from(p.latitude_e7) / 1e7,
-            longitude: f64::from(p.longitude_e7) / 1e7,
+            latitude: f64::from(precision.e7(p.latitude_e7)) / 1e7,
+            longitude: f64::from(precision.e7(p.longitude_e7)) / 1e7,
             heading_deg: p.heading_deg,
             speed_kmh: p.speed_kmh,
         }),
@@ -49,7 +51,7 @@ pub fn vehicle_of(summary: &VehicleSummary) -> api::Vehicle {
 }
 
 /// A vehicle with its twin.
-pub fn vehicle_with_twin(twin: &TwinView, now_ms: i64) -> api::Vehicle {
+pub fn vehicle_with_twin(twin: &TwinView, now_ms: i64, precision: Precision) -> api::Vehicle {
     let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let mut refusals: Vec<api::Refusal> = twin
         .refusals
@@ -59,7 +61,7 @@ pub fn vehicle_with_twin(twin: &TwinView, now_ms: i64) -> api::Vehicle {
     refusals.sort_by(|a, b| a.reason.cmp(&b.reason));
     api::Vehicle {
         twin: Some(api::Twin {
-            signals: twin.values.iter().map(signal_of).collect(),
+            signals: twin.values.iter().map(|value| signal_of(value, precision)).collect(),
             alerts: twin.alerts.iter().map(alert_of).collect(),
             delivery: Some(api::Delivery {
                 frames_durable: count(twin.frames_durable),
@@ -74,7 +76,7 @@ pub fn vehicle_with_twin(twin: &TwinView, now_ms: i64) -> api::Vehicle {
             read_time: timestamp_of(now_ms),
             report: Some(report_of(&twin.detail)),
         }),
-        ..vehicle_of(&twin.summary)
+        ..vehicle_of(&twin.summary, precision)
     }
 }
 
@@ -152,12 +154,12 @@ fn alert_of(alert: &AlertView) -> api::Alert {
     api::Alert { rule: alert.rule.clone(), raise_time: timestamp_of(alert.raised_ms), value: alert.value }
 }
 
-fn signal_of(value: &TwinValue) -> api::SignalValue {
+fn signal_of(value: &TwinValue, precision: Precision) -> api::SignalValue {
     let definition = signal::by_id(value.signal);
     api::SignalValue {
         signal_id: u32::from(value.signal.0),
         path: definition.map_or_else(String::new, |d| d.path.to_owned()),
-        value: Some(physical(definition, value.raw)),
+        value: Some(physical(definition, precision.raw(value.signal, value.raw))),
         unit: definition.map_or_else(String::new, |d| d.unit.to_owned()),
         decimals: definition.map_or(0, decimals),
         sample_time: timestamp_of(value.sampled_ms),

@@ -72,8 +72,6 @@ pub const HISTORY_MESSAGE_BYTES: usize = 256 * 1024;
 pub const JOURNEY_TRACK_POINTS_MAX: usize = 1_000;
 /// Positions of all journeys of a page: about 2 MB of the 4 that a message may have.
 pub const JOURNEY_POINTS_MAX: usize = 60_000;
-/// Pages of the largest size that a gathered answer is made of: 100,000 vehicles.
-pub const REST_PAGES_MAX: usize = 100;
 /// Slower than this a vehicle stands, km/h: what satellites say of one that does.
 pub const STANDING_KMH_MAX: f32 = 3.0;
 /// Vehicles of a group command, and left out of it, that a preview names: as many as a group may have.

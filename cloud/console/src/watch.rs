@@ -18,6 +18,7 @@ use crate::filter::Filter;
 use crate::limits;
 use crate::metrics::ConsoleMetrics;
 use crate::mirror::{Mark, Mirror};
+use crate::precision::Precision;
 use crate::refusal::Refusal;
 use crate::time::now_ms;
 
@@ -30,6 +31,7 @@ pub(crate) struct Watch {
     pub organization: OrganizationId,
     pub filter: Filter,
     pub encoding: VehicleEncoding,
+    pub precision: Precision,
     pub interval: Duration,
     pub since: Option<Mark>,
     pub stopping: watch::Receiver<bool>,
@@ -184,9 +186,11 @@ impl Watch {
                 ..WatchVehiclesResponse::default()
             };
             match self.encoding {
-                VehicleEncoding::Columns => response.columns = Some(progress.rows.pack(vehicles, now_ms)),
+                VehicleEncoding::Columns => {
+                    response.columns = Some(progress.rows.pack(vehicles, now_ms, self.precision))
+                }
                 VehicleEncoding::Messages | VehicleEncoding::Unspecified => {
-                    response.vehicles = vehicles.iter().map(|v| vehicle_of(v)).collect();
+                    response.vehicles = vehicles.iter().map(|v| vehicle_of(v, self.precision)).collect();
                 }
             }
             to.send(Ok(response)).await.map_err(|_| Gone)?;

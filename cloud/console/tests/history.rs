@@ -101,7 +101,9 @@ async fn samples_are_streamed_in_columns_and_units() {
     let Part::Begin(begin) = &parts[0] else { panic!("{:?}", parts[0]) };
     assert_eq!((begin.signals[0].unit.as_str(), begin.signals[0].step), ("km/h", 0.01));
     assert_eq!(begin.signals[1].names[4], "ON");
-    assert_eq!((begin.vehicles, begin.as_of.unwrap().manifest_position), (2, MOMENT.position as i64));
+    let as_of = begin.as_of.unwrap();
+    assert_eq!((begin.vehicles, as_of.manifest_position), (2, MOMENT.position as i64));
+    assert_eq!(as_of.complete_since, Some(Timestamp { seconds: 1_600_000_000, nanos: 7 }));
     assert!(matches!(parts.last(), Some(Part::End(end)) if end.next_page_token.is_empty() && !end.limited));
     let columns = samples(&parts);
     assert!(parts.len() > 5, "it comes in parts of bounded size, not in {}", parts.len());
@@ -305,4 +307,58 @@ async fn journeys_come_in_pages() {
     request.track_points = 1_001;
     let refused = client.list_journeys(request).await.unwrap_err();
     assert!(refused.message().contains("QueryPositions"), "{}", refused.message());
+}
+
+#[tokio::test]
+async fn erasures_are_previewed_asked_for_and_listed() {
+    let book = Arc::new(FakeHistory::default());
+    let (_console, mut client) = console(&book, 3).await;
+    let request = |reason: &str| api::EraseHistoryRequest {
+        parent: "organizations/default".into(),
+        vehicle: "organizations/default/vehicles/V1".into(),
+        start_time: at(5),
+        classes: vec!["position".into()],
+        reason: reason.into(),
+        ..api::EraseHistoryRequest::default()
+    };
+    let preview = api::EraseHistoryRequest { validate_only: true, ..request("asked") };
+    let answer = client.erase_history(preview).await.unwrap().into_inner();
+    let found = answer.preview.unwrap();
+    assert_eq!((found.files, found.rows, found.blanked_rows, answer.erasure), (2, 7, 1, None));
+    assert!(book.erasures.asked.lock().is_empty());
+    for reason in ["first", "second", "third"] {
+        let erasure = client.erase_history(request(reason)).await.unwrap().into_inner().erasure.unwrap();
+        assert_eq!((erasure.reason.as_str(), erasure.start_time), (reason, at(5)));
+    }
+    let asked = book.erasures.asked.lock().clone();
+    assert_eq!(asked[0].vehicle.map(|v| v.to_string()).as_deref(), Some("V1"));
+    assert!(!asked[0].by.is_empty() && asked[0].classes.len() == 1);
+    let (mut names, mut token) = (Vec::new(), String::new());
+    loop {
+        let parent = "organizations/default".to_owned();
+        let list = api::ListErasuresRequest { parent, page_size: 2, page_token: token };
+        let page = client.list_erasures(list).await.unwrap().into_inner();
+        names.extend(page.erasures.into_iter().map(|erasure| (erasure.name.clone(), erasure.state())));
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+    }
+    let name = |n: u32| format!("organizations/default/erasures/{n:04x}");
+    let hidden = api::ErasureState::Hidden;
+    assert_eq!(names, [(name(2), hidden), (name(1), hidden), (name(0), api::ErasureState::Rewritten)]);
+    let got = client.get_erasure(api::GetErasureRequest { name: name(1) }).await.unwrap().into_inner();
+    assert_eq!((got.reason.as_str(), got.rows), ("second", 3));
+    let none = client.get_erasure(api::GetErasureRequest { name: name(9) }).await.unwrap_err();
+    assert_eq!(reason_of(&none), (Code::NotFound, "ERASURE_NOT_FOUND".into()));
+    for (wrong, reason) in [
+        (request(""), "FIELD_INVALID"),
+        (request("none"), "ERASURE_INVALID"),
+        (api::EraseHistoryRequest { all_vehicles: true, ..request("a") }, "FIELD_INVALID"),
+        (api::EraseHistoryRequest { vehicle: String::new(), ..request("a") }, "FIELD_INVALID"),
+        (api::EraseHistoryRequest { classes: vec!["smell".into()], ..request("a") }, "FIELD_INVALID"),
+    ] {
+        let refused = client.erase_history(wrong).await.unwrap_err();
+        assert_eq!(reason_of(&refused), (Code::InvalidArgument, reason.into()), "{refused}");
+    }
 }

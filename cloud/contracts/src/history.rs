@@ -5,6 +5,8 @@
 use async_trait::async_trait;
 use remuda_model::{OrganizationId, SignalId, VehicleId};
 
+use crate::erasures::ErasureDesk;
+
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryQuery {
@@ -59,6 +61,8 @@ pub struct HistoryMoment {
     pub fresh_files: u64,
     /// Compacted files that may hold wanted rows.
     pub history_files: u64,
+    /// Before this retention has removed some of what was asked for, ns since 1970 UTC; none: nothing of the range.
+    pub complete_since_ns: Option<i64>,
 }
 
 /// Rows of one vehicle, in order of time.
@@ -228,4 +232,9 @@ pub trait HistoryBook: Send + Sync + 'static {
     /// # Errors
     /// Why it is not answered.
     async fn journeys(&self, query: JourneyQuery) -> Result<JourneyPage, HistoryError>;
+
+    /// Where erasures are asked for; none where history cannot be erased.
+    fn erasures(&self) -> Option<&dyn ErasureDesk> {
+        None
+    }
 }

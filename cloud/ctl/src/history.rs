@@ -1,6 +1,7 @@
 //! `remudactl history`.
 
 mod columns;
+mod erase;
 mod export;
 mod file;
 mod journeys;
@@ -32,6 +33,10 @@ pub enum HistoryCommand {
     Export(ExportArgs),
     /// Lists journeys: driving from one standstill to the next.
     Journeys(JourneysArgs),
+    /// Has history forgotten, of a vehicle or of all, of a range of times: first what would go, then for good.
+    Erase(erase::EraseArgs),
+    /// Lists erasures, newest first, and how far they are.
+    Erasures(erase::ErasuresArgs),
 }
 
 /// Which vehicles, and when.
@@ -169,6 +174,12 @@ pub(crate) async fn run(
         HistoryCommand::Journeys(args) => {
             let scope = session::Scope::new(&args.scope)?;
             journeys::run(Session::open(global).await?, scope, args.limit, out, colours).await?;
+        }
+        HistoryCommand::Erase(args) => {
+            erase::erase(Session::open(global).await?, args, out, colours).await?;
+        }
+        HistoryCommand::Erasures(args) => {
+            erase::erasures(Session::open(global).await?, &args, out, colours).await?;
         }
     }
     out.flush()?;

@@ -17,9 +17,11 @@ use remuda_api::telemetry::v1::query_history_response::Part;
 use remuda_api::telemetry::v1::query_positions_response::Part as PositionPart;
 use remuda_api::telemetry::v1::telemetry_service_server::{TelemetryService, TelemetryServiceServer};
 use remuda_api::telemetry::v1::{
-    AsOf, HistoryBegin, HistoryEnd, HistoryKind, HistorySamples, HistorySignal, Journey, JourneyPlace,
-    ListJourneysRequest, ListJourneysResponse, QueryHistoryRequest, QueryHistoryResponse,
-    QueryPositionsRequest, QueryPositionsResponse, SampleColumns, SignalColumn, Track,
+    AsOf, EraseHistoryRequest, EraseHistoryResponse, Erasure, ErasurePreview, ErasureState,
+    GetErasureRequest, HistoryBegin, HistoryEnd, HistoryKind, HistorySamples, HistorySignal, Journey,
+    JourneyPlace, ListErasuresRequest, ListErasuresResponse, ListJourneysRequest, ListJourneysResponse,
+    QueryHistoryRequest, QueryHistoryResponse, QueryPositionsRequest, QueryPositionsResponse, SampleColumns,
+    SignalColumn, Track,
 };
 use serde_json::Value;
 use tokio::process::Command;
@@ -81,6 +83,7 @@ fn as_of() -> AsOf {
         read_time: Some(Timestamp { seconds: BEGIN_S + 60, nanos: 0 }),
         fresh_files: 1,
         history_files: 2,
+        complete_since: Some(Timestamp { seconds: BEGIN_S - 5, nanos: 0 }),
     }
 }
 
@@ -201,6 +204,49 @@ impl TelemetryService for Fake {
             as_of: Some(as_of()),
         }))
     }
+
+    async fn erase_history(
+        &self,
+        request: Request<EraseHistoryRequest>,
+    ) -> Result<Response<EraseHistoryResponse>, Status> {
+        let request = request.into_inner();
+        if request.validate_only {
+            let preview = ErasurePreview { files: 2, rows: 7, blanked_rows: 0, files_not_looked_at: 1 };
+            return Ok(Response::new(EraseHistoryResponse { erasure: None, preview: Some(preview) }));
+        }
+        let erasure = Erasure {
+            name: "organizations/default/erasures/00ff".into(),
+            vehicle: request.vehicle,
+            start_time: request.start_time,
+            end_time: Some(Timestamp { seconds: BEGIN_S, nanos: 0 }),
+            classes: request.classes,
+            reason: request.reason,
+            requested_by: "ada".into(),
+            state: ErasureState::Hidden.into(),
+            ..Erasure::default()
+        };
+        Ok(Response::new(EraseHistoryResponse { erasure: Some(erasure), preview: None }))
+    }
+
+    async fn list_erasures(
+        &self,
+        request: Request<ListErasuresRequest>,
+    ) -> Result<Response<ListErasuresResponse>, Status> {
+        let second = request.into_inner().page_token == "2";
+        let erasure = |n: i64| Erasure {
+            name: format!("organizations/default/erasures/{n:04x}"),
+            rows: n,
+            state: ErasureState::Finished.into(),
+            ..Erasure::default()
+        };
+        let erasures = if second { vec![erasure(1)] } else { vec![erasure(3), erasure(2)] };
+        let next_page_token = if second { String::new() } else { "2".into() };
+        Ok(Response::new(ListErasuresResponse { erasures, next_page_token }))
+    }
+
+    async fn get_erasure(&self, _: Request<GetErasureRequest>) -> Result<Response<Erasure>, Status> {
+        Err(Status::unimplemented("nobody asks"))
+    }
 }
 
 async fn start() -> (SocketAddr, Endless) {
@@ -248,6 +294,8 @@ V1       2023-11-14T22:13:21.000Z                    20                 -
 V1       2023-11-14T22:13:22.000Z                    30             false
 ";
     assert_eq!(table, expected);
+    let (_, _, said) = run(addr, QUERY).await;
+    assert!(said.contains("retention has removed some of this before 2023-11-14T22:13:15"), "{said}");
     let json: Value = serde_json::from_str(&fine(addr, &with(&["-o", "json"])).await).unwrap();
     assert_eq!(json["rows"][1]["values"], serde_json::json!({ "Vehicle.Speed": 20.0 }));
     assert_eq!((&json["asOf"]["manifestPosition"], &json["end"]["rows"]), (&7.into(), &3.into()));
@@ -413,4 +461,24 @@ async fn journeys_are_listed_over_all_pages() {
         ),
         "{csv}"
     );
+}
+
+#[tokio::test]
+async fn history_is_erased_after_a_look_at_what_would_go() {
+    let (addr, _) = start().await;
+    let erase = ["erase", "V1", "--from", "-2d", "--class", "position", "--reason", "request 12"];
+    let (code, _, said) = run(addr, &erase).await;
+    assert!(code != 0 && said.contains("--dry-run"), "{said}");
+    let (code, out, said) = run(addr, &[&erase[..], &["--dry-run"]].concat()).await;
+    assert_eq!((code, out.as_str()), (0, "7 rows would go, 0 would lose values, in 2 files\n"));
+    assert!(said.contains("1 files were not looked at"), "{said}");
+    let out = fine(addr, &[&erase[..], &["--yes", "-o", "json"]].concat()).await;
+    let json: Value = serde_json::from_str(&out).unwrap();
+    let erased = &json["erasures"][0];
+    assert_eq!((&erased["vehicle"], &erased["state"]), (&"V1".into(), &"hidden".into()));
+    assert_eq!((&erased["classes"][0], &erased["reason"]), (&"position".into(), &"request 12".into()));
+    let table = fine(addr, &["erasures"]).await;
+    let rows: Vec<&str> = table.lines().skip(1).map(|line| &line[..4]).collect();
+    assert_eq!(rows, ["0003", "0002", "0001"], "{table}");
+    assert_eq!(fine(addr, &["erasures", "--limit", "2", "-o", "ndjson"]).await.lines().count(), 2);
 }

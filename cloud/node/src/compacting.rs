@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use remuda_audit::AuditLog;
 use remuda_lake::{Compacted, CompactionSettings, Lake, compaction};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::erasing;
 use crate::lake_files::now_ms;
 use crate::wiring::chain;
 
@@ -20,7 +22,12 @@ pub(crate) struct Compacting {
 
 impl Compacting {
     /// Begins after the first interval; with none, never.
-    pub fn start(lake: Arc<Lake>, settings: CompactionSettings, every: Option<Duration>) -> Self {
+    pub fn start(
+        lake: Arc<Lake>,
+        audit: Arc<AuditLog>,
+        settings: CompactionSettings,
+        every: Option<Duration>,
+    ) -> Self {
         let (stop, wake) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
         let task = every.map(|every| {
             let (stop, wake) = (Arc::clone(&stop), Arc::clone(&wake));
@@ -31,6 +38,7 @@ impl Compacting {
                         () = wake.notified() => return,
                     }
                     compact(&lake, &settings, &stop).await;
+                    prove(&lake, &audit).await;
                 }
             })
         });
@@ -45,6 +53,15 @@ impl Compacting {
             // It panicked, if anything: then it has ended too.
             let _ = task.await;
         }
+    }
+}
+
+/// Writes what was erased into the audit log.
+async fn prove(lake: &Lake, audit: &Arc<AuditLog>) {
+    match erasing::prove(lake, audit).await {
+        Ok(0) => {}
+        Ok(erasures) => tracing::info!(erasures, "proofs of erasures were written into the audit log"),
+        Err(error) => tracing::warn!(error, "a proof is not in the audit log yet; it is tried again later"),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use remuda_contracts::erasures::ErasureDesk;
 use remuda_contracts::history::{
     HistoryAnswer, HistoryBook, HistoryBucket, HistoryEnd, HistoryError, HistoryMode, HistoryMoment,
     HistoryPlace, HistoryQuery, HistoryRows, HistoryValues, JourneyPage, JourneyQuery, JourneyView,
@@ -15,10 +16,11 @@ use remuda_lake::query::{
     SampleRows, Selection, lttb,
 };
 use remuda_model::signal::{LATITUDE, LONGITUDE, ODOMETER, SPEED};
-use remuda_model::{VehicleId, signal};
+use remuda_model::{SignalId, VehicleId, signal};
 use remuda_observability::Metrics;
 use remuda_vehicles::journeys::{DriveSample, Journey, JourneyFinder};
 
+use crate::erasing::Eraser;
 use crate::wiring::chain;
 
 /// Rows of one part of an answer: what is converted at a time.
@@ -31,13 +33,17 @@ const JOURNEY_NS_MAX: i64 = 12 * 3_600_000_000_000;
 const PAGE_TIME: Duration = Duration::from_secs(8);
 
 /// History, for the console.
-pub(crate) struct LakeHistory(pub HistoryReader);
+pub(crate) struct LakeHistory {
+    reader: HistoryReader,
+    lake: Lake,
+    eraser: Eraser,
+}
 
 /// A lake's history, its figures registered.
-pub(crate) fn reader(lake: &Lake, metrics: &Metrics) -> LakeHistory {
+pub(crate) fn reader(lake: &Lake, eraser: Eraser, metrics: &Metrics) -> LakeHistory {
     let reader = HistoryReader::new(lake.clone(), &HistorySettings::default());
     metrics.register(|registry| reader.metrics().register(registry));
-    LakeHistory(reader)
+    LakeHistory { reader, lake: lake.clone(), eraser }
 }
 
 fn refusal(error: QueryError) -> HistoryError {
@@ -51,24 +57,43 @@ fn refusal(error: QueryError) -> HistoryError {
     }
 }
 
-fn moment_of(as_of: &AsOf) -> HistoryMoment {
+fn moment_of(as_of: &AsOf, complete_since_ns: Option<i64>) -> HistoryMoment {
     let AsOf { position, read_ms, fresh_files, history_files } = *as_of;
-    HistoryMoment { position, read_ms, fresh_files, history_files }
+    HistoryMoment { position, read_ms, fresh_files, history_files, complete_since_ns }
+}
+
+/// Since when retention has left these signals whole in a range; none when it has removed nothing of it. It is asked after
+/// the files were listed: what has left the list is told by then.
+async fn complete_since(
+    lake: &Lake,
+    signals: &[SignalId],
+    (from_ns, until_ns): (i64, i64),
+) -> Result<Option<i64>, HistoryError> {
+    let horizon = lake.horizon().await.map_err(|error| refusal(QueryError::Lake(error)))?;
+    let since = signals.iter().filter_map(|signal| horizon.of(Some(*signal))).max();
+    Ok(since.filter(|since| *since > from_ns).map(|since| since.min(until_ns)))
 }
 
 #[async_trait]
 impl HistoryBook for LakeHistory {
+    fn erasures(&self) -> Option<&dyn ErasureDesk> {
+        Some(&self.eraser)
+    }
+
     async fn query(&self, query: HistoryQuery) -> Result<Box<dyn HistoryAnswer>, HistoryError> {
         let HistoryQuery { organization, vehicles, signals, from_ns, until_ns, mode, limit, after } = query;
         let after = after.map(|HistoryPlace { vehicle, time_ns, rows }| Cursor { vehicle, time_ns, rows });
+        let asked = (signals.clone(), (from_ns, until_ns));
         let selection = Selection::new(organization, vehicles, signals, from_ns, until_ns).after(after);
         let mode = match mode {
             HistoryMode::Raw => Mode::Raw,
             HistoryMode::Buckets(length_ns) => Mode::Buckets(length_ns),
             HistoryMode::Plot(points) => Mode::Plot(points),
         };
-        let answer = self.0.answer(selection, mode, limit).await.map_err(refusal)?;
-        Ok(Box::new(LakeAnswer { answer, ready: VecDeque::new() }))
+        let answer = self.reader.answer(selection, mode, limit).await.map_err(refusal)?;
+        let lake = self.lake.clone();
+        let since_ns = complete_since(&lake, &asked.0, asked.1).await?;
+        Ok(Box::new(LakeAnswer { answer, ready: VecDeque::new(), lake, asked, since_ns }))
     }
 
     async fn journeys(&self, query: JourneyQuery) -> Result<JourneyPage, HistoryError> {
@@ -79,9 +104,10 @@ impl HistoryBook for LakeHistory {
         if let Some((vehicle, _)) = query.after {
             vehicles.retain(|other| *other >= vehicle);
         }
-        let selection = Selection::new(query.organization, vehicles, signals, from_ns, until_ns);
-        let moment = self.0.moment(selection).await.map_err(refusal)?;
-        let mut page = JourneyPage { as_of: moment_of(&moment.as_of()), ..JourneyPage::default() };
+        let selection = Selection::new(query.organization, vehicles, signals.clone(), from_ns, until_ns);
+        let moment = self.reader.moment(selection).await.map_err(refusal)?;
+        let since_ns = complete_since(&self.lake, &signals, (query.from_ns, query.until_ns)).await?;
+        let mut page = JourneyPage { as_of: moment_of(&moment.as_of(), since_ns), ..JourneyPage::default() };
         let begun = Instant::now();
         for vehicle in moment.vehicles() {
             for journey in journeys_of(&moment, *vehicle, until_ns).await.map_err(refusal)? {
@@ -165,12 +191,16 @@ fn thinned(track: &[TrackPoint], points: usize) -> Vec<TrackPoint> {
 struct LakeAnswer {
     answer: Answer,
     ready: VecDeque<HistoryRows>,
+    lake: Lake,
+    /// Signals, and from when to when.
+    asked: (Vec<SignalId>, (i64, i64)),
+    since_ns: Option<i64>,
 }
 
 #[async_trait]
 impl HistoryAnswer for LakeAnswer {
     fn as_of(&self) -> HistoryMoment {
-        moment_of(&self.answer.as_of())
+        moment_of(&self.answer.as_of(), self.since_ns)
     }
 
     async fn next(&mut self) -> Result<Option<HistoryRows>, HistoryError> {
@@ -178,7 +208,11 @@ impl HistoryAnswer for LakeAnswer {
             match self.answer.next().await.map_err(refusal)? {
                 Some(AnswerRows::Samples(rows)) => self.ready.extend(parts(&rows)),
                 Some(AnswerRows::Buckets(rows)) => self.ready.push_back(buckets(rows)),
-                None => return Ok(None),
+                None => {
+                    // Files that retention removed while it was read are not in it.
+                    self.since_ns = complete_since(&self.lake, &self.asked.0, self.asked.1).await?;
+                    return Ok(None);
+                }
             }
         }
         Ok(self.ready.pop_front())
@@ -193,7 +227,7 @@ impl HistoryAnswer for LakeAnswer {
             bytes_read: end.read.bytes,
             limited: end.limited,
             next: end.next.map(|Cursor { vehicle, time_ns, rows }| HistoryPlace { vehicle, time_ns, rows }),
-            as_of: moment_of(&end.as_of),
+            as_of: moment_of(&end.as_of, self.since_ns),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Erasures asked of a running node, over its control socket: a person's request does not wait for the node to stop.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use remuda_lake::{Compacted, CompactionSettings, Erasure, ErasureRequest, Lake};
+use remuda_lake::{Compacted, CompactionSettings, Erasure, ErasureRequest};
 use serde::{Deserialize, Serialize};
 
+use crate::erasing::Eraser;
 use crate::lake_files::now_ms;
 use crate::wiring::chain;
 
@@ -22,7 +22,7 @@ pub(crate) struct LakeQuestion {
 /// The lake of a running node, and how it is compacted.
 #[derive(Clone)]
 pub(crate) struct LakeDesk {
-    pub lake: Arc<Lake>,
+    pub eraser: Eraser,
     pub settings: CompactionSettings,
 }
 
@@ -31,7 +31,7 @@ impl LakeDesk {
     pub async fn answer(&self, question: LakeQuestion, stop: &AtomicBool) -> Result<Vec<Erasure>, String> {
         let asked = match question.erase {
             Some(request) => {
-                let tombstone = self.lake.erase(request, now_ms()).await.map_err(|e| chain(&e))?;
+                let tombstone = self.eraser.erase(None, request).await.map_err(|e| chain(&e))?;
                 Some(tombstone.id)
             }
             None => None,
@@ -42,9 +42,9 @@ impl LakeDesk {
             let watch = |_: &Compacted| {
                 if stop.load(Ordering::Acquire) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
-            self.lake.compact(&settings, now_ms(), &watch).await.map_err(|e| chain(&e))?;
+            self.eraser.lake.compact(&settings, now_ms(), &watch).await.map_err(|e| chain(&e))?;
         }
-        let erasures = self.lake.erasures().await.map_err(|e| chain(&e))?;
+        let erasures = self.eraser.lake.erasures().await.map_err(|e| chain(&e))?;
         Ok(erasures.into_iter().filter(|e| asked.is_none_or(|id| e.tombstone.id == id)).collect())
     }
 }

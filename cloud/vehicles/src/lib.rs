@@ -33,7 +33,7 @@ pub mod twin;
 pub mod vehicle;
 
 pub use actor::{
-    CommandSigner, Signer, StartError, VehicleHandle, VehicleSettings, VehicleSystem, WallClock,
+    CommandSigner, Forgetting, Signer, StartError, VehicleHandle, VehicleSettings, VehicleSystem, WallClock,
 };
 pub use figures::FiguresNow;
 pub use metrics::VehicleMetrics;

@@ -199,9 +199,10 @@ async fn store(
     // The epoch is raised before anything is read: whoever owned them before can write to them no more.
     let owners: Vec<_> = journal.acquire(&shards).await?.into_iter().map(|(owner, _)| owner).collect();
     let rules = RuleSettings::default();
+    let forgotten = lake.tombstones().await?;
     let (mut rows, mut decisions) = (Vec::new(), Vec::new());
     for ((organization, vehicle), frames) in vehicles {
-        let context = Context { organization, vehicle, rules: &rules };
+        let context = Context { organization, vehicle, rules: &rules, forgotten: &forgotten };
         let shard = ShardId::of(&vehicle);
         let mut state = state_of(journal, organization, &vehicle).await?;
         for found in frames {

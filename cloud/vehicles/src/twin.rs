@@ -85,6 +85,14 @@ impl Twin {
         }
     }
 
+    /// Drops the values of which it is said, by signal and time of the sample (ms since 1970 UTC, 0 when unknown); whether
+    /// there were any.
+    pub fn forget(&mut self, is_gone: impl Fn(SignalId, i64) -> bool) -> bool {
+        let before = self.values.len();
+        self.values.retain(|value| !is_gone(value.signal, value.sampled_ms));
+        self.values.len() != before
+    }
+
     fn get(&self, signal: SignalId) -> Option<&Value> {
         self.values.binary_search_by_key(&signal, |v| v.signal).ok().map(|at| &self.values[at])
     }

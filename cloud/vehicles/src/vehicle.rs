@@ -2,7 +2,7 @@
 
 use remuda_contracts::fleet::{GapView, QuarantineView};
 use remuda_eventsourcing::ManifestPosition;
-use remuda_lake::{Row, RowBody};
+use remuda_lake::{Row, RowBody, Tombstones};
 use remuda_model::{Incarnation, Lane, OrganizationId, Seq, SignalId, VehicleId};
 use remuda_wire::{Body, Frame, Live};
 use serde::{Deserialize, Serialize};
@@ -66,6 +66,8 @@ pub struct Context<'a> {
     pub vehicle: VehicleId,
     /// The rules' settings.
     pub rules: &'a RuleSettings,
+    /// What erasures cover: its rows are kept until they are erased on their way, and leave nothing here.
+    pub forgotten: &'a Tombstones,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -139,8 +141,13 @@ impl Vehicle {
         let first = rows.len();
         rows_of(context, incarnation, received_ms, taken, rows);
         let mut found = Vec::new();
+        let touched = context.forgotten.touches(&context.organization, &context.vehicle);
         for row in &rows[first..] {
-            self.apply(context.rules, row, &mut found);
+            if touched {
+                self.apply(context.rules, &hidden(context.forgotten, row), &mut found);
+            } else {
+                self.apply(context.rules, row, &mut found);
+            }
             for finding in found.drain(..) {
                 wishes.push(self.wish(row, finding));
             }
@@ -243,7 +250,7 @@ impl Vehicle {
     }
 
     /// Takes newest values that have no place in the lake: they only move the twin forward.
-    pub fn live(&mut self, live: &Live, received_ms: i64) {
+    pub fn live(&mut self, live: &Live, received_ms: i64, is_forgotten: impl Fn(i64, SignalId) -> bool) {
         let memory = &mut self.memory;
         memory.last_seen_ms = memory.last_seen_ms.max(received_ms);
         let rank = memory.greetings.rank(live.incarnation);
@@ -254,9 +261,40 @@ impl Vehicle {
             let age_ms = i64::try_from(newest_mono - mono_ms).unwrap_or_default();
             let sampled_ms =
                 believable(live.wall_ms, received_ms).map_or(0, |wall| wall.saturating_sub(age_ms));
-            memory.twin.apply(at, sampled_ms, &[(*signal, *raw)]);
+            let is_of_ms = if sampled_ms == 0 { received_ms } else { sampled_ms };
+            if !is_forgotten(is_of_ms, *signal) {
+                memory.twin.apply(at, sampled_ms, &[(*signal, *raw)]);
+            }
         }
     }
+
+    /// Drops newest values that erasures cover; whether there were any. A value whose time the vehicle did not know is of
+    /// when it was last heard. The vehicle is asked for all its values when it greets again.
+    pub fn forget(
+        &mut self,
+        forgotten: &Tombstones,
+        organization: &OrganizationId,
+        vehicle: &VehicleId,
+    ) -> bool {
+        if !forgotten.touches(organization, vehicle) {
+            return false;
+        }
+        let memory = &mut self.memory;
+        let heard_ms = memory.last_seen_ms;
+        let gone = memory.twin.forget(|signal, sampled_ms| {
+            let is_of_ms = if sampled_ms == 0 { heard_ms } else { sampled_ms };
+            forgotten.covers(organization, vehicle, is_of_ms.saturating_mul(NS_PER_MS), Some(signal))
+        });
+        memory.notes.values_lost |= gone;
+        gone
+    }
+}
+
+/// A row as the twin and the rules may see it: the frame was there.
+fn hidden(forgotten: &Tombstones, row: &Row) -> Row {
+    let mut shown = row.clone();
+    forgotten.hide(&mut shown);
+    shown
 }
 
 pub(crate) fn sample_of<'a>(row: &Row, values: &'a [(SignalId, i64)]) -> Sample<'a> {
@@ -305,6 +343,7 @@ pub(crate) fn rows_of(
         mono_ns: 0,
         sample_time_ns: None,
         receive_time_ms: received_ms,
+        commit: 0,
         body,
     };
     match taken {
@@ -392,7 +431,8 @@ mod tests {
 
     fn context(rules: &RuleSettings) -> Context<'_> {
         let vehicle = VehicleId::new("V1").unwrap();
-        Context { organization: OrganizationId::default(), vehicle, rules }
+        static NONE: std::sync::LazyLock<Tombstones> = std::sync::LazyLock::new(Tombstones::default);
+        Context { organization: OrganizationId::default(), vehicle, rules, forgotten: &NONE }
     }
 
     proptest! {

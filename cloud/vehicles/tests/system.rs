@@ -448,3 +448,66 @@ async fn garbage_is_counted_and_hurts_nobody() {
     assert_eq!(metrics.actor_failures.get_or_create(&ReasonLabel { reason: "panic" }).get(), 0);
     system.handle.stop().await.unwrap();
 }
+
+/// An erasure reaches what the node shows and keeps outside the lake: the twin, its snapshot, and the fleet's index; late rows
+/// that it covers do not bring it back, newer ones do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_erased_leaves_the_twin_and_its_snapshot() {
+    const PLACE: [(remuda_model::SignalId, f64); 2] = [(signal::LATITUDE, 60.1), (signal::LONGITUDE, 24.9)];
+    let organization = OrganizationId::default();
+    for restarts in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = journal();
+        let (system, _, lake) = start(folder.path(), &journal, settings()).await;
+        let mut car = Scripted::connect(&system.intake, "CAR1", 7).await;
+        car.greet(vec![]).await;
+        car.samples(1, &[&[PLACE[0], PLACE[1], (SPEED, 50.0), (CHARGE, 60.0)]]).await;
+        car.durable(Lane::Samples, 1).await;
+        let stream = remuda_vehicles::event::stream_of(organization, &car.vehicle);
+        let twin = |system: &VehicleSystem| {
+            let view = Arc::clone(&system.view);
+            async move {
+                let twin = view.twin(&organization, &VehicleId::new("CAR1").unwrap()).await.unwrap();
+                let signals: Vec<_> = twin.values.iter().map(|value| value.signal).collect();
+                (signals, twin.summary.position.is_some(), twin.frames_durable)
+            }
+        };
+        assert!(twin(&system).await.1);
+        let request = remuda_lake::ErasureRequest {
+            organization,
+            vehicle: Some(car.vehicle),
+            from_ns: None,
+            until_ns: None,
+            classes: [remuda_model::SignalClass::Position].into(),
+            requested_by: "ada".into(),
+            reason: "asked".into(),
+        };
+        lake.erase(request, i64::MAX / 2_000_000).await.unwrap();
+        let system = if restarts {
+            // The node dies before anybody was told.
+            system.handle.stop().await.unwrap();
+            start(folder.path(), &journal, settings()).await.0
+        } else {
+            assert_eq!(system.forgetting.forget(Some(car.vehicle)).await.unwrap(), 1);
+            system
+        };
+        let (signals, placed, frames) = twin(&system).await;
+        let mut kept = vec![SPEED, CHARGE];
+        kept.sort();
+        assert_eq!((signals, placed, frames), (kept, false, 1));
+        eventually("the snapshot is written without it", async || {
+            let snapshot = journal.snapshot(&stream).await.unwrap();
+            let restored = snapshot.and_then(|s| remuda_vehicles::vehicle::Vehicle::restore(&s.state));
+            restored.is_some_and(|(vehicle, _)| vehicle.memory.twin.position().is_none())
+        })
+        .await;
+        // What comes later and is covered.
+        let mut car = Scripted::connect(&system.intake, "CAR1", 8).await;
+        car.greet(vec![]).await;
+        car.samples(1, &[&[PLACE[0], PLACE[1], (SPEED, 51.0)]]).await;
+        car.durable(Lane::Samples, 1).await;
+        let (_, placed, frames) = twin(&system).await;
+        assert_eq!((placed, frames), (false, 2), "the frame counts, and shows nothing");
+        system.handle.stop().await.unwrap();
+    }
+}

@@ -77,7 +77,8 @@ fn signal_of(path: &str) -> Option<SignalId> {
     signal::by_id(id).is_none().then_some(id)
 }
 
-fn instant(at: Option<Timestamp>, of: &'static str) -> Result<i64, Refusal> {
+/// A time, ns since 1970 UTC.
+pub(super) fn instant(at: Option<Timestamp>, of: &'static str) -> Result<i64, Refusal> {
     let at = at.ok_or_else(|| field(of, "it is required"))?;
     let wrong = || field(of, "it is not a time between the years 1678 and 2262");
     let nanos =

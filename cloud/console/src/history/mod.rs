@@ -3,6 +3,7 @@
 //! Answers are pulled: a part is made when the one before has been taken, so a reader that is slow, or gone, costs nothing.
 
 mod ask;
+mod erase;
 mod positions;
 mod tell;
 
@@ -13,13 +14,13 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use futures_util::stream::unfold;
-use remuda_access::{Permission, Principal};
 use remuda_api::telemetry::v1 as api;
 use remuda_api::telemetry::v1::query_history_response::Part as HistoryPart;
 use remuda_api::telemetry::v1::query_positions_response::Part as PositionPart;
 use remuda_api::telemetry::v1::telemetry_service_server::TelemetryService;
 use remuda_api::telemetry::v1::{
-    ListJourneysRequest, ListJourneysResponse, QueryHistoryRequest, QueryHistoryResponse,
+    EraseHistoryRequest, EraseHistoryResponse, Erasure, GetErasureRequest, ListErasuresRequest,
+    ListErasuresResponse, ListJourneysRequest, ListJourneysResponse, QueryHistoryRequest, QueryHistoryResponse,
     QueryPositionsRequest, QueryPositionsResponse,
 };
 use remuda_contracts::fleet::FleetView;
@@ -34,8 +35,9 @@ use tonic::{Code, Request, Response, Status};
 use crate::gate::deadline_of;
 use crate::limits;
 use crate::metrics::ConsoleMetrics;
+use crate::precision::Precision;
 use crate::refusal::Refusal;
-use crate::scope::{Scope, field};
+use crate::scope::{Scope, field, who};
 use crate::watch::stopped;
 use positions::Tracks;
 use tell::Shown;
@@ -53,8 +55,8 @@ pub(crate) struct History {
 struct Caller {
     /// How long they wait.
     deadline: Option<Duration>,
-    /// They may see exact positions.
-    exact: bool,
+    /// How exactly they see positions.
+    precision: Precision,
 }
 
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -156,9 +158,8 @@ impl<T: Telling> Answering<T> {
 
 impl History {
     fn caller<T>(&self, request: &Request<T>) -> Caller {
-        let principal = request.extensions().get::<Principal>();
-        let exact = principal.is_some_and(|p| p.may(Permission::HistoryExact, self.scope.organization));
-        Caller { deadline: deadline_of(request.metadata().as_ref()), exact }
+        let precision = Precision::of(request, self.scope.organization);
+        Caller { deadline: deadline_of(request.metadata().as_ref()), precision }
     }
 
     /// The stream of an answer, its first message already made.
@@ -204,7 +205,7 @@ impl History {
         let vehicles = ask::vehicles(&self.scope, &self.view, &request.vehicles, &request.filter)?;
         let looked_at = vehicles.len() as i64;
         let organization = self.scope.organization;
-        let shown: Vec<Shown> = signals.iter().map(|id| Shown::of(*id, caller.exact)).collect();
+        let shown: Vec<Shown> = signals.iter().map(|id| Shown::of(*id, caller.precision)).collect();
         let described = signals.iter().map(|id| tell::signal_of(*id)).collect();
         let query = HistoryQuery { organization, vehicles, signals, from_ns, until_ns, mode, limit, after };
         let answer = self.book.query(query).await.map_err(Refusal::History)?;
@@ -250,7 +251,7 @@ impl History {
             as_of: Some(tell::as_of(&answer.as_of())),
         };
         let first = QueryPositionsResponse { part: Some(PositionPart::Begin(begin)) };
-        let tracks = Tracks::new(organization, interval_ns, limit, caller.exact);
+        let tracks = Tracks::new(organization, interval_ns, limit, caller.precision);
         let telling = Positions { tracks, waiting: None };
         Ok(self.stream("QueryPositions", answer, first, telling, caller.deadline))
     }
@@ -282,7 +283,7 @@ impl History {
         let next_page_token =
             next.map(|(vehicle, start_ns)| ask::write_journey(vehicle, *start_ns, print)).unwrap_or_default();
         Ok(ListJourneysResponse {
-            journeys: found.journeys.iter().map(|j| tell::journey(&organization, j, caller.exact)).collect(),
+            journeys: found.journeys.iter().map(|j| tell::journey(&organization, j, caller.precision)).collect(),
             next_page_token,
             as_of: Some(tell::as_of(&found.as_of)),
         })
@@ -412,6 +413,25 @@ impl TelemetryService for History {
     ) -> Result<Response<ListJourneysResponse>, Status> {
         let caller = self.caller(&request);
         self.scope.measured("ListJourneys", self.journeys(request.into_inner(), caller)).await
+    }
+
+    async fn erase_history(
+        &self,
+        request: Request<EraseHistoryRequest>,
+    ) -> Result<Response<EraseHistoryResponse>, Status> {
+        let by = who(&request);
+        self.scope.measured("EraseHistory", self.erase(request.into_inner(), by)).await
+    }
+
+    async fn list_erasures(
+        &self,
+        request: Request<ListErasuresRequest>,
+    ) -> Result<Response<ListErasuresResponse>, Status> {
+        self.scope.measured("ListErasures", self.erasures(request.into_inner())).await
+    }
+
+    async fn get_erasure(&self, request: Request<GetErasureRequest>) -> Result<Response<Erasure>, Status> {
+        self.scope.measured("GetErasure", self.erasure(request.into_inner())).await
     }
 }
 

@@ -7,7 +7,8 @@ use remuda_contracts::history::{HistoryRows, HistoryValues};
 use remuda_model::signal::{self, SignalId};
 use remuda_model::{OrganizationId, VehicleId};
 
-use super::tell::{Scale, deltas, name_of, shown_e7};
+use super::tell::{Scale, deltas, name_of};
+use crate::precision::Precision;
 
 /// Signals of a position, in the order of the columns below.
 pub(super) const SIGNALS: [SignalId; 5] =
@@ -17,7 +18,7 @@ pub(super) const SIGNALS: [SignalId; 5] =
 pub(super) struct Tracks {
     organization: OrganizationId,
     interval_ns: i64,
-    exact: bool,
+    precision: Precision,
     last: HashMap<VehicleId, i64>,
     left: u64,
     /// Positions answered.
@@ -27,10 +28,14 @@ pub(super) struct Tracks {
 }
 
 impl Tracks {
-    /// `exact`: whether they may be seen exactly.
-    pub fn new(organization: OrganizationId, interval_ns: i64, limit: Option<u64>, exact: bool) -> Self {
+    pub fn new(
+        organization: OrganizationId,
+        interval_ns: i64,
+        limit: Option<u64>,
+        precision: Precision,
+    ) -> Self {
         let left = limit.unwrap_or(u64::MAX);
-        Self { organization, interval_ns, exact, last: HashMap::new(), left, answered: 0, limited: false }
+        Self { organization, interval_ns, precision, last: HashMap::new(), left, answered: 0, limited: false }
     }
 
     /// The positions in some rows; `None` when there is none to answer.
@@ -60,8 +65,8 @@ impl Tracks {
             self.left -= 1;
             self.last.insert(rows.vehicle, *at);
             times.push(*at);
-            track.latitude_e7.push(shown_e7(latitude, self.exact));
-            track.longitude_e7.push(shown_e7(longitude, self.exact));
+            track.latitude_e7.push(self.precision.e7(latitude));
+            track.longitude_e7.push(self.precision.e7(longitude));
             track.speed_kmh.push(physical(speeds, row, scales[2]));
             track.heading_deg.push(physical(headings, row, scales[3]));
             track.altitude_m.push(physical(altitudes, row, scales[4]));
@@ -89,9 +94,9 @@ mod tests {
                 vec![Some(123); 10],
             ]),
         };
-        let mut all = Tracks::new(OrganizationId::default(), 0, None, true);
+        let mut all = Tracks::new(OrganizationId::default(), 0, None, Precision::Exact);
         assert_eq!(all.take(&rows).expect("some").latitude_e7.len(), 9, "a row without both coordinates");
-        let mut some = Tracks::new(OrganizationId::default(), 1_000, Some(2), false);
+        let mut some = Tracks::new(OrganizationId::default(), 1_000, Some(2), Precision::Coarse);
         let track = some.take(&rows).expect("some");
         assert_eq!(track.time_ns_delta, [0, 1_600], "row 3 has no latitude");
         assert_eq!((track.speed_kmh[0], track.altitude_m[0]), (36.0, 12.3));

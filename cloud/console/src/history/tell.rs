@@ -12,34 +12,27 @@ use remuda_model::signal::{self, SignalId, SignalKind};
 use remuda_model::{OrganizationId, VehicleId};
 
 use crate::convert::timestamp_of;
-
-/// Side of the cells in which somebody sees positions who need not know them exactly, 1e-7 degrees: a kilometre.
-const CELL_E7: i64 = 100_000;
-
-/// The middle of the cell of a coordinate.
-pub(super) const fn coarse(e7: i64) -> i64 {
-    e7.div_euclid(CELL_E7) * CELL_E7 + CELL_E7 / 2
-}
+use crate::precision::Precision;
 
 /// How a signal's values are shown to somebody.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shown {
     scale: Scale,
-    coarse: bool,
+    signal: SignalId,
+    precision: Precision,
 }
 
 impl Shown {
-    /// `exact`: whether they may see exact positions.
-    pub fn of(id: SignalId, exact: bool) -> Self {
-        Self { scale: Scale::of(id), coarse: !exact && [signal::LATITUDE, signal::LONGITUDE].contains(&id) }
+    pub fn of(signal: SignalId, precision: Precision) -> Self {
+        Self { scale: Scale::of(signal), signal, precision }
     }
 
     fn value(self, raw: i64) -> f64 {
-        self.scale.value(if self.coarse { coarse(raw) } else { raw })
+        self.scale.value(self.precision.raw(self.signal, raw))
     }
 
     fn mean(self, sum: i128, count: u64) -> f64 {
-        if !self.coarse {
+        if self.precision == Precision::Exact || ![signal::LATITUDE, signal::LONGITUDE].contains(&self.signal) {
             return self.scale.mean(sum, count);
         }
         let mean = sum.div_euclid(i128::from(count.max(1)));
@@ -113,6 +106,7 @@ pub(super) fn as_of(moment: &HistoryMoment) -> api::AsOf {
         read_time: timestamp_of(moment.read_ms),
         fresh_files: count(moment.fresh_files),
         history_files: count(moment.history_files),
+        complete_since: moment.complete_since_ns.map(timestamp_ns),
     }
 }
 
@@ -217,7 +211,8 @@ fn buckets(signal: usize, column: &[Option<HistoryBucket>], shown: Shown) -> Opt
     })
 }
 
-fn timestamp_ns(at: i64) -> Timestamp {
+/// A time, from ns since 1970 UTC.
+pub(super) fn timestamp_ns(at: i64) -> Timestamp {
     Timestamp {
         seconds: at.div_euclid(1_000_000_000),
         // Below 1e9 by construction.
@@ -225,20 +220,18 @@ fn timestamp_ns(at: i64) -> Timestamp {
     }
 }
 
-fn place(point: TrackPoint, exact: bool) -> api::JourneyPlace {
-    let degrees = |e7: i32| f64::from(shown_e7(e7, exact)) / 1e7;
+fn place(point: TrackPoint, precision: Precision) -> api::JourneyPlace {
+    let degrees = |e7: i32| f64::from(precision.e7(e7)) / 1e7;
     api::JourneyPlace { latitude: degrees(point.latitude_e7), longitude: degrees(point.longitude_e7) }
 }
 
-/// A coordinate as somebody may see it.
-pub(super) fn shown_e7(e7: i32, exact: bool) -> i32 {
-    // A cell's middle is near enough to a coordinate to fit as well.
-    if exact { e7 } else { i32::try_from(coarse(i64::from(e7))).unwrap_or(e7) }
-}
-
 /// A journey.
-pub(super) fn journey(organization: &OrganizationId, journey: &JourneyView, exact: bool) -> api::Journey {
-    let shown = |e7: i32| shown_e7(e7, exact);
+pub(super) fn journey(
+    organization: &OrganizationId,
+    journey: &JourneyView,
+    precision: Precision,
+) -> api::Journey {
+    let shown = |e7: i32| precision.e7(e7);
     let vehicle = name_of(organization, &journey.vehicle);
     let times: Vec<i64> = journey.track.iter().map(|point| point.time_ns).collect();
     let track = (!journey.track.is_empty()).then(|| api::Track {
@@ -258,8 +251,8 @@ pub(super) fn journey(organization: &OrganizationId, journey: &JourneyView, exac
         distance_m: journey.distance_m,
         moving_ms: journey.moving_ms,
         max_speed_kmh: journey.max_speed_kmh,
-        start: journey.start.map(|point| place(point, exact)),
-        end: journey.end.map(|point| place(point, exact)),
+        start: journey.start.map(|point| place(point, precision)),
+        end: journey.end.map(|point| place(point, precision)),
         track,
     }
 }
@@ -282,10 +275,10 @@ mod tests {
 
     #[test]
     fn positions_are_a_cell_for_who_need_not_know_them() {
-        let latitude = Shown::of(signal::LATITUDE, false);
+        let latitude = Shown::of(signal::LATITUDE, Precision::Coarse);
         assert_eq!((latitude.value(601_710_001), latitude.value(-1)), (60.175, -0.005));
         assert_eq!(latitude.mean(601_710_001 * 3, 3), 60.175);
-        assert_eq!(Shown::of(signal::SPEED, false).value(1), 0.01);
+        assert_eq!(Shown::of(signal::SPEED, Precision::Coarse).value(1), 0.01);
     }
 
     #[test]
@@ -299,7 +292,7 @@ mod tests {
                 vec![Some(1), Some(2), Some(3)],
             ]),
         };
-        let shown = [signal::SPEED, signal::SPEED, signal::DTC_COUNT].map(|id| Shown::of(id, true));
+        let shown = [signal::SPEED, signal::SPEED, signal::DTC_COUNT].map(|id| Shown::of(id, Precision::Exact));
         let found = columns(&OrganizationId::default(), &rows, 0..3, &shown);
         assert_eq!(
             (found.vehicle.as_str(), found.time_ns_delta),

@@ -6,16 +6,23 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use remuda_contracts::erasures::{ErasureAsk, ErasureDesk, ErasureError, ErasurePreview, ErasureView};
 use remuda_contracts::history::{
     HistoryAnswer, HistoryBook, HistoryBucket, HistoryEnd, HistoryError, HistoryMode, HistoryMoment,
     HistoryPlace, HistoryQuery, HistoryRows, HistoryValues, JourneyPage, JourneyQuery, JourneyView,
     TrackPoint,
 };
+use remuda_model::OrganizationId;
 use tokio::sync::Notify;
 
 pub const SECOND_NS: i64 = 1_000_000_000;
-pub const MOMENT: HistoryMoment =
-    HistoryMoment { position: 42, read_ms: 1_700_000_000_000, fresh_files: 2, history_files: 3 };
+pub const MOMENT: HistoryMoment = HistoryMoment {
+    position: 42,
+    read_ms: 1_700_000_000_000,
+    fresh_files: 2,
+    history_files: 3,
+    complete_since_ns: Some(1_600_000_000_000_000_007),
+};
 
 /// See the module.
 #[derive(Default)]
@@ -27,6 +34,44 @@ pub struct FakeHistory {
     pub refuses: Mutex<Option<HistoryError>>,
     pub asked: Mutex<Option<HistoryQuery>>,
     pub asked_journeys: Mutex<Option<JourneyQuery>>,
+    pub erasures: FakeErasures,
+}
+
+/// Erasures that are only remembered.
+#[derive(Default)]
+pub struct FakeErasures {
+    pub asked: Mutex<Vec<ErasureAsk>>,
+}
+
+#[async_trait]
+impl ErasureDesk for FakeErasures {
+    async fn preview(&self, _: ErasureAsk) -> Result<ErasurePreview, ErasureError> {
+        Ok(ErasurePreview { files: 2, rows: 7, blanked: 1, files_not_looked_at: 0 })
+    }
+
+    async fn erase(&self, ask: ErasureAsk) -> Result<ErasureView, ErasureError> {
+        if ask.reason == "none" {
+            return Err(ErasureError::Refused("it makes no sense".into()));
+        }
+        self.asked.lock().push(ask);
+        let views = self.list(OrganizationId::default()).await?;
+        views.last().cloned().ok_or(ErasureError::Unavailable)
+    }
+
+    async fn list(&self, _: OrganizationId) -> Result<Vec<ErasureView>, ErasureError> {
+        let view = |(n, ask): (usize, &ErasureAsk)| ErasureView {
+            id: format!("{n:04x}"),
+            ask: ask.clone(),
+            requested_ms: 1_000,
+            due_ms: 5_000,
+            rows: 3,
+            blanked: 0,
+            files: 1,
+            rewritten_ms: (n == 0).then_some(2_000),
+            finished_ms: None,
+        };
+        Ok(self.asked.lock().iter().enumerate().map(view).collect())
+    }
 }
 
 struct FakeAnswer {
@@ -62,6 +107,10 @@ impl HistoryAnswer for FakeAnswer {
 
 #[async_trait]
 impl HistoryBook for FakeHistory {
+    fn erasures(&self) -> Option<&dyn ErasureDesk> {
+        Some(&self.erasures)
+    }
+
     async fn query(&self, query: HistoryQuery) -> Result<Box<dyn HistoryAnswer>, HistoryError> {
         *self.asked.lock() = Some(query.clone());
         if let Some(error) = self.refuses.lock().clone() {

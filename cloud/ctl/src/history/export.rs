@@ -13,7 +13,7 @@ use serde_json::json;
 use super::columns::{Batch, Column};
 use super::file::{Destination, Shared};
 use super::journeys::{self, each_journey};
-use super::print::{CsvPrinter, as_of_json};
+use super::print::{CsvPrinter, as_of_json, say_cut};
 use super::query::{Question, Sink, ask};
 use super::session::{Scope, Session};
 use super::tracks::positions;
@@ -198,6 +198,7 @@ pub(crate) async fn run(mut session: Session, plan: Plan, out: &mut dyn Write) -
     let left_out =
         if skipped > 0 { format!(", {skipped} that the format cannot hold left out") } else { String::new() };
     eprintln!("wrote {records} records{of_tracks} to {name}{left_out}: {bytes} bytes in {seconds:.1} s");
+    say_cut(as_of.as_ref());
     if records == 0 {
         eprintln!("remudactl: nothing was found in this range; --from and --to choose another");
     }

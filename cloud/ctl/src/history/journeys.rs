@@ -6,6 +6,7 @@ use remuda_api::telemetry::v1::{Journey, JourneyPlace, ListJourneysRequest};
 use remuda_exports::{Track, iso_8601};
 use serde_json::{Value as Json, json};
 
+use super::print::say_cut;
 use super::range::{nanoseconds, timestamp};
 use super::session::{Scope, Session};
 use crate::args::Output;
@@ -38,6 +39,9 @@ pub(crate) async fn each_journey(
         });
         let mut client = session.client.clone();
         let page = session.wait(client.list_journeys(request)).await?.into_inner();
+        if left == limit {
+            say_cut(page.as_of.as_ref());
+        }
         left -= page.journeys.len().min(left);
         page.journeys.into_iter().try_for_each(&mut *take)?;
         page_token = page.next_page_token;

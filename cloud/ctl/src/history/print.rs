@@ -87,8 +87,22 @@ pub(crate) fn as_of_json(as_of: Option<&AsOf>) -> Json {
             "readTime": as_of.read_time.as_ref().map(rfc3339),
             "freshFiles": as_of.fresh_files,
             "historyFiles": as_of.history_files,
+            "completeSince": as_of.complete_since.as_ref().map(rfc3339),
         })
     })
+}
+
+/// What people must know of an answer that retention has cut.
+pub(crate) fn cut(as_of: Option<&AsOf>) -> Option<String> {
+    let since = as_of?.complete_since.as_ref()?;
+    Some(format!("retention has removed some of this before {}: the answer is complete since then", rfc3339(since)))
+}
+
+/// Tells them.
+pub(crate) fn say_cut(as_of: Option<&AsOf>) {
+    if let Some(said) = cut(as_of) {
+        eprintln!("remudactl: {said}");
+    }
 }
 
 /// One document, written as it comes.
@@ -214,5 +228,22 @@ impl<W: Write> Sink for CsvPrinter<W> {
             csv.finish()?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost_types::Timestamp;
+
+    #[test]
+    fn an_answer_that_retention_has_cut_says_so() {
+        let cut_at = Timestamp { seconds: 1_700_000_000, nanos: 0 };
+        let as_of = AsOf { complete_since: Some(cut_at), ..AsOf::default() };
+        let said = cut(Some(&as_of)).expect("cut");
+        assert!(said.contains("before 2023-11-14T22:13:20"), "{said}");
+        assert!(as_of_json(Some(&as_of))["completeSince"].as_str().expect("said").starts_with("2023-11-14T22:13:20"));
+        assert_eq!((cut(Some(&AsOf::default())), cut(None)), (None, None));
+        assert!(as_of_json(Some(&AsOf::default()))["completeSince"].is_null());
     }
 }

@@ -9,7 +9,7 @@ use tonic::Request;
 
 use super::columns::{Aggregate, Batch, Column, batch, columns};
 use super::plot::Plotter;
-use super::print::{CsvPrinter, JsonPrinter, LinePrinter, TablePrinter};
+use super::print::{CsvPrinter, JsonPrinter, LinePrinter, TablePrinter, say_cut};
 use super::range::timestamp;
 use super::session::{Scope, Session};
 use super::signals::{explain, resolve};
@@ -130,10 +130,11 @@ pub(crate) async fn run(
         if question.is_raw() {
             question.mode = Some(Mode::Plot(Plot { points: plotter.points() }));
         }
-        ask(&mut session, &question, &mut plotter).await?;
+        let end = ask(&mut session, &question, &mut plotter).await?;
         if !plotter.draw(out)? {
             say_empty(&question);
         }
+        say_cut(end.as_of.as_ref());
         return Ok(());
     }
     let table = matches!(print, Output::Table | Output::Wide);
@@ -152,6 +153,7 @@ pub(crate) async fn run(
     if end.rows == 0 {
         say_empty(&question);
     }
+    say_cut(end.as_of.as_ref());
     if end.limited {
         eprintln!(
             "remudactl: there are more than {} rows; --limit 0 shows all, --bucket or --points fewer",

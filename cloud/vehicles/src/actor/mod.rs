@@ -4,6 +4,7 @@ mod batch;
 mod books;
 mod commit;
 mod fault;
+mod forget;
 mod listener;
 mod node;
 mod orders;
@@ -21,6 +22,7 @@ mod warm;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub use forget::Forgetting;
 pub use node::{Signer, VehicleSettings, WallClock};
 pub use orders::CommandSigner;
 pub use system::{StartError, VehicleHandle, VehicleSystem};

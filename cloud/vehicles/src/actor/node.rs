@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use remuda_eventsourcing::{Journal, ManifestPosition};
-use remuda_lake::{Lake, RoundsHandle};
+use remuda_lake::{Lake, RoundsHandle, Tombstones};
 use remuda_model::{OrganizationId, ShardId, VehicleId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -119,6 +120,8 @@ pub(crate) struct Node {
     pub index: Index,
     pub shelf: Shelf,
     pub desks: Desks,
+    /// What erasures cover.
+    pub forgotten: RwLock<Arc<Tombstones>>,
     pub metrics: VehicleMetrics,
     pub figures: Figures,
     pub intake: Arc<Semaphore>,

@@ -58,6 +58,10 @@ pub(crate) enum OrderAsk {
     },
     /// Time has passed.
     Sweep,
+    /// Not of its orders: erasures cover some of what it has.
+    Forget {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 type Reply<T> = oneshot::Sender<Result<T, OrderRefusal>>;
@@ -196,6 +200,12 @@ impl Warm {
     pub async fn order_ask(&mut self, asked: Asked) -> Result<(), Fault> {
         // The permit counts until the ask is done.
         let Asked { ask, _permit, .. } = asked;
+        if let OrderAsk::Forget { reply } = ask {
+            self.forget().await?;
+            // Who asked may have given up waiting.
+            let _ = reply.send(());
+            return Ok(());
+        }
         self.desk().await?;
         let now_ms = self.node.now_ms();
         // Whoever asked may have given up waiting; what was done stays done.
@@ -222,6 +232,7 @@ impl Warm {
                 let newest_first = orders.open.iter().rev().chain(orders.finished.iter().rev());
                 let _ = reply.send(Ok(newest_first.cloned().collect()));
             }
+            OrderAsk::Forget { .. } => {}
             OrderAsk::Sweep => {
                 for id in self.open_orders() {
                     // A refusal says that it has ended meanwhile.

@@ -48,7 +48,7 @@ pub(crate) async fn load(node: &Node, shard: ShardId, id: VehicleId) -> Result<L
     let stream = stream_of(node.settings.organization, &id);
     let read = |error| Fault::Journal("reading a vehicle", error);
     let snapshot = node.journal.snapshot(&stream).await.map_err(read)?;
-    let mut vehicle = restore(&id, snapshot.as_ref());
+    let (mut vehicle, forgot) = restore(node, &id, snapshot.as_ref());
     read_events(node, &stream, &mut vehicle).await.map_err(read)?;
     let replay_from = slot.books.lock().replay_from(&id);
     if let Some(after) = replay_from {
@@ -57,16 +57,20 @@ pub(crate) async fn load(node: &Node, shard: ShardId, id: VehicleId) -> Result<L
     }
     let books = slot.books.lock();
     vehicle.memory.marks.merge(books.marks(&id));
-    Ok(Loaded { vehicle, position: books.position(), replayed: replay_from.is_some() })
+    Ok(Loaded { vehicle, position: books.position(), replayed: forgot || replay_from.is_some() })
 }
 
-pub(crate) fn restore(id: &VehicleId, snapshot: Option<&Snapshot>) -> Vehicle {
-    let Some(snapshot) = snapshot else { return Vehicle::default() };
+/// Reads a snapshot, without what is to be forgotten; whether there was any of that.
+pub(crate) fn restore(node: &Node, id: &VehicleId, snapshot: Option<&Snapshot>) -> (Vehicle, bool) {
+    let Some(snapshot) = snapshot else { return (Vehicle::default(), false) };
     match Vehicle::restore(&snapshot.state) {
-        Some((vehicle, _)) => vehicle,
+        Some((mut vehicle, _)) => {
+            let forgot = node.forget_in(id, &mut vehicle);
+            (vehicle, forgot)
+        }
         None => {
             tracing::error!(vehicle_id = %id, "the snapshot cannot be read; the stream is read from its beginning");
-            Vehicle::default()
+            (Vehicle::default(), false)
         }
     }
 }
@@ -117,13 +121,14 @@ pub(crate) async fn recover(node: &Node, recovery: &Recovery) -> Result<usize, J
     for (id, rows) in &recovery.replay {
         let stream = stream_of(node.settings.organization, id);
         let snapshot = node.journal.snapshot(&stream).await?;
-        let mut vehicle = restore(id, snapshot.as_ref());
+        let (mut vehicle, _) = restore(node, id, snapshot.as_ref());
         read_events(node, &stream, &mut vehicle).await?;
         replay(node, &mut vehicle, rows);
         node.index.update(node.settings.organization, *id, line_of(&vehicle, Presence::Offline));
         replayed.insert(*id, write_snapshot(node, *id, stream, &vehicle, recovery.position).await);
     }
     let mut after: Option<StreamId> = None;
+    let mut rewritten: Vec<oneshot::Receiver<bool>> = Vec::new();
     loop {
         let page = node.journal.snapshots(AGGREGATE, after.as_ref(), SNAPSHOT_PAGE).await?;
         for (stream, snapshot) in &page {
@@ -131,8 +136,13 @@ pub(crate) async fn recover(node: &Node, recovery: &Recovery) -> Result<usize, J
             if stream.organization != node.settings.organization || replayed.contains_key(&id) {
                 continue;
             }
-            let vehicle = restore(&id, Some(snapshot));
+            let (vehicle, forgot) = restore(node, &id, Some(snapshot));
             node.index.update(stream.organization, id, line_of(&vehicle, Presence::Offline));
+            if let Some((_, to)) = Vehicle::restore(&snapshot.state).filter(|_| forgot) {
+                // Its erasure was asked for, and the node died before this was written again. What the stream says since is
+                // read from its version on, as before.
+                rewritten.push(write_snapshot(node, id, stream.clone(), &vehicle, to).await);
+            }
         }
         match page.last() {
             Some((last, _)) if page.len() == SNAPSHOT_PAGE => after = Some(last.clone()),
@@ -141,7 +151,7 @@ pub(crate) async fn recover(node: &Node, recovery: &Recovery) -> Result<usize, J
     }
     // The books say that snapshots cover everything so far: that must be true before the first checkpoint.
     let count = replayed.len();
-    for written in replayed.into_values() {
+    for written in replayed.into_values().chain(rewritten) {
         if !written.await.unwrap_or(false) {
             return Err(JournalError::Io {
                 operation: "writing the snapshots of a recovery",

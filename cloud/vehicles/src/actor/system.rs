@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::RwLock;
 use ractor::{Actor, ActorRef};
 use remuda_contracts::commands::CommandDesk;
 use remuda_contracts::fleet::FleetView;
@@ -16,6 +17,7 @@ use remuda_model::{SHARDS, ShardId};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
+use super::forget::Forgetting;
 use super::listener::Listener;
 use super::node::{Node, NodeMessage, NodeSupervisor, VehicleSettings};
 use super::orders::{self, Desks, Orderly};
@@ -60,6 +62,8 @@ pub struct VehicleSystem {
     pub policies: Arc<dyn PolicyBook>,
     /// Commands to vehicles.
     pub commands: Arc<dyn CommandDesk>,
+    /// Has vehicles forget what erasures cover.
+    pub forgetting: Forgetting,
     /// Figures, and the stop.
     pub handle: VehicleHandle,
 }
@@ -93,6 +97,7 @@ impl VehicleSystem {
             index: Index::new((settings.clock.0)(), metrics.online.clone()),
             shelf: Shelf::default(),
             desks: Desks::new(settings.signer.0.clone()),
+            forgotten: RwLock::default(),
             metrics,
             figures: Figures::default(),
             intake: Arc::new(Semaphore::new(settings.intake_bytes_max)),
@@ -105,6 +110,7 @@ impl VehicleSystem {
             settings,
         });
         let mut tasks = vec![tokio::spawn(snapshots::run(Arc::clone(&node), queue))];
+        node.learn_forgotten().await?;
         let replayed = recovery::recover(&node, &recovered).await?;
         policies::load(&node).await?;
         orders::recover(&node).await?;
@@ -124,6 +130,7 @@ impl VehicleSystem {
             view: Arc::new(View(Arc::clone(&node))),
             policies: Arc::new(Book(Arc::clone(&node))),
             commands: Arc::new(Orderly(Arc::clone(&node))),
+            forgetting: Forgetting(Arc::clone(&node)),
             handle: VehicleHandle { node, rounds, root, tasks },
         })
     }

@@ -40,7 +40,7 @@ impl FleetView for View {
         }
         let (node, stream) = (&self.0, stream_of(*organization, vehicle));
         let mut stored = match node.journal.snapshot(&stream).await {
-            Ok(snapshot) => restore(vehicle, snapshot.as_ref()),
+            Ok(snapshot) => restore(node, vehicle, snapshot.as_ref()).0,
             Err(error) => {
                 tracing::warn!(vehicle_id = %vehicle, %error, "a snapshot could not be read for a view");
                 Vehicle::default()

@@ -219,7 +219,11 @@ impl Warm {
             }
             (Channel::Live, Up::Live(live)) => {
                 self.vehicle.memory.notes.values_lost = false;
-                self.vehicle.live(&live, received_ms);
+                let forgotten = self.node.forgotten();
+                self.vehicle.live(&live, received_ms, |sampled_ms, signal| {
+                    let at_ns = sampled_ms.saturating_mul(1_000_000);
+                    forgotten.covers(&self.node.settings.organization, &self.id, at_ns, Some(signal))
+                });
             }
             (Channel::Lane(lane), Up::Frames(frames)) if frames.lane == lane => {
                 self.frames(generation, &frames, received_ms, batch);
@@ -421,7 +425,8 @@ impl Warm {
         }
         let rules = self.node.settings.rules;
         let organization = self.node.settings.organization;
-        let context = Context { organization, vehicle: self.id, rules: &rules };
+        let forgotten = self.node.forgotten();
+        let context = Context { organization, vehicle: self.id, rules: &rules, forgotten: &forgotten };
         if taken.iter().any(|taken| matches!(taken, Taken::Gap { .. })) && self.may_resync() {
             // Values that are told on change alone may have been in there: a greeting asks for all of them.
             batch.ack(AckDue { lane: Lane::Samples, incarnation, missing: false, greet: true });

@@ -21,7 +21,357 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file remuda/telemetry/v1/telemetry.proto.
  */
 export const file_remuda_telemetry_v1_telemetry: GenFile = /*@__PURE__*/
-  fileDesc("CiNyZW11ZGEvdGVsZW1ldHJ5L3YxL3RlbGVtZXRyeS5wcm90bxITcmVtdWRhLnRlbGVtZXRyeS52MSLmAgoTUXVlcnlIaXN0b3J5UmVxdWVzdBIOCgZwYXJlbnQYASABKAkSEAoIdmVoaWNsZXMYAiADKAkSDgoGZmlsdGVyGAMgASgJEg8KB3NpZ25hbHMYBCADKAkSLgoKc3RhcnRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKA3JhdxgHIAEoCzIYLnJlbXVkYS50ZWxlbWV0cnkudjEuUmF3SAASLwoHYnVja2V0cxgIIAEoCzIcLnJlbXVkYS50ZWxlbWV0cnkudjEuQnVja2V0c0gAEikKBHBsb3QYCSABKAsyGS5yZW11ZGEudGVsZW1ldHJ5LnYxLlBsb3RIABINCgVsaW1pdBgKIAEoAxISCgpwYWdlX3Rva2VuGAsgASgJQgYKBG1vZGUiBQoDUmF3IhwKB0J1Y2tldHMSEQoJYnVja2V0X21zGAEgASgDIhYKBFBsb3QSDgoGcG9pbnRzGAEgASgFIroBChRRdWVyeUhpc3RvcnlSZXNwb25zZRIyCgViZWdpbhgBIAEoCzIhLnJlbXVkYS50ZWxlbWV0cnkudjEuSGlzdG9yeUJlZ2luSAASNgoHc2FtcGxlcxgCIAEoCzIjLnJlbXVkYS50ZWxlbWV0cnkudjEuSGlzdG9yeVNhbXBsZXNIABIuCgNlbmQYAyABKAsyHy5yZW11ZGEudGVsZW1ldHJ5LnYxLkhpc3RvcnlFbmRIAEIGCgRwYXJ0In8KDEhpc3RvcnlCZWdpbhIzCgdzaWduYWxzGAEgAygLMiIucmVtdWRhLnRlbGVtZXRyeS52MS5IaXN0b3J5U2lnbmFsEhAKCHZlaGljbGVzGAIgASgDEigKBWFzX29mGAMgASgLMhkucmVtdWRhLnRlbGVtZXRyeS52MS5Bc09mInwKBEFzT2YSGQoRbWFuaWZlc3RfcG9zaXRpb24YASABKAMSLQoJcmVhZF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtmcmVzaF9maWxlcxgDIAEoAxIVCg1oaXN0b3J5X2ZpbGVzGAQgASgDIoQBCg1IaXN0b3J5U2lnbmFsEgwKBHBhdGgYASABKAkSCgoCaWQYAiABKA0SDAoEdW5pdBgDIAEoCRIMCgRzdGVwGAQgASgBEi4KBGtpbmQYBSABKA4yIC5yZW11ZGEudGVsZW1ldHJ5LnYxLkhpc3RvcnlLaW5kEg0KBW5hbWVzGAYgAygJIkUKDkhpc3RvcnlTYW1wbGVzEjMKB2NvbHVtbnMYASADKAsyIi5yZW11ZGEudGVsZW1ldHJ5LnYxLlNhbXBsZUNvbHVtbnMiawoNU2FtcGxlQ29sdW1ucxIPCgd2ZWhpY2xlGAEgASgJEhUKDXRpbWVfbnNfZGVsdGEYAiADKBISMgoHc2lnbmFscxgDIAMoCzIhLnJlbXVkYS50ZWxlbWV0cnkudjEuU2lnbmFsQ29sdW1uInUKDFNpZ25hbENvbHVtbhIOCgZzaWduYWwYASABKA0SDwoHcHJlc2VudBgCIAEoDBINCgV2YWx1ZRgDIAMoARILCgNtaW4YBCADKAESCwoDbWF4GAUgAygBEgwKBG1lYW4YBiADKAESDQoFY291bnQYByADKAMipQEKCkhpc3RvcnlFbmQSDAoEcm93cxgBIAEoAxIOCgZ2YWx1ZXMYAiABKAMSEQoJcm93c19yZWFkGAMgASgDEhIKCmJ5dGVzX3JlYWQYBCABKAMSDwoHbGltaXRlZBgFIAEoCBIXCg9uZXh0X3BhZ2VfdG9rZW4YBiABKAkSKAoFYXNfb2YYByABKAsyGS5yZW11ZGEudGVsZW1ldHJ5LnYxLkFzT2YiywEKFVF1ZXJ5UG9zaXRpb25zUmVxdWVzdBIOCgZwYXJlbnQYASABKAkSEAoIdmVoaWNsZXMYAiADKAkSDgoGZmlsdGVyGAMgASgJEi4KCnN0YXJ0X3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtpbnRlcnZhbF9tcxgGIAEoAxINCgVsaW1pdBgHIAEoAyKxAQoWUXVlcnlQb3NpdGlvbnNSZXNwb25zZRIyCgViZWdpbhgBIAEoCzIhLnJlbXVkYS50ZWxlbWV0cnkudjEuSGlzdG9yeUJlZ2luSAASKwoFdHJhY2sYAiABKAsyGi5yZW11ZGEudGVsZW1ldHJ5LnYxLlRyYWNrSAASLgoDZW5kGAMgASgLMh8ucmVtdWRhLnRlbGVtZXRyeS52MS5IaXN0b3J5RW5kSABCBgoEcGFydCKWAQoFVHJhY2sSDwoHdmVoaWNsZRgBIAEoCRIVCg10aW1lX25zX2RlbHRhGAIgAygSEhMKC2xhdGl0dWRlX2U3GAMgAygPEhQKDGxvbmdpdHVkZV9lNxgEIAMoDxIRCglzcGVlZF9rbWgYBSADKAISEwoLaGVhZGluZ19kZWcYBiADKAISEgoKYWx0aXR1ZGVfbRgHIAMoAiLiAQoTTGlzdEpvdXJuZXlzUmVxdWVzdBIOCgZwYXJlbnQYASABKAkSEAoIdmVoaWNsZXMYAiADKAkSDgoGZmlsdGVyGAMgASgJEi4KCnN0YXJ0X3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglwYWdlX3NpemUYBiABKAUSEgoKcGFnZV90b2tlbhgHIAEoCRIUCgx0cmFja19wb2ludHMYCCABKAUiiQEKFExpc3RKb3VybmV5c1Jlc3BvbnNlEi4KCGpvdXJuZXlzGAEgAygLMhwucmVtdWRhLnRlbGVtZXRyeS52MS5Kb3VybmV5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIoCgVhc19vZhgDIAEoCzIZLnJlbXVkYS50ZWxlbWV0cnkudjEuQXNPZiLWAgoHSm91cm5leRIPCgd2ZWhpY2xlGAEgASgJEi4KCnN0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCgl1bmRlcl93YXkYBCABKAgSEgoKZGlzdGFuY2VfbRgFIAEoARIRCgltb3ZpbmdfbXMYBiABKAMSFQoNbWF4X3NwZWVkX2ttaBgHIAEoARIwCgVzdGFydBgIIAEoCzIhLnJlbXVkYS50ZWxlbWV0cnkudjEuSm91cm5leVBsYWNlEi4KA2VuZBgJIAEoCzIhLnJlbXVkYS50ZWxlbWV0cnkudjEuSm91cm5leVBsYWNlEikKBXRyYWNrGAogASgLMhoucmVtdWRhLnRlbGVtZXRyeS52MS5UcmFjayIzCgxKb3VybmV5UGxhY2USEAoIbGF0aXR1ZGUYASABKAESEQoJbG9uZ2l0dWRlGAIgASgBKnwKC0hpc3RvcnlLaW5kEhwKGEhJU1RPUllfS0lORF9VTlNQRUNJRklFRBAAEhcKE0hJU1RPUllfS0lORF9OVU1CRVIQARIYChRISVNUT1JZX0tJTkRfQk9PTEVBThACEhwKGEhJU1RPUllfS0lORF9FTlVNRVJBVElPThADMokFChBUZWxlbWV0cnlTZXJ2aWNlEt4BCgxRdWVyeUhpc3RvcnkSKC5yZW11ZGEudGVsZW1ldHJ5LnYxLlF1ZXJ5SGlzdG9yeVJlcXVlc3QaKS5yZW11ZGEudGVsZW1ldHJ5LnYxLlF1ZXJ5SGlzdG9yeVJlc3BvbnNlIney4RgOCgxoaXN0b3J5LnJlYWSC0+STAl8iLi9hcGkvdjEve3BhcmVudD1vcmdhbml6YXRpb25zLyp9L2hpc3Rvcnk6cXVlcnk6ASpaKhIoL2FwaS92MS97cGFyZW50PW9yZ2FuaXphdGlvbnMvKn0vaGlzdG9yeTABEugBCg5RdWVyeVBvc2l0aW9ucxIqLnJlbXVkYS50ZWxlbWV0cnkudjEuUXVlcnlQb3NpdGlvbnNSZXF1ZXN0GisucmVtdWRhLnRlbGVtZXRyeS52MS5RdWVyeVBvc2l0aW9uc1Jlc3BvbnNlInuy4RgOCgxoaXN0b3J5LnJlYWSC0+STAmMiMC9hcGkvdjEve3BhcmVudD1vcmdhbml6YXRpb25zLyp9L3Bvc2l0aW9uczpxdWVyeToBKlosEiovYXBpL3YxL3twYXJlbnQ9b3JnYW5pemF0aW9ucy8qfS9wb3NpdGlvbnMwARKoAQoMTGlzdEpvdXJuZXlzEigucmVtdWRhLnRlbGVtZXRyeS52MS5MaXN0Sm91cm5leXNSZXF1ZXN0GikucmVtdWRhLnRlbGVtZXRyeS52MS5MaXN0Sm91cm5leXNSZXNwb25zZSJDsuEYDgoMaGlzdG9yeS5yZWFkgtPkkwIrEikvYXBpL3YxL3twYXJlbnQ9b3JnYW5pemF0aW9ucy8qfS9qb3VybmV5c2IGcHJvdG8z", [file_google_api_annotations, file_google_protobuf_timestamp, file_remuda_options_v1_options]);
+  fileDesc("CiNyZW11ZGEvdGVsZW1ldHJ5L3YxL3RlbGVtZXRyeS5wcm90bxITcmVtdWRhLnRlbGVtZXRyeS52MSL2AQoTRXJhc2VIaXN0b3J5UmVxdWVzdBIOCgZwYXJlbnQYASABKAkSDwoHdmVoaWNsZRgCIAEoCRIUCgxhbGxfdmVoaWNsZXMYAyABKAgSLgoKc3RhcnRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2NsYXNzZXMYBiADKAkSDgoGcmVhc29uGAcgASgJEhIKCnJlcXVlc3RfaWQYCCABKAkSFQoNdmFsaWRhdGVfb25seRgJIAEoCCJ7ChRFcmFzZUhpc3RvcnlSZXNwb25zZRItCgdlcmFzdXJlGAEgASgLMhwucmVtdWRhLnRlbGVtZXRyeS52MS5FcmFzdXJlEjQKB3ByZXZpZXcYAiABKAsyIy5yZW11ZGEudGVsZW1ldHJ5LnYxLkVyYXN1cmVQcmV2aWV3ImAKDkVyYXN1cmVQcmV2aWV3Eg0KBWZpbGVzGAEgASgDEgwKBHJvd3MYAiABKAMSFAoMYmxhbmtlZF9yb3dzGAMgASgDEhsKE2ZpbGVzX25vdF9sb29rZWRfYXQYBCABKAMi5QMKB0VyYXN1cmUSDAoEbmFtZRgBIAEoCRIPCgd2ZWhpY2xlGAIgASgJEi4KCnN0YXJ0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdjbGFzc2VzGAUgAygJEjAKDHJlcXVlc3RfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMcmVxdWVzdGVkX2J5GAcgASgJEg4KBnJlYXNvbhgIIAEoCRIwCgVzdGF0ZRgJIAEoDjIhLnJlbXVkYS50ZWxlbWV0cnkudjEuRXJhc3VyZVN0YXRlEiwKCGR1ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRyb3dzGAsgASgDEhQKDGJsYW5rZWRfcm93cxgMIAEoAxINCgVmaWxlcxgNIAEoAxIwCgxyZXdyaXRlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2ZpbmlzaF90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJMChNMaXN0RXJhc3VyZXNSZXF1ZXN0Eg4KBnBhcmVudBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJfChRMaXN0RXJhc3VyZXNSZXNwb25zZRIuCghlcmFzdXJlcxgBIAMoCzIcLnJlbXVkYS50ZWxlbWV0cnkudjEuRXJhc3VyZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIQoRR2V0RXJhc3VyZVJlcXVlc3QSDAoEbmFtZRgBIAEoCSLmAgoTUXVlcnlIaXN0b3J5UmVxdWVzdBIOCgZwYXJlbnQYASABKAkSEAoIdmVoaWNsZXMYAiADKAkSDgoGZmlsdGVyGAMgASgJEg8KB3NpZ25hbHMYBCADKAkSLgoKc3RhcnRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKA3JhdxgHIAEoCzIYLnJlbXVkYS50ZWxlbWV0cnkudjEuUmF3SAASLwoHYnVja2V0cxgIIAEoCzIcLnJlbXVkYS50ZWxlbWV0cnkudjEuQnVja2V0c0gAEikKBHBsb3QYCSABKAsyGS5yZW11ZGEudGVsZW1ldHJ5LnYxLlBsb3RIABINCgVsaW1pdBgKIAEoAxISCgpwYWdlX3Rva2VuGAsgASgJQgYKBG1vZGUiBQoDUmF3IhwKB0J1Y2tldHMSEQoJYnVja2V0X21zGAEgASgDIhYKBFBsb3QSDgoGcG9pbnRzGAEgASgFIroBChRRdWVyeUhpc3RvcnlSZXNwb25zZRIyCgViZWdpbhgBIAEoCzIhLnJlbXVkYS50ZWxlbWV0cnkudjEuSGlzdG9yeUJlZ2luSAASNgoHc2FtcGxlcxgCIAEoCzIjLnJlbXVkYS50ZWxlbWV0cnkudjEuSGlzdG9yeVNhbXBsZXNIABIuCgNlbmQYAyABKAsyHy5yZW11ZGEudGVsZW1ldHJ5LnYxLkhpc3RvcnlFbmRIAEIGCgRwYXJ0In8KDEhpc3RvcnlCZWdpbhIzCgdzaWduYWxzGAEgAygLMiIucmVtdWRhLnRlbGVtZXRyeS52MS5IaXN0b3J5U2lnbmFsEhAKCHZlaGljbGVzGAIgASgDEigKBWFzX29mGAMgASgLMhkucmVtdWRhLnRlbGVtZXRyeS52MS5Bc09mIrABCgRBc09mEhkKEW1hbmlmZXN0X3Bvc2l0aW9uGAEgASgDEi0KCXJlYWRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLZnJlc2hfZmlsZXMYAyABKAMSFQoNaGlzdG9yeV9maWxlcxgEIAEoAxIyCg5jb21wbGV0ZV9zaW5jZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAihAEKDUhpc3RvcnlTaWduYWwSDAoEcGF0aBgBIAEoCRIKCgJpZBgCIAEoDRIMCgR1bml0GAMgASgJEgwKBHN0ZXAYBCABKAESLgoEa2luZBgFIAEoDjIgLnJlbXVkYS50ZWxlbWV0cnkudjEuSGlzdG9yeUtpbmQSDQoFbmFtZXMYBiADKAkiRQoOSGlzdG9yeVNhbXBsZXMSMwoHY29sdW1ucxgBIAMoCzIiLnJlbXVkYS50ZWxlbWV0cnkudjEuU2FtcGxlQ29sdW1ucyJrCg1TYW1wbGVDb2x1bW5zEg8KB3ZlaGljbGUYASABKAkSFQoNdGltZV9uc19kZWx0YRgCIAMoEhIyCgdzaWduYWxzGAMgAygLMiEucmVtdWRhLnRlbGVtZXRyeS52MS5TaWduYWxDb2x1bW4idQoMU2lnbmFsQ29sdW1uEg4KBnNpZ25hbBgBIAEoDRIPCgdwcmVzZW50GAIgASgMEg0KBXZhbHVlGAMgAygBEgsKA21pbhgEIAMoARILCgNtYXgYBSADKAESDAoEbWVhbhgGIAMoARINCgVjb3VudBgHIAMoAyKlAQoKSGlzdG9yeUVuZBIMCgRyb3dzGAEgASgDEg4KBnZhbHVlcxgCIAEoAxIRCglyb3dzX3JlYWQYAyABKAMSEgoKYnl0ZXNfcmVhZBgEIAEoAxIPCgdsaW1pdGVkGAUgASgIEhcKD25leHRfcGFnZV90b2tlbhgGIAEoCRIoCgVhc19vZhgHIAEoCzIZLnJlbXVkYS50ZWxlbWV0cnkudjEuQXNPZiLLAQoVUXVlcnlQb3NpdGlvbnNSZXF1ZXN0Eg4KBnBhcmVudBgBIAEoCRIQCgh2ZWhpY2xlcxgCIAMoCRIOCgZmaWx0ZXIYAyABKAkSLgoKc3RhcnRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC2ludGVydmFsX21zGAYgASgDEg0KBWxpbWl0GAcgASgDIrEBChZRdWVyeVBvc2l0aW9uc1Jlc3BvbnNlEjIKBWJlZ2luGAEgASgLMiEucmVtdWRhLnRlbGVtZXRyeS52MS5IaXN0b3J5QmVnaW5IABIrCgV0cmFjaxgCIAEoCzIaLnJlbXVkYS50ZWxlbWV0cnkudjEuVHJhY2tIABIuCgNlbmQYAyABKAsyHy5yZW11ZGEudGVsZW1ldHJ5LnYxLkhpc3RvcnlFbmRIAEIGCgRwYXJ0IpYBCgVUcmFjaxIPCgd2ZWhpY2xlGAEgASgJEhUKDXRpbWVfbnNfZGVsdGEYAiADKBISEwoLbGF0aXR1ZGVfZTcYAyADKA8SFAoMbG9uZ2l0dWRlX2U3GAQgAygPEhEKCXNwZWVkX2ttaBgFIAMoAhITCgtoZWFkaW5nX2RlZxgGIAMoAhISCgphbHRpdHVkZV9tGAcgAygCIuIBChNMaXN0Sm91cm5leXNSZXF1ZXN0Eg4KBnBhcmVudBgBIAEoCRIQCgh2ZWhpY2xlcxgCIAMoCRIOCgZmaWx0ZXIYAyABKAkSLgoKc3RhcnRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXBhZ2Vfc2l6ZRgGIAEoBRISCgpwYWdlX3Rva2VuGAcgASgJEhQKDHRyYWNrX3BvaW50cxgIIAEoBSKJAQoUTGlzdEpvdXJuZXlzUmVzcG9uc2USLgoIam91cm5leXMYASADKAsyHC5yZW11ZGEudGVsZW1ldHJ5LnYxLkpvdXJuZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEigKBWFzX29mGAMgASgLMhkucmVtdWRhLnRlbGVtZXRyeS52MS5Bc09mItYCCgdKb3VybmV5Eg8KB3ZlaGljbGUYASABKAkSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXVuZGVyX3dheRgEIAEoCBISCgpkaXN0YW5jZV9tGAUgASgBEhEKCW1vdmluZ19tcxgGIAEoAxIVCg1tYXhfc3BlZWRfa21oGAcgASgBEjAKBXN0YXJ0GAggASgLMiEucmVtdWRhLnRlbGVtZXRyeS52MS5Kb3VybmV5UGxhY2USLgoDZW5kGAkgASgLMiEucmVtdWRhLnRlbGVtZXRyeS52MS5Kb3VybmV5UGxhY2USKQoFdHJhY2sYCiABKAsyGi5yZW11ZGEudGVsZW1ldHJ5LnYxLlRyYWNrIjMKDEpvdXJuZXlQbGFjZRIQCghsYXRpdHVkZRgBIAEoARIRCglsb25naXR1ZGUYAiABKAEqgAEKDEVyYXN1cmVTdGF0ZRIdChlFUkFTVVJFX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoURVJBU1VSRV9TVEFURV9ISURERU4QARIbChdFUkFTVVJFX1NUQVRFX1JFV1JJVFRFThACEhoKFkVSQVNVUkVfU1RBVEVfRklOSVNIRUQQAyp8CgtIaXN0b3J5S2luZBIcChhISVNUT1JZX0tJTkRfVU5TUEVDSUZJRUQQABIXChNISVNUT1JZX0tJTkRfTlVNQkVSEAESGAoUSElTVE9SWV9LSU5EX0JPT0xFQU4QAhIcChhISVNUT1JZX0tJTkRfRU5VTUVSQVRJT04QAzKACQoQVGVsZW1ldHJ5U2VydmljZRLeAQoMUXVlcnlIaXN0b3J5EigucmVtdWRhLnRlbGVtZXRyeS52MS5RdWVyeUhpc3RvcnlSZXF1ZXN0GikucmVtdWRhLnRlbGVtZXRyeS52MS5RdWVyeUhpc3RvcnlSZXNwb25zZSJ3suEYDgoMaGlzdG9yeS5yZWFkgtPkkwJfIi4vYXBpL3YxL3twYXJlbnQ9b3JnYW5pemF0aW9ucy8qfS9oaXN0b3J5OnF1ZXJ5OgEqWioSKC9hcGkvdjEve3BhcmVudD1vcmdhbml6YXRpb25zLyp9L2hpc3RvcnkwARLoAQoOUXVlcnlQb3NpdGlvbnMSKi5yZW11ZGEudGVsZW1ldHJ5LnYxLlF1ZXJ5UG9zaXRpb25zUmVxdWVzdBorLnJlbXVkYS50ZWxlbWV0cnkudjEuUXVlcnlQb3NpdGlvbnNSZXNwb25zZSJ7suEYDgoMaGlzdG9yeS5yZWFkgtPkkwJjIjAvYXBpL3YxL3twYXJlbnQ9b3JnYW5pemF0aW9ucy8qfS9wb3NpdGlvbnM6cXVlcnk6ASpaLBIqL2FwaS92MS97cGFyZW50PW9yZ2FuaXphdGlvbnMvKn0vcG9zaXRpb25zMAESqAEKDExpc3RKb3VybmV5cxIoLnJlbXVkYS50ZWxlbWV0cnkudjEuTGlzdEpvdXJuZXlzUmVxdWVzdBopLnJlbXVkYS50ZWxlbWV0cnkudjEuTGlzdEpvdXJuZXlzUmVzcG9uc2UiQ7LhGA4KDGhpc3RvcnkucmVhZILT5JMCKxIpL2FwaS92MS97cGFyZW50PW9yZ2FuaXphdGlvbnMvKn0vam91cm5leXMSswEKDEVyYXNlSGlzdG9yeRIoLnJlbXVkYS50ZWxlbWV0cnkudjEuRXJhc2VIaXN0b3J5UmVxdWVzdBopLnJlbXVkYS50ZWxlbWV0cnkudjEuRXJhc2VIaXN0b3J5UmVzcG9uc2UiTrLhGBEKDWhpc3RvcnkuZXJhc2UQAYLT5JMCMyIuL2FwaS92MS97cGFyZW50PW9yZ2FuaXphdGlvbnMvKn0vaGlzdG9yeTplcmFzZToBKhKmAQoMTGlzdEVyYXN1cmVzEigucmVtdWRhLnRlbGVtZXRyeS52MS5MaXN0RXJhc3VyZXNSZXF1ZXN0GikucmVtdWRhLnRlbGVtZXRyeS52MS5MaXN0RXJhc3VyZXNSZXNwb25zZSJBsuEYDAoKYXVkaXQucmVhZILT5JMCKxIpL2FwaS92MS97cGFyZW50PW9yZ2FuaXphdGlvbnMvKn0vZXJhc3VyZXMSlQEKCkdldEVyYXN1cmUSJi5yZW11ZGEudGVsZW1ldHJ5LnYxLkdldEVyYXN1cmVSZXF1ZXN0GhwucmVtdWRhLnRlbGVtZXRyeS52MS5FcmFzdXJlIkGy4RgMCgphdWRpdC5yZWFkgtPkkwIrEikvYXBpL3YxL3tuYW1lPW9yZ2FuaXphdGlvbnMvKi9lcmFzdXJlcy8qfWIGcHJvdG8z", [file_google_api_annotations, file_google_protobuf_timestamp, file_remuda_options_v1_options]);
+
+/**
+ * Asks for history to be forgotten. It covers what was measured before the request, also what arrives later.
+ *
+ * @generated from message remuda.telemetry.v1.EraseHistoryRequest
+ */
+export type EraseHistoryRequest = Message<"remuda.telemetry.v1.EraseHistoryRequest"> & {
+  /**
+   * Required. `organizations/{organization}`.
+   *
+   * @generated from field: string parent = 1;
+   */
+  parent: string;
+
+  /**
+   * `organizations/{organization}/vehicles/{vehicle}`. Give this or `all_vehicles`.
+   *
+   * @generated from field: string vehicle = 2;
+   */
+  vehicle: string;
+
+  /**
+   * Of every vehicle of the organization.
+   *
+   * @generated from field: bool all_vehicles = 3;
+   */
+  allVehicles: boolean;
+
+  /**
+   * The first instant; left out: from the first one that there is.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 4;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * The first instant no more; left out: up to now.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 5;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * Only values of these classes of signals: `position`, `driver-behaviour`, `cabin`, `technical`; left out: everything.
+   *
+   * @generated from field: repeated string classes = 6;
+   */
+  classes: string[];
+
+  /**
+   * Required. Why; it stays in the proof for ever, so it should name no person. At most 1,000 bytes.
+   *
+   * @generated from field: string reason = 7;
+   */
+  reason: string;
+
+  /**
+   * The same id again is the same erasure. At most 200 bytes.
+   *
+   * @generated from field: string request_id = 8;
+   */
+  requestId: string;
+
+  /**
+   * Changes nothing; answers what would go.
+   *
+   * @generated from field: bool validate_only = 9;
+   */
+  validateOnly: boolean;
+};
+
+/**
+ * Describes the message remuda.telemetry.v1.EraseHistoryRequest.
+ * Use `create(EraseHistoryRequestSchema)` to create a new message.
+ */
+export const EraseHistoryRequestSchema: GenMessage<EraseHistoryRequest> = /*@__PURE__*/
+  messageDesc(file_remuda_telemetry_v1_telemetry, 0);
+
+/**
+ * What was asked for, or what it would take.
+ *
+ * @generated from message remuda.telemetry.v1.EraseHistoryResponse
+ */
+export type EraseHistoryResponse = Message<"remuda.telemetry.v1.EraseHistoryResponse"> & {
+  /**
+   * The erasure; left out with `validate_only`.
+   *
+   * @generated from field: remuda.telemetry.v1.Erasure erasure = 1;
+   */
+  erasure?: Erasure | undefined;
+
+  /**
+   * What would go; only with `validate_only`.
+   *
+   * @generated from field: remuda.telemetry.v1.ErasurePreview preview = 2;
+   */
+  preview?: ErasurePreview | undefined;
+};
+
+/**
+ * Describes the message remuda.telemetry.v1.EraseHistoryResponse.
+ * Use `create(EraseHistoryResponseSchema)` to create a new message.
+ */
+export const EraseHistoryResponseSchema: GenMessage<EraseHistoryResponse> = /*@__PURE__*/
+  messageDesc(file_remuda_telemetry_v1_telemetry, 1);
+
+/**
+ * What an erasure would take, as of now.
+ *
+ * @generated from message remuda.telemetry.v1.ErasurePreview
+ */
+export type ErasurePreview = Message<"remuda.telemetry.v1.ErasurePreview"> & {
+  /**
+   * Files that have any of it.
+   *
+   * @generated from field: int64 files = 1;
+   */
+  files: bigint;
+
+  /**
+   * Rows that would go.
+   *
+   * @generated from field: int64 rows = 2;
+   */
+  rows: bigint;
+
+  /**
+   * Rows that would lose values and stay.
+   *
+   * @generated from field: int64 blanked_rows = 3;
+   */
+  blankedRows: bigint;
+
+  /**
+   * Files that were not looked at within the time of the call; they may have more of it.
+   *
+   * @generated from field: int64 files_not_looked_at = 4;
+   */
+  filesNotLookedAt: bigint;
+};
+
+/**
+ * Describes the message remuda.telemetry.v1.ErasurePreview.
+ * Use `create(ErasurePreviewSchema)` to create a new message.
+ */
+export const ErasurePreviewSchema: GenMessage<ErasurePreview> = /*@__PURE__*/
+  messageDesc(file_remuda_telemetry_v1_telemetry, 2);
+
+/**
+ * An erasure and its proof.
+ *
+ * @generated from message remuda.telemetry.v1.Erasure
+ */
+export type Erasure = Message<"remuda.telemetry.v1.Erasure"> & {
+  /**
+   * `organizations/{organization}/erasures/{erasure}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * `organizations/{organization}/vehicles/{vehicle}`; empty: every vehicle.
+   *
+   * @generated from field: string vehicle = 2;
+   */
+  vehicle: string;
+
+  /**
+   * The first instant; left out: from the first one that there is.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 3;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * The first instant no more.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 4;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * Classes of signals; none: everything.
+   *
+   * @generated from field: repeated string classes = 5;
+   */
+  classes: string[];
+
+  /**
+   * When it was asked for.
+   *
+   * @generated from field: google.protobuf.Timestamp request_time = 6;
+   */
+  requestTime?: Timestamp | undefined;
+
+  /**
+   * By whom.
+   *
+   * @generated from field: string requested_by = 7;
+   */
+  requestedBy: string;
+
+  /**
+   * Why.
+   *
+   * @generated from field: string reason = 8;
+   */
+  reason: string;
+
+  /**
+   * How far it is.
+   *
+   * @generated from field: remuda.telemetry.v1.ErasureState state = 9;
+   */
+  state: ErasureState;
+
+  /**
+   * Until when its files are to be rewritten.
+   *
+   * @generated from field: google.protobuf.Timestamp due_time = 10;
+   */
+  dueTime?: Timestamp | undefined;
+
+  /**
+   * Rows that are gone so far.
+   *
+   * @generated from field: int64 rows = 11;
+   */
+  rows: bigint;
+
+  /**
+   * Rows that lost values so far.
+   *
+   * @generated from field: int64 blanked_rows = 12;
+   */
+  blankedRows: bigint;
+
+  /**
+   * Files that had any of it so far.
+   *
+   * @generated from field: int64 files = 13;
+   */
+  files: bigint;
+
+  /**
+   * When no file of history had any more of it.
+   *
+   * @generated from field: google.protobuf.Timestamp rewrite_time = 14;
+   */
+  rewriteTime?: Timestamp | undefined;
+
+  /**
+   * When nothing of it was left on the node's disk.
+   *
+   * @generated from field: google.protobuf.Timestamp finish_time = 15;
+   */
+  finishTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message remuda.telemetry.v1.Erasure.
+ * Use `create(ErasureSchema)` to create a new message.
+ */
+export const ErasureSchema: GenMessage<Erasure> = /*@__PURE__*/
+  messageDesc(file_remuda_telemetry_v1_telemetry, 3);
+
+/**
+ * Asks for erasures.
+ *
+ * @generated from message remuda.telemetry.v1.ListErasuresRequest
+ */
+export type ListErasuresRequest = Message<"remuda.telemetry.v1.ListErasuresRequest"> & {
+  /**
+   * Required. `organizations/{organization}`.
+   *
+   * @generated from field: string parent = 1;
+   */
+  parent: string;
+
+  /**
+   * Erasures to answer at most: 50 when 0, at most 1,000.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the page before.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message remuda.telemetry.v1.ListErasuresRequest.
+ * Use `create(ListErasuresRequestSchema)` to create a new message.
+ */
+export const ListErasuresRequestSchema: GenMessage<ListErasuresRequest> = /*@__PURE__*/
+  messageDesc(file_remuda_telemetry_v1_telemetry, 4);
+
+/**
+ * Erasures.
+ *
+ * @generated from message remuda.telemetry.v1.ListErasuresResponse
+ */
+export type ListErasuresResponse = Message<"remuda.telemetry.v1.ListErasuresResponse"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated remuda.telemetry.v1.Erasure erasures = 1;
+   */
+  erasures: Erasure[];
+
+  /**
+   * To ask for the next page; empty on the last one.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message remuda.telemetry.v1.ListErasuresResponse.
+ * Use `create(ListErasuresResponseSchema)` to create a new message.
+ */
+export const ListErasuresResponseSchema: GenMessage<ListErasuresResponse> = /*@__PURE__*/
+  messageDesc(file_remuda_telemetry_v1_telemetry, 5);
+
+/**
+ * Asks for an erasure.
+ *
+ * @generated from message remuda.telemetry.v1.GetErasureRequest
+ */
+export type GetErasureRequest = Message<"remuda.telemetry.v1.GetErasureRequest"> & {
+  /**
+   * Required. `organizations/{organization}/erasures/{erasure}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message remuda.telemetry.v1.GetErasureRequest.
+ * Use `create(GetErasureRequestSchema)` to create a new message.
+ */
+export const GetErasureRequestSchema: GenMessage<GetErasureRequest> = /*@__PURE__*/
+  messageDesc(file_remuda_telemetry_v1_telemetry, 6);
 
 /**
  * Asks for samples.
@@ -124,7 +474,7 @@ export type QueryHistoryRequest = Message<"remuda.telemetry.v1.QueryHistoryReque
  * Use `create(QueryHistoryRequestSchema)` to create a new message.
  */
 export const QueryHistoryRequestSchema: GenMessage<QueryHistoryRequest> = /*@__PURE__*/
-  messageDesc(file_remuda_telemetry_v1_telemetry, 0);
+  messageDesc(file_remuda_telemetry_v1_telemetry, 7);
 
 /**
  * Every sample.
@@ -139,7 +489,7 @@ export type Raw = Message<"remuda.telemetry.v1.Raw"> & {
  * Use `create(RawSchema)` to create a new message.
  */
 export const RawSchema: GenMessage<Raw> = /*@__PURE__*/
-  messageDesc(file_remuda_telemetry_v1_telemetry, 1);
+  messageDesc(file_remuda_telemetry_v1_telemetry, 8);
 
 /**
  * Buckets begin at multiples of their length since 1970 UTC; the first and the last may be cut by the range. Those without a
@@ -161,7 +511,7 @@ export type Buckets = Message<"remuda.telemetry.v1.Buckets"> & {
  * Use `create(BucketsSchema)` to create a new message.
  */
 export const BucketsSchema: GenMessage<Buckets> = /*@__PURE__*/
-  messageDesc(file_remuda_telemetry_v1_telemetry, 2);
+  messageDesc(file_remuda_telemetry_v1_telemetry, 9);
 
 /**
  * Largest triangle three buckets (Steinarsson 2013): for each vehicle and signal the samples that keep the shape of a line.
@@ -182,7 +532,7 @@ export type Plot = Message<"remuda.telemetry.v1.Plot"> & {
  * Use `create(PlotSchema)` to create a new message.
  */
 export const PlotSchema: GenMessage<Plot> = /*@__PURE__*/
-  messageDesc(file_remuda_telemetry_v1_telemetry, 3);
+  messageDesc(file_remuda_telemetry_v1_telemetry, 10);
 
 /**
  * A part of an answer.
@@ -227,7 +577,7 @@ export type QueryHistoryResponse = Message<"remuda.telemetry.v1.QueryHistoryResp
  * Use `create(QueryHistoryResponseSchema)` to create a new message.
  */
 export const QueryHistoryResponseSchema: GenMessage<QueryHistoryResponse> = /*@__PURE__*/
-  messageDesc(file_remuda_telemetry_v1_telemetry, 4);
+  messageDesc(file_remuda_telemetry_v1_telemetry, 11);
 
 /**
  * What is answered.
@@ -262,7 +612,7 @@ export type HistoryBegin = Message<"remuda.telemetry.v1.HistoryBegin"> & {
  * Use `create(HistoryBeginSchema)` to create a new message.
  */
 export const HistoryBeginSchema: GenMessage<HistoryBegin> = /*@__PURE__*/
-  messageDesc(file_remuda_telemetry_v1_telemetry, 5);
+  messageDesc(file_remuda_telemetry_v1_telemetry, 12);
 
 /**
  * The moment as of which a question was answered.
@@ -297,6 +647,14 @@ export type AsOf = Message<"remuda.telemetry.v1.AsOf"> & {
    * @generated from field: int64 history_files = 4;
    */
   historyFiles: bigint;
+
+  /**
+   * Before this instant the answer is not complete: retention has removed rows, or values of a signal that was asked for.
+   * Left out when it has removed nothing of the range.
+   *
+   * @generated from field: google.protobuf.Timestamp complete_since = 5;
+   */
+  completeSince?: Timestamp | undefined;
 };
 
 /**
@@ -304,7 +662,7 @@ export type AsOf = Message<"remuda.telemetry.v1.AsOf"> & {
  * Use `create(AsOfSchema)` to create a new message.
  */
 export const AsOfSchema: GenMessage<AsOf> = /*@__PURE__*/
-  messageDesc(file_remuda_telemetry_v1_telemetry, 6);
+  messageDesc(file_remuda_telemetry_v1_telemetry, 13);
 
 /**
  * How a signal's values are to be read. They are in its unit already.
@@ -360,7 +718,7 @@ export type HistorySignal = Message<"remuda.telemetry.v1.HistorySignal"> & {
  * Use `create(HistorySignalSchema)` to create a new message.
  */
 export const HistorySignalSchema: GenMessage<HistorySignal> = /*@__PURE__*/
-  messageDesc(file_remuda_telemetry_v1_telemetry, 7);
+  messageDesc(file_remuda_telemetry_v1_telemetry, 14);
 
 /**
  * Samples of one or more vehicles.
@@ -381,7 +739,7 @@ export type HistorySamples = Message<"remuda.telemetry.v1.HistorySamples"> & {
  * Use `create(HistorySamplesSchema)` to create a new message.
  */
 export const HistorySamplesSchema: GenMessage<HistorySamples> = /*@__PURE__*/
-  messageDesc(file_remuda_telemetry_v1_telemetry, 8);
+  messageDesc(file_remuda_telemetry_v1_telemetry, 15);
 
 /**
  * Samples of one vehicle by column: entry i of each column belongs to the same instant.
@@ -416,7 +774,7 @@ export type SampleColumns = Message<"remuda.telemetry.v1.SampleColumns"> & {
  * Use `create(SampleColumnsSchema)` to create a new message.
  */
 export const SampleColumnsSchema: GenMessage<SampleColumns> = /*@__PURE__*/
-  messageDesc(file_remuda_telemetry_v1_telemetry, 9);
+  messageDesc(file_remuda_telemetry_v1_telemetry, 16);
 
 /**
  * One signal's column.
@@ -479,7 +837,7 @@ export type SignalColumn = Message<"remuda.telemetry.v1.SignalColumn"> & {
  * Use `create(SignalColumnSchema)` to create a new message.
  */
 export const SignalColumnSchema: GenMessage<SignalColumn> = /*@__PURE__*/
-  messageDesc(file_remuda_telemetry_v1_telemetry, 10);
+  messageDesc(file_remuda_telemetry_v1_telemetry, 17);
 
 /**
  * How an answer ended.
@@ -543,7 +901,7 @@ export type HistoryEnd = Message<"remuda.telemetry.v1.HistoryEnd"> & {
  * Use `create(HistoryEndSchema)` to create a new message.
  */
 export const HistoryEndSchema: GenMessage<HistoryEnd> = /*@__PURE__*/
-  messageDesc(file_remuda_telemetry_v1_telemetry, 11);
+  messageDesc(file_remuda_telemetry_v1_telemetry, 18);
 
 /**
  * Asks for positions.
@@ -606,7 +964,7 @@ export type QueryPositionsRequest = Message<"remuda.telemetry.v1.QueryPositionsR
  * Use `create(QueryPositionsRequestSchema)` to create a new message.
  */
 export const QueryPositionsRequestSchema: GenMessage<QueryPositionsRequest> = /*@__PURE__*/
-  messageDesc(file_remuda_telemetry_v1_telemetry, 12);
+  messageDesc(file_remuda_telemetry_v1_telemetry, 19);
 
 /**
  * A part of an answer.
@@ -651,7 +1009,7 @@ export type QueryPositionsResponse = Message<"remuda.telemetry.v1.QueryPositions
  * Use `create(QueryPositionsResponseSchema)` to create a new message.
  */
 export const QueryPositionsResponseSchema: GenMessage<QueryPositionsResponse> = /*@__PURE__*/
-  messageDesc(file_remuda_telemetry_v1_telemetry, 13);
+  messageDesc(file_remuda_telemetry_v1_telemetry, 20);
 
 /**
  * Positions of one vehicle by column: entry i of each column belongs to the same instant.
@@ -714,7 +1072,7 @@ export type Track = Message<"remuda.telemetry.v1.Track"> & {
  * Use `create(TrackSchema)` to create a new message.
  */
 export const TrackSchema: GenMessage<Track> = /*@__PURE__*/
-  messageDesc(file_remuda_telemetry_v1_telemetry, 14);
+  messageDesc(file_remuda_telemetry_v1_telemetry, 21);
 
 /**
  * Asks for journeys.
@@ -784,7 +1142,7 @@ export type ListJourneysRequest = Message<"remuda.telemetry.v1.ListJourneysReque
  * Use `create(ListJourneysRequestSchema)` to create a new message.
  */
 export const ListJourneysRequestSchema: GenMessage<ListJourneysRequest> = /*@__PURE__*/
-  messageDesc(file_remuda_telemetry_v1_telemetry, 15);
+  messageDesc(file_remuda_telemetry_v1_telemetry, 22);
 
 /**
  * Journeys.
@@ -819,7 +1177,7 @@ export type ListJourneysResponse = Message<"remuda.telemetry.v1.ListJourneysResp
  * Use `create(ListJourneysResponseSchema)` to create a new message.
  */
 export const ListJourneysResponseSchema: GenMessage<ListJourneysResponse> = /*@__PURE__*/
-  messageDesc(file_remuda_telemetry_v1_telemetry, 16);
+  messageDesc(file_remuda_telemetry_v1_telemetry, 23);
 
 /**
  * Driving from one standstill to the next. Stops shorter than five minutes, such as traffic lights, are part of it.
@@ -903,7 +1261,7 @@ export type Journey = Message<"remuda.telemetry.v1.Journey"> & {
  * Use `create(JourneySchema)` to create a new message.
  */
 export const JourneySchema: GenMessage<Journey> = /*@__PURE__*/
-  messageDesc(file_remuda_telemetry_v1_telemetry, 17);
+  messageDesc(file_remuda_telemetry_v1_telemetry, 24);
 
 /**
  * A place.
@@ -931,7 +1289,48 @@ export type JourneyPlace = Message<"remuda.telemetry.v1.JourneyPlace"> & {
  * Use `create(JourneyPlaceSchema)` to create a new message.
  */
 export const JourneyPlaceSchema: GenMessage<JourneyPlace> = /*@__PURE__*/
-  messageDesc(file_remuda_telemetry_v1_telemetry, 18);
+  messageDesc(file_remuda_telemetry_v1_telemetry, 25);
+
+/**
+ * How far an erasure is.
+ *
+ * @generated from enum remuda.telemetry.v1.ErasureState
+ */
+export enum ErasureState {
+  /**
+   * Not said.
+   *
+   * @generated from enum value: ERASURE_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Nobody is shown any of it; its files wait to be rewritten.
+   *
+   * @generated from enum value: ERASURE_STATE_HIDDEN = 1;
+   */
+  HIDDEN = 1,
+
+  /**
+   * No file of history has any of it; copies for readers that had begun before, or files that were never committed, may.
+   *
+   * @generated from enum value: ERASURE_STATE_REWRITTEN = 2;
+   */
+  REWRITTEN = 2,
+
+  /**
+   * Nothing of it is left on the node's disk. Backups: see docs/lake.md.
+   *
+   * @generated from enum value: ERASURE_STATE_FINISHED = 3;
+   */
+  FINISHED = 3,
+}
+
+/**
+ * Describes the enum remuda.telemetry.v1.ErasureState.
+ */
+export const ErasureStateSchema: GenEnum<ErasureState> = /*@__PURE__*/
+  enumDesc(file_remuda_telemetry_v1_telemetry, 0);
 
 /**
  * What values are.
@@ -972,10 +1371,10 @@ export enum HistoryKind {
  * Describes the enum remuda.telemetry.v1.HistoryKind.
  */
 export const HistoryKindSchema: GenEnum<HistoryKind> = /*@__PURE__*/
-  enumDesc(file_remuda_telemetry_v1_telemetry, 0);
+  enumDesc(file_remuda_telemetry_v1_telemetry, 1);
 
 /**
- * Reads history.
+ * Reads history, and has it erased.
  *
  * @generated from service remuda.telemetry.v1.TelemetryService
  */
@@ -1011,6 +1410,39 @@ export const TelemetryService: GenService<{
     methodKind: "unary";
     input: typeof ListJourneysRequestSchema;
     output: typeof ListJourneysResponseSchema;
+  },
+  /**
+   * Has history forgotten: of a vehicle or of all, of a range of times, whole or by class of signals. When it answers, the
+   * request is durable and nobody is shown any of it from now on; the files are rewritten until `Erasure.due_time`. The proof
+   * is in ListErasures, and in the audit log once it is finished. With `validate_only` nothing is changed, and it answers
+   * what would go.
+   *
+   * @generated from rpc remuda.telemetry.v1.TelemetryService.EraseHistory
+   */
+  eraseHistory: {
+    methodKind: "unary";
+    input: typeof EraseHistoryRequestSchema;
+    output: typeof EraseHistoryResponseSchema;
+  },
+  /**
+   * Answers the erasures that were asked for, newest first, and how far they are.
+   *
+   * @generated from rpc remuda.telemetry.v1.TelemetryService.ListErasures
+   */
+  listErasures: {
+    methodKind: "unary";
+    input: typeof ListErasuresRequestSchema;
+    output: typeof ListErasuresResponseSchema;
+  },
+  /**
+   * Answers one erasure.
+   *
+   * @generated from rpc remuda.telemetry.v1.TelemetryService.GetErasure
+   */
+  getErasure: {
+    methodKind: "unary";
+    input: typeof GetErasureRequestSchema;
+    output: typeof ErasureSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_remuda_telemetry_v1_telemetry, 0);
