@@ -3,6 +3,7 @@
 mod backup;
 mod bookings;
 mod business;
+mod feeds;
 mod figures;
 mod history;
 mod scene;
@@ -56,6 +57,7 @@ const GROUPS: &[Group] = &[
     Group { names: &["backup_mb_per_second", "backup_ingest_slowdown_percent"], measure: backup::backup },
     Group { names: business::JOURNAL, measure: business::journal },
     Group { names: bookings::BOOKINGS, measure: bookings::bookings },
+    Group { names: &["firehose_events_per_second"], measure: feeds::feeds },
     Group {
         names: &[
             "history_p95_ms",

@@ -238,6 +238,7 @@ fn rows() -> Vec<Row> {
         mono_ns: seq * 1_000_000_000,
         sample_time_ns: Some(1_790_000_000_000_000_000),
         receive_time_ms: 1_790_000_000_000,
+        commit: 0,
         body,
     };
     vec![

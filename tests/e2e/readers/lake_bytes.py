@@ -13,7 +13,7 @@ import pyarrow.parquet as parquet
 
 FIXED = {
     "organization", "vehicle", "incarnation", "seq", "row_in_frame", "kind", "boot", "mono_ns", "sample_time",
-    "receive_time", "gap_to", "reason", "raw",
+    "receive_time", "gap_to", "reason", "raw", "commit_position",
 }
 # JSON of so many rows is made to compare; more would only take time.
 JSON_ROWS_MAX = 200_000

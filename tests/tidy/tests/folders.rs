@@ -46,8 +46,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     (
         "rumqttc",
-        &["protocol/mqtt", "edge-agent", "cloud/ingress", "sim/fleet", "sim/proving-ground", "tests/"],
+        // Feeds publish to customers' brokers; no vehicle is there.
+        &[
+            "protocol/mqtt",
+            "edge-agent",
+            "cloud/ingress",
+            "cloud/platform/feeds",
+            "sim/fleet",
+            "sim/proving-ground",
+            "tests/",
+        ],
     ),
+    ("async-nats", &["cloud/platform/feeds"]),
     ("remuda-mqtt", &["edge-agent", "cloud/ingress", "sim/fleet", "sim/proving-ground", "tests/"]),
     ("tonic", &["protocol/api", "cloud/console", "cloud/ctl", "tests/"]),
     ("axum", &["cloud/console", "tests/"]),
