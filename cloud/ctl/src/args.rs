@@ -117,6 +117,9 @@ pub enum Command {
     /// What reads the business journal; what stopped at an event waits here.
     #[command(subcommand, visible_alias = "reactor")]
     Reactors(crate::business::reactors::ReactorsCommand),
+    /// What is told to customers' own systems: webhooks, NATS, MQTT, or a stream here.
+    #[command(subcommand, visible_alias = "feed")]
+    Feeds(crate::feeds::FeedsCommand),
     /// Who changed what, when, from where and why.
     #[command(subcommand)]
     Audit(crate::audit::AuditCommand),
