@@ -334,7 +334,7 @@ async fn report_health(
     mut stopping: watch::Receiver<bool>,
 ) {
     use tonic_health::ServingStatus;
-    const SERVICES: [&str; 19] = [
+    const SERVICES: [&str; 18] = [
         "",
         "remuda.analytics.v1.AnalyticsService",
         "remuda.audit.v1.AuditService",
