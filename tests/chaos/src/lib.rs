@@ -28,6 +28,8 @@ pub enum Sabotage {
     JournalSync,
     /// The outboxes are not synced.
     OutboxSync,
+    /// The files that a compaction writes are not synced.
+    HistorySync,
     /// The vehicle is told *durable* before the commit.
     AckBeforeCommit,
     /// The sweep takes files that may still be committed.
@@ -41,10 +43,11 @@ impl std::str::FromStr for Sabotage {
         match text {
             "journal-sync" => Ok(Self::JournalSync),
             "outbox-sync" => Ok(Self::OutboxSync),
+            "history-sync" => Ok(Self::HistorySync),
             "ack-before-commit" => Ok(Self::AckBeforeCommit),
             "sweep-too-early" => Ok(Self::SweepTooEarly),
             _ => Err(format!(
-                "no rule is called {text}; there are: journal-sync, outbox-sync, ack-before-commit, sweep-too-early"
+                "no rule is called {text}; there are: journal-sync, outbox-sync, history-sync, ack-before-commit, sweep-too-early"
             )),
         }
     }

@@ -24,6 +24,10 @@ pub enum Kind {
     LostAnswer,
     /// The cloud dies with a file written and not committed; its successor finds it.
     OldFile,
+    /// The cloud ends by its own hand between two steps of a compaction.
+    CompactionCrash,
+    /// A vehicle's history is erased while it drives.
+    Erasure,
     /// A second node is started on the data of one that is paused, which then wakes.
     SecondNode,
     /// A disk has no room left.
@@ -57,7 +61,7 @@ pub enum Kind {
 }
 
 /// All of them, in the order in which consecutive seeds put them first.
-pub const KINDS: [Kind; 23] = [
+pub const KINDS: [Kind; 24] = [
     Kind::KillCloud,
     Kind::PowerCutCloud,
     Kind::DiskFull,
@@ -81,7 +85,10 @@ pub const KINDS: [Kind; 23] = [
     Kind::Drop,
     Kind::Garbage,
     Kind::Delay,
+    Kind::CompactionCrash,
 ];
+/// Only by name: what its rounds found is open (docs/chaos.md).
+const BY_NAME: [Kind; 1] = [Kind::Erasure];
 
 impl Kind {
     /// Its name in reports.
@@ -95,6 +102,8 @@ impl Kind {
             Self::CrashPoint => "crash-point",
             Self::LostAnswer => "lost-answer",
             Self::OldFile => "old-file",
+            Self::CompactionCrash => "compaction-crash",
+            Self::Erasure => "erasure",
             Self::SecondNode => "second-node",
             Self::DiskFull => "disk-full",
             Self::IoError => "io-error",
@@ -118,7 +127,7 @@ impl std::str::FromStr for Kind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        KINDS.into_iter().find(|kind| kind.name() == text).ok_or_else(|| {
+        KINDS.into_iter().chain(BY_NAME).find(|kind| kind.name() == text).ok_or_else(|| {
             let names: Vec<&str> = KINDS.into_iter().map(Self::name).collect();
             format!("no fault is called {text}; there are: {}", names.join(", "))
         })
@@ -143,6 +152,8 @@ pub enum Act {
     PowerCut(Vec<Side>, Survival, u64),
     /// The cloud is started with this crash point and runs into it; with a survival its machine loses power there.
     Crash(&'static str, Option<(Survival, u64)>),
+    /// One vehicle's history is erased, of those that there are; up to 2.5 s later the cloud is killed, or its machine loses power.
+    Erase(u64, Option<(Survival, u64)>),
     /// The cloud is started anew and loses this share of its commits' answers, %.
     LoseAnswers(u32),
     /// A second node on the same data, while the first is paused.
@@ -240,6 +251,15 @@ const CRASH_POINTS: [&str; 10] = [
     "checkpoint-before",
     "checkpoint-after",
 ];
+/// Where it may end by its own hand in a compaction, which every round has once a second.
+pub(crate) const COMPACTION_POINTS: [&str; 6] = [
+    "compact-after-staging",
+    "compact-before-moves",
+    "compact-between-moves",
+    "compact-after-moves",
+    "compact-before-forgetting",
+    "erase-after-rewriting",
+];
 /// What may hold on while other things happen.
 const CONDITIONS: [Kind; 5] =
     [Kind::SlowDisk, Kind::Delay, Kind::ClockJump, Kind::CutMidPacket, Kind::LateDelivery];
@@ -327,6 +347,19 @@ fn steps_of(kind: Kind, random: &mut StdRng) -> Vec<Step> {
         Kind::CrashPoint => {
             let point = CRASH_POINTS.choose(random).copied().unwrap_or_default();
             vec![(random.random_range(5..40), Act::Crash(point, cut(random)))]
+        }
+        Kind::CompactionCrash => {
+            // The last one needs an erasure.
+            let point = COMPACTION_POINTS[..5].choose(random).copied().unwrap_or_default();
+            vec![(random.random_range(5..40), Act::Crash(point, cut(random)))]
+        }
+        Kind::Erasure => {
+            let mut acts = vec![(random.random_range(20..80), Act::Erase(random.random(), cut(random)))];
+            if random.random_bool(0.5) {
+                acts.push((5, Act::Crash(COMPACTION_POINTS[5], cut(random))));
+                acts.insert(0, (random.random_range(5..40), Act::Erase(random.random(), None)));
+            }
+            acts
         }
         Kind::OldFile => vec![(random.random_range(5..40), Act::Crash("round-after-files", cut(random)))],
         Kind::LostAnswer => vec![(random.random_range(5..40), Act::LoseAnswers(random.random_range(10..60)))],

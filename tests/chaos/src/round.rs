@@ -7,7 +7,7 @@ use remuda_ledger::Ledger;
 
 use crate::Sabotage;
 use crate::disk::Survival;
-use crate::plan::{Act, End, Plan, QUICK, Side, Step};
+use crate::plan::{Act, COMPACTION_POINTS, End, Plan, QUICK, Side, Step};
 use crate::proxy::Weather;
 use crate::report::Report;
 use crate::scene::{Programs, Scene, Trouble};
@@ -73,7 +73,14 @@ pub(crate) fn run(
             scene.vehicle_disk.cut_power(survival, !seed)?;
         }
     }
-    scene.count()
+    let ledger = scene.count()?;
+    if ledger.erasures < scene.erasures {
+        return Err(Trouble::Broken(format!(
+            "{} erasures were answered, and the lake knows of {}",
+            scene.erasures, ledger.erasures
+        )));
+    }
+    Ok(ledger)
 }
 
 /// The end of bad weather, of a slow disk or of a wrong clock is none, nor is a copy.
@@ -119,7 +126,9 @@ fn carry_out(scene: &mut Scene<'_>, step: &Step) -> Result<(), Trouble> {
         }
         Act::Crash(point, cut) => {
             scene.kill(Side::Cloud)?;
-            let met = match scene.try_start_cloud(&format!("{point}=20%return"))? {
+            // A compaction comes once a second, a round's steps many times.
+            let share = if COMPACTION_POINTS.contains(point) { "return" } else { "20%return" };
+            let met = match scene.try_start_cloud(&format!("{point}={share}"))? {
                 true => {
                     let mut cloud = scene.cloud.take();
                     let ended = scene
@@ -131,6 +140,14 @@ fn carry_out(scene: &mut Scene<'_>, step: &Step) -> Result<(), Trouble> {
             };
             scene.kill(Side::Cloud)?;
             if let (Some((survival, seed)), true) = (cut, met) {
+                scene.cloud_disk.cut_power(*survival, *seed)?;
+            }
+            scene.start_cloud("")
+        }
+        Act::Erase(pick, cut) => {
+            scene.erase(*pick)?;
+            scene.kill(Side::Cloud)?;
+            if let Some((survival, seed)) = cut {
                 scene.cloud_disk.cut_power(*survival, *seed)?;
             }
             scene.start_cloud("")

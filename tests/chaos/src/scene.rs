@@ -83,6 +83,8 @@ pub(crate) struct Scene<'a> {
     clones: Vec<Clone>,
     copy: Option<PathBuf>,
     destroyed: Vec<PathBuf>,
+    /// Erasures that were answered.
+    pub erasures: u64,
     stopped: &'a dyn Fn() -> bool,
 }
 
@@ -103,6 +105,7 @@ impl<'a> Scene<'a> {
         let (mut cloud_disk, mut vehicle_disk) = (disk("cloud")?, disk("vehicles")?);
         match sabotage {
             Some(Sabotage::JournalSync) => cloud_disk.lie_about("journal/db"),
+            Some(Sabotage::HistorySync) => cloud_disk.lie_about("lake/staged"),
             Some(Sabotage::OutboxSync) => vehicle_disk.lie_about(".seg"),
             Some(Sabotage::AckBeforeCommit | Sabotage::SweepTooEarly) | None => {}
         }
@@ -120,6 +123,7 @@ impl<'a> Scene<'a> {
             clones: Vec::new(),
             copy: None,
             destroyed: Vec::new(),
+            erasures: 0,
             stopped,
         })
     }
@@ -163,7 +167,7 @@ impl<'a> Scene<'a> {
         match self.sabotage {
             Some(Sabotage::AckBeforeCommit) => points.push("ack-before-commit=return"),
             Some(Sabotage::SweepTooEarly) => points.push("sweep-too-early=return"),
-            Some(Sabotage::JournalSync | Sabotage::OutboxSync) | None => {}
+            Some(Sabotage::JournalSync | Sabotage::OutboxSync | Sabotage::HistorySync) | None => {}
         }
         points.retain(|point| !point.is_empty());
         let mut env = if on_disk { self.cloud_disk.environment() } else { Vec::new() };
@@ -176,6 +180,8 @@ impl<'a> Scene<'a> {
         set("LAKE__ROUND_INTERVAL_MS", self.plan.round_ms.to_string());
         set("LAKE__CHECKPOINT_INTERVAL_MS", self.plan.checkpoint_ms.to_string());
         set("LAKE__SWEEP_INTERVAL_MS", self.plan.sweep_ms.to_string());
+        set("LAKE__COMPACT_INTERVAL_S", "1".to_owned());
+        set("LAKE__ERASE_WITHIN_H", "0".to_owned());
         set("VEHICLES__IDLE_S", "1".to_owned());
         env.push(("FAILPOINTS".to_owned(), points.join(";")));
         let env: Vec<(&str, &str)> = env.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
@@ -315,6 +321,41 @@ impl<'a> Scene<'a> {
                 "a second node on the same data must refuse, and it ended as {other:?}:\n{}",
                 second.log_end()
             ))),
+        }
+    }
+
+    /// Has the running node erase one vehicle's history. What it answered must hold.
+    pub fn erase(&mut self, pick: u64) -> Result<(), Trouble> {
+        let (Load::World { vehicles, .. } | Load::Synthetic { vehicles, .. }) = self.plan.load;
+        // As the simulators name them.
+        let number = pick % vehicles as u64 + 1;
+        let vehicle = match self.plan.load {
+            Load::World { .. } => format!("SIM{number:06}"),
+            Load::Synthetic { .. } => format!("LOAD{number:06}"),
+        };
+        let data = self.cloud_disk.root().to_string_lossy().into_owned();
+        let args = [
+            "lake",
+            "--data",
+            &data,
+            "erase",
+            "--vehicle",
+            &vehicle,
+            "--by",
+            "chaos",
+            "--reason",
+            "a round",
+            "--json",
+        ];
+        let mut asked = Process::start_program(&self.programs.program("remuda"), &args, &[], &self.logs());
+        match self.wait(PATIENCE, || Ok(asked.ended()))? {
+            Some(status) if status.success() => {
+                self.erasures += 1;
+                // The next compaction rewrites its files; it may be met anywhere.
+                std::thread::sleep(Duration::from_millis(pick % 2_500));
+                Ok(())
+            }
+            status => Err(broken(format!("the erasure was not taken ({status:?}):\n{}", asked.log_end()))),
         }
     }
 

@@ -67,6 +67,19 @@ impl Ranges {
         self.0.iter().map(|(from, to)| to - from + 1).sum()
     }
 
+    /// Takes out the first so many; answers how many there were of them.
+    fn take_first(&mut self, count: u64) -> u64 {
+        let mut left = count;
+        let mut kept = Self::default();
+        for (from, to) in std::mem::take(&mut self.0) {
+            let taken = left.min(to - from + 1);
+            left -= taken;
+            kept.add(from + taken, to);
+        }
+        *self = kept;
+        count - left
+    }
+
     /// What is in `self` and not in `other`; both merged.
     fn without(&self, other: &Self) -> Self {
         let mut left = Self::default();
@@ -100,7 +113,7 @@ impl Ranges {
     }
 }
 
-/// The verdict. `made = stored + quarantined + in_outbox + shed + lost`.
+/// The verdict. `made = stored + quarantined + in_outbox + shed + erased + lost`.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 pub struct Ledger {
     /// Frames that were durable in an outbox once.
@@ -113,6 +126,8 @@ pub struct Ledger {
     pub frames_in_outbox: u64,
     /// Frames given up at the edge and recorded as such.
     pub frames_shed: u64,
+    /// Made and nowhere, as the proofs of erasures say of their vehicle: at most as many frames as rows that they took.
+    pub frames_erased: u64,
     /// Made and nowhere: must be 0.
     pub frames_lost: u64,
     /// Of those lost, how many the cloud itself recorded as lost by it: 0, unless it was restored from a backup.
@@ -131,6 +146,8 @@ pub struct Ledger {
     pub rows_stored: u64,
     /// Values in those rows.
     pub samples_stored: u64,
+    /// Erasures of a vehicle that the lake knows of.
+    pub erasures: u64,
     /// Vehicles seen.
     pub vehicles: u64,
     /// The first few faults, in words.
@@ -147,6 +164,7 @@ impl fmt::Display for Ledger {
             ("quarantined", self.frames_quarantined),
             ("in outboxes", self.frames_in_outbox),
             ("shed", self.frames_shed),
+            ("erased", self.frames_erased),
             ("lost", self.frames_lost),
             ("lost, as told", self.frames_lost_told),
             ("duplicated", self.frames_duplicated),
@@ -186,6 +204,7 @@ impl Ledger {
                     + self.frames_quarantined
                     + self.frames_in_outbox
                     + self.frames_shed
+                    + self.frames_erased
                     + self.frames_lost
     }
 }
@@ -194,6 +213,9 @@ impl Ledger {
 #[derive(Debug, Default)]
 pub struct Books {
     accounts: BTreeMap<Stream, Account>,
+    /// Rows that erasures took, by vehicle.
+    erased: BTreeMap<VehicleId, u64>,
+    erasures: u64,
     rows_stored: u64,
     samples_stored: u64,
 }
@@ -258,19 +280,32 @@ impl Books {
         self.account(stream).reprocessed.add(seq, seq);
     }
 
+    /// Rows of the samples lane that an erasure's proof says it took of a vehicle.
+    pub fn erased(&mut self, vehicle: VehicleId, rows: u64) {
+        *self.erased.entry(vehicle).or_default() += rows;
+        self.erasures += 1;
+    }
+
     /// Strikes the balance. Each made frame is counted once, in the first class that holds it: stored, quarantined,
-    /// in the outbox, shed, lost.
+    /// in the outbox, shed, erased, lost.
     pub fn balance(&self) -> Ledger {
         let mut ledger = Ledger {
             rows_stored: self.rows_stored,
             samples_stored: self.samples_stored,
+            erasures: self.erasures,
             ..Ledger::default()
         };
         let mut vehicles: Vec<VehicleId> = self.accounts.keys().map(|s| s.vehicle).collect();
         vehicles.dedup();
         ledger.vehicles = vehicles.len() as u64;
+        let mut erased = self.erased.clone();
         for (stream, account) in &self.accounts {
-            account.add_to(stream, &mut ledger);
+            let mut none = 0;
+            let erased = match stream.lane {
+                Lane::Samples => erased.get_mut(&stream.vehicle).unwrap_or(&mut none),
+                Lane::Events => &mut none,
+            };
+            account.add_to(stream, erased, &mut ledger);
         }
         ledger
     }
@@ -294,7 +329,8 @@ impl Account {
         (frames, repeated)
     }
 
-    fn add_to(&self, stream: &Stream, ledger: &mut Ledger) {
+    /// `erased`: rows of its vehicle that erasures took and that account for no frame yet; each frame has one or more.
+    fn add_to(&self, stream: &Stream, erased: &mut u64, ledger: &mut Ledger) {
         let mut tell = |count: u64, what: &str, ranges: &Ranges| {
             if count > 0 && ledger.faults.len() < FAULTS_TOLD_MAX {
                 let Stream { vehicle, incarnation, lane } = stream;
@@ -335,12 +371,15 @@ impl Account {
         let left = made.without(&stored);
         let after_quarantine = left.without(&quarantined);
         let after_outbox = after_quarantine.without(&in_outbox);
-        let lost = after_outbox.without(&given_up);
+        let mut lost = after_outbox.without(&given_up);
+        let excused = lost.take_first(*erased);
+        *erased -= excused;
+        ledger.frames_erased += excused;
         ledger.frames_made += made.count();
         ledger.frames_stored += made.count() - left.count();
         ledger.frames_quarantined += left.count() - after_quarantine.count();
         ledger.frames_in_outbox += after_quarantine.count() - after_outbox.count();
-        ledger.frames_shed += after_outbox.count() - lost.count();
+        ledger.frames_shed += after_outbox.count() - lost.count() - excused;
         ledger.frames_lost_told += lost.common(&cloud_lost).count();
         ledger.frames_lost += tell(lost.count(), "frames lost", &lost);
         ledger.frames_unclaimed += stored.without(&made).count();
@@ -354,6 +393,25 @@ mod tests {
 
     fn stream(lane: Lane) -> Stream {
         Stream { vehicle: VehicleId::new("VAN1").expect("an id"), incarnation: Incarnation(7), lane }
+    }
+
+    #[test]
+    fn what_was_erased_accounts_for_as_many_frames_as_rows_and_no_more() {
+        let s = stream(Lane::Samples);
+        let mut books = Books::default();
+        books.made(s, 1, 10);
+        (6..=9).for_each(|seq| books.row(s, seq, 0, 1));
+        books.erased(s.vehicle, 5);
+        let ledger = books.balance();
+        assert_eq!((ledger.frames_stored, ledger.frames_erased, ledger.frames_lost), (4, 5, 1));
+        assert!(!ledger.balances());
+        books.erased(s.vehicle, 9);
+        let ledger = books.balance();
+        assert_eq!((ledger.frames_erased, ledger.frames_lost), (6, 0));
+        assert!(ledger.balances());
+        // It excuses no report, and nobody else.
+        books.made(stream(Lane::Events), 1, 1);
+        assert_eq!(books.balance().frames_lost, 1);
     }
 
     #[test]

@@ -53,6 +53,13 @@ impl CloudDisk {
     /// Enters rows and events into the books; answers what to compare decisions by.
     pub async fn enter(&self, books: &mut Books) -> Result<Decisions, LedgerError> {
         let mut decisions = Decisions::default();
+        for erasure in self.lake.erasures().await? {
+            if let Some(vehicle) = erasure.tombstone.vehicle {
+                books.erased(vehicle, erasure.rows);
+                // Rows that demanded its decisions are gone: nobody can judge them any more.
+                decisions.unjudged.insert(vehicle);
+            }
+        }
         self.lake
             .for_each_row(|row| {
                 enter_row(books, row);
@@ -121,6 +128,8 @@ pub(crate) struct Decisions {
     rows: HashMap<VehicleId, Vec<Row>>,
     made: HashMap<VehicleId, BTreeMap<Decision, u64>>,
     reprocessed: HashMap<VehicleId, BTreeSet<(Incarnation, Seq)>>,
+    /// Vehicles of which rows were erased.
+    unjudged: BTreeSet<VehicleId>,
 }
 
 impl Decisions {
@@ -137,6 +146,10 @@ impl Decisions {
     /// Evaluates the rules again and compares.
     pub fn compare(mut self, ledger: &mut Ledger) {
         let settings = RuleSettings::default();
+        for vehicle in &self.unjudged {
+            self.rows.remove(vehicle);
+            self.made.remove(vehicle);
+        }
         for (vehicle, rows) in &self.rows {
             let unseen = self.reprocessed.remove(vehicle).unwrap_or_default();
             let seen = rows.iter().filter(|row| !unseen.contains(&(row.incarnation, row.seq)));
