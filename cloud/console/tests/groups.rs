@@ -262,7 +262,7 @@ async fn a_group_is_previewed_given_and_followed_from_where_one_was() {
     }
     assert_eq!((done.len(), last.unwrap().state()), (5, GroupState::Completed));
     let again = client.create_command_group(honk()).await.unwrap().into_inner();
-    assert_eq!((again.name, again.state()), (group.name.clone(), GroupState::Completed));
+    assert_eq!((again.state(), &again.name), (GroupState::Completed, &group.name));
     let list = ListCommandGroupsRequest { parent: PARENT.into(), ..ListCommandGroupsRequest::default() };
     assert_eq!(client.list_command_groups(list).await.unwrap().into_inner().command_groups.len(), 1);
 
