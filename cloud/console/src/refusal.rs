@@ -234,7 +234,11 @@ impl Refusal {
 fn business(code: &str) -> Code {
     match code {
         "invalid" | "wrong-currency" => Code::InvalidArgument,
-        "already-registered" | "vehicle-already-registered" | "id-taken" | "reference-reused" | "hold-key-reused" => Code::AlreadyExists,
+        "already-registered"
+        | "vehicle-already-registered"
+        | "id-taken"
+        | "reference-reused"
+        | "hold-key-reused" => Code::AlreadyExists,
         "too-many" => Code::ResourceExhausted,
         _ if code.starts_with("bad-") => Code::InvalidArgument,
         _ if code.starts_with("no-such-") => Code::NotFound,

@@ -6,8 +6,8 @@
 pub mod booking;
 pub mod business;
 pub mod commands;
-pub mod figures;
 pub mod erasures;
+pub mod figures;
 pub mod fleet;
 pub mod history;
 pub mod money;

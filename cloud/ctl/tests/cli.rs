@@ -12,8 +12,8 @@ use prost_types::Timestamp;
 use remuda_api::vehicles::v1::vehicle_service_server::{VehicleService, VehicleServiceServer};
 use remuda_api::vehicles::v1::{
     Alert, DataBudget, Delivery, FleetStatus, Gap, GetFleetStatusRequest, GetVehicleRequest,
-    ListVehiclesRequest, ListVehiclesResponse, Position, Presence, Report, SignalValue, Twin, Vehicle, WatchVehicleRequest, WatchVehiclesRequest,
-    WatchVehiclesResponse, signal_value,
+    ListVehiclesRequest, ListVehiclesResponse, Position, Presence, Report, SignalValue, Twin, Vehicle,
+    WatchVehicleRequest, WatchVehiclesRequest, WatchVehiclesResponse, signal_value,
 };
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};

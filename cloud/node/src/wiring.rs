@@ -231,7 +231,8 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
     let health = Arc::new(OnceLock::new());
     let business = match config.business.enabled {
         true => Some(Arc::new(
-            business::start(&config, Arc::clone(&ledger), Arc::clone(&system.view), network, &metrics).await?,
+            business::start(&config, Arc::clone(&ledger), Arc::clone(&system.view), network, &metrics)
+                .await?,
         )),
         false => None,
     };

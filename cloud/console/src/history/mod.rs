@@ -20,8 +20,8 @@ use remuda_api::telemetry::v1::query_positions_response::Part as PositionPart;
 use remuda_api::telemetry::v1::telemetry_service_server::TelemetryService;
 use remuda_api::telemetry::v1::{
     EraseHistoryRequest, EraseHistoryResponse, Erasure, GetErasureRequest, ListErasuresRequest,
-    ListErasuresResponse, ListJourneysRequest, ListJourneysResponse, QueryHistoryRequest, QueryHistoryResponse,
-    QueryPositionsRequest, QueryPositionsResponse,
+    ListErasuresResponse, ListJourneysRequest, ListJourneysResponse, QueryHistoryRequest,
+    QueryHistoryResponse, QueryPositionsRequest, QueryPositionsResponse,
 };
 use remuda_contracts::fleet::FleetView;
 use remuda_contracts::history::{
@@ -283,7 +283,11 @@ impl History {
         let next_page_token =
             next.map(|(vehicle, start_ns)| ask::write_journey(vehicle, *start_ns, print)).unwrap_or_default();
         Ok(ListJourneysResponse {
-            journeys: found.journeys.iter().map(|j| tell::journey(&organization, j, caller.precision)).collect(),
+            journeys: found
+                .journeys
+                .iter()
+                .map(|j| tell::journey(&organization, j, caller.precision))
+                .collect(),
             next_page_token,
             as_of: Some(tell::as_of(&found.as_of)),
         })

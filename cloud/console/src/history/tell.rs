@@ -32,7 +32,8 @@ impl Shown {
     }
 
     fn mean(self, sum: i128, count: u64) -> f64 {
-        if self.precision == Precision::Exact || ![signal::LATITUDE, signal::LONGITUDE].contains(&self.signal) {
+        if self.precision == Precision::Exact || ![signal::LATITUDE, signal::LONGITUDE].contains(&self.signal)
+        {
             return self.scale.mean(sum, count);
         }
         let mean = sum.div_euclid(i128::from(count.max(1)));
@@ -292,7 +293,8 @@ mod tests {
                 vec![Some(1), Some(2), Some(3)],
             ]),
         };
-        let shown = [signal::SPEED, signal::SPEED, signal::DTC_COUNT].map(|id| Shown::of(id, Precision::Exact));
+        let shown =
+            [signal::SPEED, signal::SPEED, signal::DTC_COUNT].map(|id| Shown::of(id, Precision::Exact));
         let found = columns(&OrganizationId::default(), &rows, 0..3, &shown);
         assert_eq!(
             (found.vehicle.as_str(), found.time_ns_delta),

@@ -95,7 +95,10 @@ pub(crate) fn as_of_json(as_of: Option<&AsOf>) -> Json {
 /// What people must know of an answer that retention has cut.
 pub(crate) fn cut(as_of: Option<&AsOf>) -> Option<String> {
     let since = as_of?.complete_since.as_ref()?;
-    Some(format!("retention has removed some of this before {}: the answer is complete since then", rfc3339(since)))
+    Some(format!(
+        "retention has removed some of this before {}: the answer is complete since then",
+        rfc3339(since)
+    ))
 }
 
 /// Tells them.
@@ -242,7 +245,12 @@ mod tests {
         let as_of = AsOf { complete_since: Some(cut_at), ..AsOf::default() };
         let said = cut(Some(&as_of)).expect("cut");
         assert!(said.contains("before 2023-11-14T22:13:20"), "{said}");
-        assert!(as_of_json(Some(&as_of))["completeSince"].as_str().expect("said").starts_with("2023-11-14T22:13:20"));
+        assert!(
+            as_of_json(Some(&as_of))["completeSince"]
+                .as_str()
+                .expect("said")
+                .starts_with("2023-11-14T22:13:20")
+        );
         assert_eq!((cut(Some(&AsOf::default())), cut(None)), (None, None));
         assert!(as_of_json(Some(&AsOf::default()))["completeSince"].is_null());
     }

@@ -244,7 +244,12 @@ impl Files {
     }
 
     /// Whether a file that is not committed never will be.
-    pub async fn is_garbage(&self, meta: &ObjectMeta, epochs: &[Owner], now_ms: i64) -> Result<bool, LakeError> {
+    pub async fn is_garbage(
+        &self,
+        meta: &ObjectMeta,
+        epochs: &[Owner],
+        now_ms: i64,
+    ) -> Result<bool, LakeError> {
         if sweeps_too_early() {
             return Ok(true);
         }

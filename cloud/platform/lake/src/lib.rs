@@ -19,8 +19,8 @@ mod files;
 pub mod follow;
 mod history;
 mod lake;
-mod listing;
 pub mod limits;
+mod listing;
 mod metrics;
 mod once;
 mod orphans;
@@ -41,7 +41,8 @@ pub use adopt::{Adopted, LeftFile, LostFrames};
 pub use catalogue::{LakeFile, LakeStats, Part};
 pub use compaction::{Compacted, CompactionSettings};
 pub use erasure::{
-    Erasure, ErasureId, ErasurePreview, ErasureRequest, RemovedFrom, Stripped, Tombstone, Tombstones, row_time_ns,
+    Erasure, ErasureId, ErasurePreview, ErasureRequest, RemovedFrom, Stripped, Tombstone, Tombstones,
+    row_time_ns,
 };
 pub use error::LakeError;
 pub use follow::{Followed, Follower, Gone, Place, RowKey};

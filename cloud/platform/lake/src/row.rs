@@ -78,7 +78,8 @@ impl RowBody {
 /// Equal rows say the same, wherever they lie.
 impl PartialEq for Row {
     fn eq(&self, other: &Self) -> bool {
-        let identity = |row: &Self| (row.organization, row.vehicle, row.incarnation, row.seq, row.row_in_frame);
+        let identity =
+            |row: &Self| (row.organization, row.vehicle, row.incarnation, row.seq, row.row_in_frame);
         let times = |row: &Self| (row.boot, row.mono_ns, row.sample_time_ns, row.receive_time_ms);
         identity(self) == identity(other) && times(self) == times(other) && self.body == other.body
     }
