@@ -12,6 +12,7 @@ mod columns;
 mod commands;
 mod connection;
 mod convert;
+mod feeds;
 mod filter;
 mod fleet_status;
 mod gate;

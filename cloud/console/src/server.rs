@@ -9,6 +9,7 @@ use remuda_api::audit::v1::audit_service_server::AuditServiceServer;
 use remuda_api::commands::v1::approval_service_server::ApprovalServiceServer;
 use remuda_api::commands::v1::command_group_service_server::CommandGroupServiceServer;
 use remuda_api::commands::v1::command_service_server::CommandServiceServer;
+use remuda_api::feeds::v1::feed_service_server::FeedServiceServer;
 use remuda_api::identity::v1::identity_service_server::IdentityServiceServer;
 use remuda_api::policies::v1::policy_service_server::PolicyServiceServer;
 use remuda_api::telemetry::v1::telemetry_service_server::TelemetryServiceServer;
@@ -21,6 +22,7 @@ use remuda_contracts::fleet::FleetView;
 use remuda_contracts::history::HistoryBook;
 use remuda_contracts::operations::OperationsDesk;
 use remuda_contracts::policies::PolicyBook;
+use remuda_feeds::Feeds;
 use remuda_model::OrganizationId;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -37,6 +39,7 @@ use crate::audits::Audits;
 use crate::business::Business;
 use crate::commands::Commands;
 use crate::connection::bounded;
+use crate::feeds::FeedDesk;
 use crate::gate::{Access, Gate, limiter, pass};
 use crate::groups::Groups;
 use crate::history::History;
@@ -79,6 +82,8 @@ pub struct ConsoleSources {
     pub history: Arc<dyn HistoryBook>,
     /// The ride business, where there is one.
     pub business: Option<Arc<dyn BusinessDesk>>,
+    /// What is told to customers' systems.
+    pub feeds: Option<Feeds>,
     /// Where every change is written down.
     pub audit: Arc<AuditLog>,
     /// Where vehicles are registered.
@@ -186,6 +191,12 @@ impl Console {
             (CommandGroupServiceServer::new(groups), ApprovalServiceServer::new(approvals))
         });
 
+        let feeds = sources.feeds.map(|feeds| {
+            FeedServiceServer::new(FeedDesk { feeds, scope: scope.clone(), stopping: stopping.clone() })
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX)
+        });
+
         let policies = PolicyServiceServer::new(Policies { book: sources.policies, scope: scope.clone() })
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -243,6 +254,10 @@ impl Console {
         };
         let routes = match business {
             Some(business) => business.offer(routes, &audited),
+            None => routes,
+        };
+        let routes = match feeds {
+            Some(feeds) => routes.add_service(GrpcWebLayer::new().layer(audited.layer(feeds))),
             None => routes,
         };
         let turned_away = sources.metrics.clone();
@@ -334,7 +349,7 @@ async fn report_health(
     mut stopping: watch::Receiver<bool>,
 ) {
     use tonic_health::ServingStatus;
-    const SERVICES: [&str; 18] = [
+    const SERVICES: [&str; 19] = [
         "",
         "remuda.analytics.v1.AnalyticsService",
         "remuda.audit.v1.AuditService",
@@ -343,6 +358,7 @@ async fn report_health(
         "remuda.commands.v1.CommandGroupService",
         "remuda.commands.v1.CommandService",
         "remuda.diagnostics.v1.DiagnosticsService",
+        "remuda.feeds.v1.FeedService",
         "remuda.identity.v1.IdentityService",
         "remuda.notifications.v1.NotificationService",
         "remuda.policies.v1.PolicyService",

@@ -76,7 +76,7 @@ async fn seen(console: &Console, role: Role, method: &str) -> Vec<i64> {
     let (mut fleet, mut book) =
         (VehicleServiceClient::new(service.clone()), TelemetryServiceClient::new(service));
     let name = format!("{PARENT}/vehicles/V000001");
-    let time = |seconds| Some(prost_types::Timestamp { seconds: 1_700_000_000 + seconds, nanos: 0 });
+    let time = |seconds: i64| Some(prost_types::Timestamp { seconds: 1_700_000_000 + seconds, nanos: 0 });
     let e7 = |degrees: f64| (degrees * 1e7).round() as i64;
     let mut found = Vec::new();
     let of_vehicle = |vehicle: &vehicles::Vehicle, found: &mut Vec<i64>| {

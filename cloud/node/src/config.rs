@@ -11,6 +11,7 @@ use crate::access::{AccountConfig, OidcConfig, access};
 pub use crate::backup::Backup;
 pub use crate::broker::Broker;
 use crate::business::BusinessConfig;
+use crate::feeds::FeedsConfig;
 use crate::identity;
 pub use crate::identity::{Enrolment, Identities};
 pub use crate::lake_config::Lake;
@@ -46,6 +47,8 @@ pub struct Config {
     pub map: Map,
     /// Backups.
     pub backup: Backup,
+    /// Feeds to customers' systems.
+    pub feeds: FeedsConfig,
 }
 
 /// The vehicles' door.
@@ -146,6 +149,7 @@ impl Default for Config {
             log: Log::default(),
             map: Map::default(),
             backup: Backup::default(),
+            feeds: FeedsConfig::default(),
         }
     }
 }
@@ -259,6 +263,7 @@ impl Config {
         within("door.failures_per_minute", door.failures_per_minute, 10, 10_000_000, "10 to 10000000")?;
         self.broker.check()?;
         self.backup.check()?;
+        self.feeds.check()?;
         identity::check(&self.enrolment, &self.identity)?;
         if let Some(plain) = self.door.plain_listen.filter(|plain| !plain.ip().is_loopback()) {
             return Err(ConfigError::Range {

@@ -15,6 +15,7 @@ mod control;
 mod demo;
 mod enrolment;
 mod erasing;
+pub mod feeds;
 mod history;
 mod identity;
 mod journal;

@@ -15,6 +15,7 @@ use remuda_console::{
 use remuda_contracts::business::BusinessDesk;
 use remuda_contracts::operations::OperationsDesk;
 use remuda_eventsourcing::{Journal, JournalError, JournalMetrics, SledJournal};
+use remuda_feeds::Feeds;
 use remuda_ingress::external::{BrokerHealth, ExternalBroker};
 use remuda_ingress::{
     Authenticator, Door, DoorError, DoorMetrics, DoorSettings, EnrolledSecrets, EnrolmentPort, TlsEntrance,
@@ -37,6 +38,7 @@ use crate::compacting::Compacting;
 use crate::config::{Config, Identity};
 use crate::control::Control;
 use crate::erasing::Eraser;
+use crate::feeds::{self, FeedsStartError};
 use crate::history::{self, LakeHistory};
 use crate::identity::{self, IdentityError, Keeper};
 use crate::journal::Which;
@@ -92,6 +94,9 @@ pub enum NodeError {
     /// The ride business.
     #[error("the ride business does not start")]
     Business(#[from] BusinessError),
+    /// Feeds.
+    #[error("the feeds do not start: {}", chain(.0))]
+    Feeds(#[from] FeedsStartError),
     /// The audit log.
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -162,6 +167,7 @@ struct Parts {
     console: Console,
     business: Option<Arc<Business>>,
     operations: Operations,
+    feeds: Feeds,
     vehicles: Arc<Mutex<Option<VehicleHandle>>>,
 }
 
@@ -219,6 +225,8 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
         signer: keeper.signer(),
         ..VehicleSettings::default()
     };
+    let fed: Vec<(&'static str, Arc<dyn Journal>)> =
+        vec![("vehicles", Arc::clone(&journal)), ("business", Arc::clone(&ledger))];
     let system = VehicleSystem::start(settings, journal, Arc::clone(&lake), vehicle_metrics).await?;
     // Shards are taken now, so what earlier writers left behind is superseded.
     let every = config.lake.compact_interval_s;
@@ -227,6 +235,8 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
     let compacting =
         Compacting::start(Arc::clone(&lake), Arc::clone(&audit), compaction_settings(&config), every);
     let history = history::reader(&lake, eraser, &metrics);
+    let decoders = tail::decoders();
+    let feeds = feeds::start(&config.feeds, &config.data_dir, &lake, fed, decoders, &metrics).await?;
     let sweeping = tokio::spawn(sweep(lake, Duration::from_millis(config.lake.sweep_interval_ms)));
     let health = Arc::new(OnceLock::new());
     let business = match config.business.enabled {
@@ -246,6 +256,7 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
         audit,
         business: desk,
         operations: operations.desk(),
+        feeds: feeds.clone(),
     };
     let console = open_console(&config, shown, roads, &metrics, (&ready, &health)).await?;
     let door_metrics = DoorMetrics::default();
@@ -282,7 +293,7 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
     let console_addr = console.local_addr().to_string();
     let token = console.url().rsplit_once("token=").map(|(_, token)| token.to_owned()).unwrap_or_default();
     let broker_addr = broker.as_ref().map(|broker| broker.address().to_owned());
-    let parts = Parts { door, enrolment, keeper, broker, console, business, operations, vehicles };
+    let parts = Parts { door, enrolment, keeper, broker, console, business, operations, feeds, vehicles };
     Ok(Node {
         door: door_addr,
         plain_door,
@@ -347,11 +358,12 @@ struct Shown<'a> {
     audit: Arc<AuditLog>,
     business: Option<Arc<dyn BusinessDesk>>,
     operations: Arc<dyn OperationsDesk>,
+    feeds: Feeds,
 }
 
 async fn open_console(
     config: &Config,
-    Shown { system, keeper, history, audit, business, operations }: Shown<'_>,
+    Shown { system, keeper, history, audit, business, operations, feeds }: Shown<'_>,
     roads: Option<Bytes>,
     metrics: &Metrics,
     (ready, health): (&Arc<AtomicBool>, &Arc<OnceLock<BrokerHealth>>),
@@ -368,6 +380,7 @@ async fn open_console(
         history: Arc::new(history),
         business,
         operations: Some(operations),
+        feeds: Some(feeds),
         audit,
         identities: Identities {
             register: Arc::clone(&keeper.register),
@@ -460,7 +473,9 @@ impl Node {
         }
         self.sweeping.abort();
         self.compacting.stop().await;
-        let Parts { door, enrolment, keeper, broker, console, business, operations, vehicles } = self.parts;
+        let Parts { door, enrolment, keeper, broker, console, business, operations, feeds, vehicles } =
+            self.parts;
+        feeds.stop().await;
         enrolment.stop().await;
         if let Some(door) = door {
             door.stop().await;

@@ -428,6 +428,7 @@ pub fn sources(fleet: &Arc<FakeFleet>) -> ConsoleSources {
         commands: Arc::new(FakeDesk::default()),
         history: Arc::new(history::FakeHistory::default()),
         audit: audit(),
+        feeds: None,
         business: None,
         operations: None,
         identities: identities(),

@@ -48,7 +48,7 @@ impl Reader {
         self.follower = Self::at(world, place, self.window).follower;
     }
 
-    async fn to_the_end(&mut self, rows_max: usize) {
+    async fn read_to_end(&mut self, rows_max: usize) {
         while !self.next(rows_max).await {}
     }
 
@@ -159,19 +159,19 @@ async fn run(steps: Vec<Step>, window: usize, retention: Retention, forgets: boo
     }
     // One that read all along, one that begins now, and one that reads on after everything has moved once more.
     let mut late = Reader::at(&world, Place::default(), window);
-    late.to_the_end(5).await;
+    late.read_to_end(5).await;
     late.check(&world);
     world.restart(true).await;
     for _ in 0..2 {
         world.now_ms += 60_000;
         world.compact(&settings).await;
     }
-    reader.to_the_end(3).await;
+    reader.read_to_end(3).await;
     reader.check(&world);
     let end = world.lake(&Fuse::never()).end().await.expect("read");
     let mut new = Reader::at(&world, end, window);
     world.write(1, 2, None).await;
-    new.to_the_end(9).await;
+    new.read_to_end(9).await;
     assert_eq!(new.read, world.model[world.model.len() - 2..]);
 }
 
@@ -220,7 +220,7 @@ async fn who_was_away_reads_from_history_what_they_missed() {
     world.compact(&settings()).await;
     assert!(world.listed("replaced").await.is_empty() && world.listed("fresh").await.is_empty());
     reader.begin_again(&world);
-    reader.to_the_end(100).await;
+    reader.read_to_end(100).await;
     assert_eq!(reader.read, world.model);
     reader.check(&world);
 }
@@ -239,14 +239,14 @@ async fn who_was_away_for_too_long_is_told_what_is_gone() {
     world.now_ms += 50 * HOUR_MS;
     world.write(1, 1, None).await;
     world.compact(&of(1)).await;
-    reader.to_the_end(10).await;
+    reader.read_to_end(10).await;
     assert_eq!(reader.read, world.model[2..]);
     assert_eq!(
         reader.gone,
         [Gone::Rows { commits: (1, 1), rows_max: 2, until_ms: BEGIN_MS + HOUR_MS }],
         "and nothing more"
     );
-    reader.to_the_end(10).await;
+    reader.read_to_end(10).await;
     assert_eq!(reader.gone.len(), 1, "once");
 }
 

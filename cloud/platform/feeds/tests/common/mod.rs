@@ -196,7 +196,7 @@ impl Customer {
             while let Ok((stream, _)) = listener.accept().await {
                 let (there, answers, counted) =
                     (Arc::clone(&there), Arc::clone(&answers), Arc::clone(&counted));
-                tokio::spawn(async move { answer(stream, &there, &answers, &counted).await });
+                tokio::spawn(async move { Box::pin(answer(stream, &there, &answers, &counted)).await });
             }
         });
         Self { address, taken, says, calls }
