@@ -73,6 +73,7 @@ pub(crate) fn run(
             scene.vehicle_disk.cut_power(survival, !seed)?;
         }
     }
+    scene.keep_journal()?;
     let ledger = scene.count()?;
     if ledger.erasures < scene.erasures {
         return Err(Trouble::Broken(format!(

@@ -436,6 +436,21 @@ impl<'a> Scene<'a> {
         Ok(())
     }
 
+    /// Copies the journal as the round left it: whoever opens it mends it, or makes it worse.
+    pub fn keep_journal(&self) -> Result<(), Trouble> {
+        let (from, to) = (self.cloud_disk.root().join("journal"), self.folder.join("journal-as-left"));
+        let copied = std::fs::create_dir_all(&to).and_then(|()| {
+            for entry in std::fs::read_dir(from)? {
+                let entry = entry?;
+                if entry.file_type()?.is_file() {
+                    std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+                }
+            }
+            Ok(())
+        });
+        copied.map_err(|e| broken(format!("the journal cannot be kept: {e}")))
+    }
+
     /// What the disks say.
     pub fn count(&self) -> Result<Ledger, Trouble> {
         let mut outboxes = vec![self.vehicle_disk.root().to_path_buf()];

@@ -208,9 +208,7 @@ fn operators_look_after_money_messages_vehicles_and_readers() {
     let told = json(&cloud, &["notifications", "list", "--recipient", "rita"]);
     let name = told["notifications"][0]["name"].as_str().expect("a name").to_owned();
     assert_eq!(json(&cloud, &["notifications", "get", &name])["notifications"][0]["recipient"], "rita");
-    assert!(
-        refused(&cloud, &["notifications", "resend", &name, "--reason", "a test"]).contains("dead letter")
-    );
+    assert!(refused(&cloud, &["notifications", "resend", &name, "--reason", "a test"]).contains("given up"));
     json(&cloud, &["trips", "cancel", "ride-1", "--reason", "a change of plan"]);
     wait_until("the ride is charged", || {
         let payments = json(&cloud, &["payments", "list", "--payer", "rita"]);

@@ -38,6 +38,9 @@ enum Called {
     /// Called off before it was given.
     NeverGiven,
     Later,
+    /// The node does not know the vehicle, though it was found when the group was made: a node that died before
+    /// anything of a vehicle was durable hears of it again when it is back.
+    NotThere,
 }
 
 /// What to call for.
@@ -227,6 +230,19 @@ impl Run {
             Called::Rejected(why) => self.ends(index, Outcome::Rejected, &why),
             Called::NeverGiven => self.ends(index, Outcome::Cancelled, "called off before it was given"),
             Called::Later => self.again(index, Call::Find),
+            Called::NotThere if self.group.line.phase == Phase::Aborting => {
+                self.ends(index, Outcome::Cancelled, "called off before it was given");
+            }
+            Called::NotThere => {
+                let (created_ms, spec) = (self.group.line.created_ms, &self.group.line.spec);
+                let until_ms =
+                    spec.as_ref().map_or(created_ms, |spec| created_ms.saturating_add(spec.ttl_ms));
+                if (self.means.clock)() < until_ms {
+                    self.again(index, Call::Find);
+                } else {
+                    self.ends(index, Outcome::Expired, "the vehicle did not come back in time");
+                }
+            }
         }
     }
 
@@ -372,6 +388,7 @@ async fn give(
     match desk.queue(organization, vehicle, request).await {
         Ok(view) => Called::View(Box::new(view), Call::Give),
         Err(CommandError::Unavailable(_)) => Called::Later,
+        Err(CommandError::NoSuchVehicle) => Called::NotThere,
         Err(error) => Called::Rejected(error.to_string()),
     }
 }
@@ -391,6 +408,7 @@ async fn find(
             None => Called::NeverGiven,
         },
         Err(CommandError::Unavailable(_)) => Called::Later,
+        Err(CommandError::NoSuchVehicle) => Called::NotThere,
         Err(error) => Called::Rejected(error.to_string()),
     }
 }
