@@ -166,7 +166,10 @@ impl<'a> Scene<'a> {
         let mut points: Vec<&str> = vec![failpoints];
         match self.sabotage {
             Some(Sabotage::AckBeforeCommit) => points.push("ack-before-commit=return"),
-            Some(Sabotage::SweepTooEarly) => points.push("sweep-too-early=return"),
+            // A written file waits for its commit as it would on a busy disk: a sweep must meet it on any machine.
+            Some(Sabotage::SweepTooEarly) => {
+                points.extend(["sweep-too-early=return", "round-after-files=sleep(60)"]);
+            }
             Some(Sabotage::JournalSync | Sabotage::OutboxSync | Sabotage::HistorySync) | None => {}
         }
         points.retain(|point| !point.is_empty());
