@@ -83,6 +83,9 @@ impl SledStore {
                 other => break other?,
             }
         };
+        // sled has written a snapshot under a new name, taken the old one away, and blanked segments that only the old one
+        // points into: the names first, or a power cut brings back a snapshot of what is no longer there.
+        folders::sync(folder).map_err(io("syncing its snapshot"))?;
         let file = File::open(folder.join("db")).map_err(io("opening its log"))?;
         file.sync_all().map_err(io("syncing its log"))?;
         Ok(Self { db, file, derived: false })
