@@ -87,7 +87,7 @@ pub const KINDS: [Kind; 24] = [
     Kind::Delay,
     Kind::CompactionCrash,
 ];
-/// Only by name: what its rounds found is open (docs/chaos.md).
+/// Only by name, until many of its rounds have held (docs/chaos.md).
 const BY_NAME: [Kind; 1] = [Kind::Erasure];
 
 impl Kind {
