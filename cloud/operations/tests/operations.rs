@@ -82,7 +82,10 @@ impl CommandDesk for Fleet {
             return Err(CommandError::Unavailable("nobody is there"));
         }
         if vehicle.as_str().starts_with('X') {
-            return Err(CommandError::NoSuchVehicle);
+            return Err(CommandError::Refused {
+                code: "too_many_open",
+                sentence: "too many are open".into(),
+            });
         }
         let key = (*vehicle, request.request_id.clone());
         if let Some(known) = self.given.lock().get(&key) {
