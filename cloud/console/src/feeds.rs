@@ -14,7 +14,7 @@ use remuda_api::feeds::v1::{
 };
 use remuda_feeds::{
     Batch, DeadLetter, FeedError, FeedSpec, FeedStream, FeedView, Feeds, Filter, Phase, Secret, SinkSpec,
-    Start, limits,
+    Start, chain, limits,
 };
 use remuda_model::OrganizationId;
 use tokio::sync::{mpsc, watch};
@@ -57,20 +57,6 @@ fn refused(error: FeedError) -> Refusal {
         }
     };
     Refusal::Business { code, reason: reason.into(), sentence }
-}
-
-/// An error with what caused it, one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 fn filter_of(filter: Option<api::FeedFilter>) -> Filter {

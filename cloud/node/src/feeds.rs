@@ -80,6 +80,7 @@ pub(crate) async fn start(
     let addresses = AddressRules { allowed: config.networks().unwrap_or_default() };
     let (feed_metrics, webhook_metrics) = (FeedMetrics::default(), WebhookMetrics::default());
     metrics.register(|registry| feed_metrics.register(registry));
+    metrics.register(|registry| webhook_metrics.register(registry));
     let sender = SenderConfig { addresses: addresses.clone(), ..SenderConfig::default() };
     let sender = Sender::new(sender, webhook_metrics)?;
     let source = Source::start(lake, journals, payload(decoders)).await?;

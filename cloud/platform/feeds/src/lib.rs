@@ -34,7 +34,7 @@ pub use filter::Filter;
 pub use item::{Channel, Item};
 pub use metrics::FeedMetrics;
 pub use reader::Reader;
-pub use runner::{Phase, Status};
+pub use runner::{Phase, Status, chain};
 pub use source::{EventJson, Source};
 pub use spec::{FeedSpec, Secret, SinkSpec, Start};
 pub use store::DeadLetter;

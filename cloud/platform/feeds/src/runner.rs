@@ -322,7 +322,7 @@ async fn told(desired: &mut watch::Receiver<Desired>) {
 }
 
 /// An error with what caused it, one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
