@@ -83,7 +83,7 @@ pub(crate) async fn start(
     metrics.register(|registry| webhook_metrics.register(registry));
     let sender = SenderConfig { addresses: addresses.clone(), ..SenderConfig::default() };
     let sender = Sender::new(sender, webhook_metrics)?;
-    let source = Source::start(lake, journals, payload(decoders)).await?;
+    let source = Source::new(lake, journals, payload(decoders));
     let settings = FeedSettings::new(data_dir.join("feeds"), sender, addresses);
     Ok(Feeds::open(settings, source, feed_metrics).await?)
 }

@@ -111,7 +111,7 @@ async fn fed(folder: &std::path::Path, url: &str, rows: u64) -> Anything<(f64, u
     let addresses = AddressRules { allowed: vec!["127.0.0.0/8".parse().map_err(|_| "a network")?] };
     let config = SenderConfig { addresses: addresses.clone(), ..SenderConfig::default() };
     let sender = Sender::new(config, WebhookMetrics::default())?;
-    let source = Source::start(&lake, vec![("vehicles", journal)], Arc::new(|_| None)).await?;
+    let source = Source::new(&lake, vec![("vehicles", journal)], Arc::new(|_| None));
     let settings = FeedSettings::new(folder.join("feeds"), sender, addresses);
     let feeds = Feeds::open(settings, source, FeedMetrics::default()).await?;
     let organization = OrganizationId::default();

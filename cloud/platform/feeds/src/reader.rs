@@ -77,6 +77,7 @@ impl Reader {
     /// # Errors
     /// When journal or lake cannot be read; ask again then.
     pub async fn next(&mut self, items_max: usize) -> Result<Batch, FeedError> {
+        self.look().await?;
         // Half of it: neither waits for the other, however much there is.
         let of_events = if self.sieve.telemetry { items_max.div_ceil(2) } else { items_max };
         let events = self.events(of_events).await?;
@@ -203,7 +204,12 @@ impl Reader {
         Ok(events)
     }
 
-    /// How many events and commits of the lake lie after a cursor, of what it reads.
+    /// Looks how far what it reads has come.
+    pub(crate) async fn look(&self) -> Result<(), FeedError> {
+        self.source.look(self.sieve.events, self.sieve.telemetry).await
+    }
+
+    /// How many events and commits of the lake lie after a cursor, of what it reads, as was seen last.
     pub(crate) fn after(&self, cursor: &Cursor) -> u64 {
         self.source.after(cursor, self.sieve.events, self.sieve.telemetry)
     }

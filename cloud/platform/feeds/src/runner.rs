@@ -185,6 +185,8 @@ impl Runner {
         let (mut attempts, mut refusals, mut pause) = (0, 0, self.patience.retry.0);
         loop {
             let since_ms = batch.items.first().map(|item| item.had_ms);
+            // Where this fails the lag stays as it was; reading on will fail too, and say why.
+            let _ = self.reader.look().await;
             let confirmed = self.status.lock().cursor.clone();
             self.tell_lag(Lag { positions: self.reader.after(&confirmed), since_ms });
             attempts += 1;

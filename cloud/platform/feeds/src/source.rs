@@ -1,13 +1,14 @@
 //! Where items come from: the lake and the journals, each at its head.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use parking_lot::RwLock;
 use remuda_eventsourcing::{FeedPosition, Journal, JournalError, ManifestPosition, NewEvent};
 use remuda_lake::Lake;
 use remuda_model::SHARDS;
 use serde_json::Value;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::sync::Mutex;
 
 use crate::cursor::Cursor;
 use crate::error::FeedError;
@@ -16,55 +17,58 @@ use crate::limits;
 /// What an event's payload says, as JSON; `None` when this program does not know its type.
 pub type EventJson = Arc<dyn Fn(&NewEvent) -> Option<Value> + Send + Sync>;
 
+/// By shard.
 type Heads = Arc<Vec<FeedPosition>>;
+
+/// How far something has come, as it was seen last. It is looked at for those who read, at most once every
+/// [`limits::LOOK_EVERY`] however many they are, and not at all while nobody does.
+struct Head<T> {
+    seen: RwLock<T>,
+    looked: Mutex<Option<Instant>>,
+}
+
+impl<T: Clone> Head<T> {
+    fn of(seen: T) -> Self {
+        Self { seen: RwLock::new(seen), looked: Mutex::new(None) }
+    }
+
+    fn seen(&self) -> T {
+        self.seen.read().clone()
+    }
+
+    async fn look<E, F: Future<Output = Result<T, E>>>(&self, read: impl FnOnce(T) -> F) -> Result<(), E> {
+        let mut looked = self.looked.lock().await;
+        if looked.is_some_and(|at| at.elapsed() < limits::LOOK_EVERY) {
+            return Ok(());
+        }
+        let at = Instant::now();
+        let now = read(self.seen()).await?;
+        *self.seen.write() = now;
+        *looked = Some(at);
+        Ok(())
+    }
+}
 
 /// One journal.
 pub(crate) struct NamedJournal {
     pub name: &'static str,
     pub journal: Arc<dyn Journal>,
-    heads: watch::Receiver<Heads>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for NamedJournal {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    heads: Head<Heads>,
 }
 
 impl NamedJournal {
+    /// As they were seen last.
     pub fn heads(&self) -> Heads {
-        Arc::clone(&self.heads.borrow())
+        self.heads.seen()
     }
 }
 
-/// What feeds read. One a node: it looks at the journals' heads for all of them.
+/// What feeds read. One a node: it looks at the heads for all of them.
 pub struct Source {
     pub(crate) lake: Lake,
     pub(crate) journals: Vec<NamedJournal>,
     pub(crate) payload: EventJson,
-    lake_head: watch::Receiver<ManifestPosition>,
-    lake_task: JoinHandle<()>,
-}
-
-impl Drop for Source {
-    fn drop(&mut self) {
-        self.lake_task.abort();
-    }
-}
-
-async fn follow_lake(lake: Lake, head: watch::Sender<ManifestPosition>) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(limits::LOOK_EVERY) => {}
-            () = head.closed() => return,
-        }
-        let known = *head.borrow();
-        // Who reads the lake finds the same error, and tells it.
-        if let Ok(now) = lake.head_after(known).await {
-            head.send_if_modified(|known| std::mem::replace(known, now) != now);
-        }
-    }
+    lake_head: Head<ManifestPosition>,
 }
 
 async fn heads_of(journal: &dyn Journal) -> Result<Heads, JournalError> {
@@ -75,61 +79,41 @@ async fn heads_of(journal: &dyn Journal) -> Result<Heads, JournalError> {
     Ok(Arc::new(heads))
 }
 
-async fn follow(journal: Arc<dyn Journal>, heads: watch::Sender<Heads>) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(limits::LOOK_EVERY) => {}
-            () = heads.closed() => return,
-        }
-        match heads_of(&*journal).await {
-            Ok(now) => {
-                heads.send_if_modified(|known| {
-                    let changed = **known != *now;
-                    if changed {
-                        *known = now;
-                    }
-                    changed
-                });
-            }
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "a journal's heads cannot be read; feeds wait"
-                )
-            }
-        }
-    }
-}
-
 impl Source {
     /// Of a lake and journals by their names, which stand in cursors and never change.
-    ///
-    /// # Errors
-    /// When a journal cannot be read.
-    pub async fn start(
+    pub fn new(
         lake: &Lake,
         journals: Vec<(&'static str, Arc<dyn Journal>)>,
         payload: EventJson,
-    ) -> Result<Arc<Self>, FeedError> {
-        let mut named = Vec::with_capacity(journals.len());
-        for (name, journal) in journals {
-            let (sender, heads) = watch::channel(heads_of(&*journal).await?);
-            let task = tokio::spawn(follow(Arc::clone(&journal), sender));
-            named.push(NamedJournal { name, journal, heads, task });
-        }
-        let (sender, lake_head) = watch::channel(lake.head_after(0).await?);
-        let lake_task = tokio::spawn(follow_lake(lake.clone(), sender));
-        Ok(Arc::new(Self { lake: lake.clone(), journals: named, payload, lake_head, lake_task }))
+    ) -> Arc<Self> {
+        let none: Heads = Arc::new(vec![0; usize::from(SHARDS)]);
+        let named = |(name, journal)| NamedJournal { name, journal, heads: Head::of(Arc::clone(&none)) };
+        let journals = journals.into_iter().map(named).collect();
+        Arc::new(Self { lake: lake.clone(), journals, payload, lake_head: Head::of(0) })
     }
 
-    /// How many events and commits of the lake lie after a cursor.
+    /// Looks how far journals and lake have come, unless somebody just did.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub(crate) async fn look(&self, events: bool, telemetry: bool) -> Result<(), FeedError> {
+        for named in self.journals.iter().filter(|_| events) {
+            named.heads.look(|_| heads_of(&*named.journal)).await?;
+        }
+        if telemetry {
+            self.lake_head.look(|known| self.lake.head_after(known)).await?;
+        }
+        Ok(())
+    }
+
+    /// How many events and commits of the lake lie after a cursor, as was seen last.
     pub(crate) fn after(&self, cursor: &Cursor, events: bool, telemetry: bool) -> u64 {
         let of = |named: &NamedJournal| -> u64 {
             let heads = named.heads();
             (0..SHARDS).map(|n| heads[usize::from(n)].saturating_sub(cursor.event(named.name, n))).sum()
         };
         let events: u64 = if events { self.journals.iter().map(of).sum() } else { 0 };
-        let commits = if telemetry { self.lake_head.borrow().saturating_sub(cursor.lake.commit) } else { 0 };
+        let commits = if telemetry { self.lake_head.seen().saturating_sub(cursor.lake.commit) } else { 0 };
         events + commits
     }
 

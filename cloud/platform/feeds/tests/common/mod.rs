@@ -118,7 +118,7 @@ impl World {
             Some(serde_json::Value::from(String::from_utf8_lossy(&event.payload)))
         });
         let journals = vec![("vehicles", Arc::clone(&self.journal))];
-        let source = Source::start(&self.lake, journals, payload).await.expect("a source");
+        let source = Source::new(&self.lake, journals, payload);
         let settings = FeedSettings {
             send_within,
             retry: (Duration::from_millis(20), Duration::from_millis(200)),
