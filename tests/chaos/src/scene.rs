@@ -105,7 +105,7 @@ impl<'a> Scene<'a> {
         let (mut cloud_disk, mut vehicle_disk) = (disk("cloud")?, disk("vehicles")?);
         match sabotage {
             Some(Sabotage::JournalSync) => cloud_disk.lie_about("journal/db"),
-            Some(Sabotage::HistorySync) => cloud_disk.lie_about("lake/staged"),
+            Some(Sabotage::HistorySync) => cloud_disk.lie_about(".commits-"),
             Some(Sabotage::OutboxSync) => vehicle_disk.lie_about(".seg"),
             Some(Sabotage::AckBeforeCommit | Sabotage::SweepTooEarly) | None => {}
         }

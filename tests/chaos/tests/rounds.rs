@@ -62,6 +62,11 @@ fn an_outbox_without_its_sync_is_found() {
 }
 
 #[test]
+fn history_without_its_sync_is_found() {
+    bites(Sabotage::HistorySync, Kind::PowerCutCloud);
+}
+
+#[test]
 fn an_ack_before_the_commit_is_found() {
     bites(Sabotage::AckBeforeCommit, Kind::KillCloud);
 }
