@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 
@@ -14,7 +13,6 @@ use remuda_api::{DESCRIPTORS, MESSAGE_BYTES_MAX, METHODS, Method};
 use remuda_audit::{AuditLog, What};
 use tonic::body::Body;
 use tonic::server::NamedService;
-use tonic::transport::server::TcpConnectInfo;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
@@ -22,6 +20,7 @@ use crate::metrics::name_of;
 use crate::refusal::Refusal;
 use crate::time::now_ms;
 
+use crate::tls::Peer;
 /// Methods by their path.
 static TABLE: LazyLock<HashMap<&'static str, &'static Method>> =
     LazyLock::new(|| METHODS.iter().map(|method| (method.path, method)).collect());
@@ -36,12 +35,12 @@ pub(crate) fn method(path: &str) -> Option<&'static Method> {
 
 /// What can be said of a call before its request is read.
 pub(crate) fn what<B>(principal: &Principal, request: &axum::http::Request<B>) -> What {
-    let peer: Option<SocketAddr> =
-        request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+    let peer = request.extensions().get::<Peer>().and_then(|peer| peer.address);
     let via = match principal.via {
         Via::NodeToken => "node-token",
         Via::Account => "account",
         Via::Oidc => "oidc",
+        Via::Certificate => "certificate",
     };
     What {
         who: principal.subject.clone(),

@@ -1,4 +1,4 @@
-//! A bound on connections.
+//! A bound on connections, and their TLS handshakes.
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
@@ -9,11 +9,16 @@ use std::task::{Context, Poll};
 
 use futures_util::Stream;
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_stream::StreamExt;
-use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
+use tonic::transport::server::{Connected, TcpIncoming};
+
+use crate::limits;
+use crate::tls::{ConsoleTls, Peer, ShownCertificate, reason_of};
 
 /// Hands out at most `max` connections at a time, and `share` to one address; more wait to be accepted, and those of an
 /// address that has its share are closed. `refused` hears of each of them.
@@ -24,7 +29,7 @@ pub(crate) fn bounded(
     refused: impl Fn() + Send + Sync + 'static,
 ) -> impl Stream<Item = io::Result<Connection>> {
     let slots = Arc::new(Semaphore::new(max));
-    let shares = Arc::new(Shares { share, held: Mutex::default() });
+    let shares = Arc::new(Shares::new(share));
     let refused = Arc::new(refused);
     let accepted = incoming.then(move |socket| {
         let (slots, shares, refused) = (Arc::clone(&slots), Arc::clone(&shares), Arc::clone(&refused));
@@ -39,20 +44,95 @@ pub(crate) fn bounded(
             };
             // Never closed, so there is always a slot in the end.
             let slot = slots.acquire_owned().await.ok();
-            Some(Ok(Connection { socket, _slot: slot, _place: place }))
+            let socket = Socket::Plain(socket);
+            Some(Ok(Connection { socket, certificate: None, _slot: slot, _place: place }))
         }
     });
     accepted.filter_map(|connection| connection)
 }
 
-/// How many connections each address has.
-struct Shares {
+/// The same connections after their TLS handshakes, which are made beside each other: who says nothing holds up nobody. `refused`
+/// hears the stable reason of each that failed.
+pub(crate) fn secured(
+    incoming: impl Stream<Item = io::Result<Connection>>,
+    tls: Arc<ConsoleTls>,
+    refused: impl Fn(&'static str) + Send + Sync + 'static,
+) -> impl Stream<Item = io::Result<Connection>> {
+    let shared = Arc::new(Handshakes {
+        tls,
+        places: Arc::new(Semaphore::new(limits::HANDSHAKES_MAX)),
+        shares: Arc::new(Shares { share: limits::HANDSHAKES_PER_ADDRESS_MAX, held: Mutex::default() }),
+    });
+    let refused = Arc::new(refused);
+    let handshakes = StreamExt::map(incoming, move |connection| {
+        let (shared, refused) = (Arc::clone(&shared), Arc::clone(&refused));
+        // A task of its own, so that all cores take part.
+        let made = tokio::spawn(async move {
+            let connection = match connection {
+                Ok(connection) => connection,
+                Err(error) => return Some(Err(error)),
+            };
+            match tokio::time::timeout(limits::HANDSHAKE_PATIENCE, shared.handshake(connection)).await {
+                Ok(Ok(connection)) => return Some(Ok(connection)),
+                Ok(Err(reason)) => refused(reason),
+                Err(_) => refused("tls_timeout"),
+            }
+            None
+        });
+        async move { made.await.ok().flatten() }
+    });
+    let made = futures_util::StreamExt::buffer_unordered(handshakes, limits::CONNECTIONS_MAX);
+    StreamExt::filter_map(made, |connection| connection)
+}
+
+/// What all handshakes share.
+struct Handshakes {
+    tls: Arc<ConsoleTls>,
+    places: Arc<Semaphore>,
+    shares: Arc<Shares>,
+}
+
+/// The first byte of a TLS connection: a handshake record (RFC 8446 section 5.1).
+const HANDSHAKE_RECORD: u8 = 22;
+/// For whoever speaks plain HTTP here.
+const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
+    this port speaks TLS: the address begins with https://\n";
+
+impl Handshakes {
+    async fn handshake(&self, connection: Connection) -> Result<Connection, &'static str> {
+        let Connection { socket, _slot, _place, .. } = connection;
+        let Socket::Plain(mut tcp) = socket else { return Err("tls_failed") };
+        let address = tcp.peer_addr().ok().map(|peer| peer.ip());
+        // Who has not begun takes no place from those who have.
+        let mut first = [0];
+        match tcp.peek(&mut first).await {
+            Ok(1) if first[0] == HANDSHAKE_RECORD => {}
+            Ok(1) => {
+                // Read first: a socket that closes on unread bytes takes back what it wrote. They may be gone already.
+                let _ = tcp.read(&mut [0; 4_096]).await;
+                let _ = tcp.write_all(SPEAK_TLS).await;
+                let _ = tcp.shutdown().await;
+                return Err("tls_not_spoken");
+            }
+            _ => return Err("tls_gone"),
+        }
+        let _share = self.shares.take(address).ok_or("handshakes_exhausted")?;
+        let _place_here = self.places.acquire().await.map_err(|_| "tls_failed")?;
+        let accepted = TlsAcceptor::from(self.tls.config()).accept(tcp).await;
+        let stream = accepted.map_err(|error| reason_of(&error))?;
+        let certificate = ConsoleTls::shown(stream.get_ref().1.peer_certificates());
+        Ok(Connection { socket: Socket::Secure(Box::new(stream)), certificate, _slot, _place })
+    }
+}
+
+/// How many connections, or streams, each address has.
+pub(crate) struct Shares {
     share: usize,
     held: Mutex<HashMap<IpAddr, usize>>,
 }
 
 /// One connection of an address; given back when it closes.
-struct Place(Arc<Shares>, Option<IpAddr>);
+pub(crate) struct Place(Arc<Shares>, Option<IpAddr>);
 
 /// An address; of IPv6 the network, since one caller has all of it.
 pub(crate) fn network_of(address: IpAddr) -> IpAddr {
@@ -67,7 +147,13 @@ pub(crate) fn network_of(address: IpAddr) -> IpAddr {
 }
 
 impl Shares {
-    fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Place> {
+    /// At most `share` for each address.
+    pub fn new(share: usize) -> Self {
+        Self { share, held: Mutex::default() }
+    }
+
+    /// One more; none for an address that has its share.
+    pub fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Place> {
         let Some(address) = address.map(network_of) else { return Some(Place(Arc::clone(self), None)) };
         let mut held = self.held.lock();
         let count = held.entry(address).or_default();
@@ -92,44 +178,60 @@ impl Drop for Place {
     }
 }
 
+enum Socket {
+    Plain(TcpStream),
+    Secure(Box<TlsStream<TcpStream>>),
+}
+
 /// A socket that gives its slot back when it closes.
 pub(crate) struct Connection {
-    socket: TcpStream,
+    socket: Socket,
+    certificate: Option<Arc<ShownCertificate>>,
     _slot: Option<OwnedSemaphorePermit>,
     _place: Place,
 }
 
-impl Connection {
-    fn socket(self: Pin<&mut Self>) -> Pin<&mut TcpStream> {
-        Pin::new(&mut self.get_mut().socket)
-    }
-}
-
 impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = Peer;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.socket.connect_info()
+    fn connect_info(&self) -> Peer {
+        let tcp = match &self.socket {
+            Socket::Plain(tcp) => tcp,
+            Socket::Secure(tls) => tls.get_ref().0,
+        };
+        Peer { address: tcp.peer_addr().ok(), certificate: self.certificate.clone() }
     }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.socket().poll_read(cx, buf)
+        match &mut self.get_mut().socket {
+            Socket::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Socket::Secure(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.socket().poll_write(cx, buf)
+        match &mut self.get_mut().socket {
+            Socket::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Socket::Secure(tls) => Pin::new(tls).poll_write(cx, buf),
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket().poll_flush(cx)
+        match &mut self.get_mut().socket {
+            Socket::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Socket::Secure(tls) => Pin::new(tls).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket().poll_shutdown(cx)
+        match &mut self.get_mut().socket {
+            Socket::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Socket::Secure(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
     }
 
     fn poll_write_vectored(
@@ -137,11 +239,17 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.socket().poll_write_vectored(cx, bufs)
+        match &mut self.get_mut().socket {
+            Socket::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            Socket::Secure(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        match &self.socket {
+            Socket::Plain(tcp) => tcp.is_write_vectored(),
+            Socket::Secure(tls) => tls.is_write_vectored(),
+        }
     }
 }
 

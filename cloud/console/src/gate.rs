@@ -11,18 +11,20 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
-use remuda_access::{Accounts, Oidc, Permission, Principal, Rate, RateLimiter};
+use remuda_access::{Accounts, Oidc, Permission, Principal, Rate, RateLimiter, Reach};
 use remuda_audit::{AuditLog, What};
+use remuda_contracts::business::sharing::SHARE_TOKEN_PREFIX;
 use remuda_model::OrganizationId;
 use tonic::Status;
-use tonic::transport::server::TcpConnectInfo;
 
 use crate::audit::{method, what};
 use crate::connection::network_of;
 use crate::limits;
 use crate::metrics::ConsoleMetrics;
 use crate::refusal::Refusal;
+use crate::sight::{Homes, Sight};
 use crate::time::now_ms;
+use crate::tls::{ConsoleTls, Peer};
 use crate::token::Token;
 
 /// Who may call beside the node's own token, and how often one caller may.
@@ -49,10 +51,16 @@ pub(crate) struct Gate {
     pub token: Token,
     pub access: Access,
     pub organization: OrganizationId,
+    /// Where vehicles belong.
+    pub homes: Arc<Homes>,
+    /// Whether a client's certificate still holds.
+    pub tls: Option<Arc<ConsoleTls>>,
     pub audit: Arc<AuditLog>,
     pub metrics: ConsoleMetrics,
     /// Calls of addresses that have not said who they are.
     pub strangers: Arc<RateLimiter>,
+    /// Calls of addresses that show tokens of share links.
+    pub followers: Arc<RateLimiter>,
     /// Denials that are not written down.
     pub denials: Arc<Denials>,
 }
@@ -103,15 +111,39 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
+/// A token of a share link, not looked at yet: whoever shows it is nobody, and the handler asks what it opens.
+#[derive(Clone)]
+pub(crate) struct ShareToken(pub String);
+
+/// The token of a share link, where one may be shown.
+fn share_token(request: &Request) -> Option<ShareToken> {
+    let shared = method(request.uri().path()).is_some_and(|method| method.shared);
+    let token = bearer(request.headers()).filter(|_| shared)?;
+    token.starts_with(SHARE_TOKEN_PREFIX).then(|| ShareToken(token.to_owned()))
+}
+
 /// The bearer token of a request.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_at_checked(7)?;
     scheme.eq_ignore_ascii_case("bearer ").then_some(token)
 }
 
+/// Takes a call of the address that a request comes from.
+fn take(calls: &RateLimiter, request: &Request) -> Result<(), Refusal> {
+    let peer = request.extensions().get::<Peer>().and_then(|peer| peer.address);
+    let address = peer.map_or_else(|| "unknown".to_owned(), |peer| network_of(peer.ip()).to_string());
+    calls.take(&address, Instant::now()).map_err(Refusal::TooManyCalls)
+}
+
 impl Gate {
-    /// Who calls.
-    async fn principal(&self, headers: &HeaderMap) -> Result<Principal, Refusal> {
+    /// Who calls. A token says it where there is one, also a wrong one; a client's certificate where there is none.
+    async fn principal(&self, headers: &HeaderMap, peer: Option<&Peer>) -> Result<Principal, Refusal> {
+        if !headers.contains_key(AUTHORIZATION)
+            && let (Some(tls), Some(shown)) = (&self.tls, peer.and_then(|peer| peer.certificate.as_ref()))
+        {
+            let certificate = tls.holds(shown).map_err(Refusal::Certificate)?;
+            return self.access.accounts.of_certificate(certificate).map_err(Refusal::Certificate);
+        }
         if self.token.opens(headers.get(AUTHORIZATION).map(HeaderValue::as_bytes)) {
             return Ok(Principal::node(self.organization));
         }
@@ -126,28 +158,40 @@ impl Gate {
         }
     }
 
-    /// Whether a caller may call this; the one place where it is decided.
-    fn permitted(&self, principal: &Principal, path: &str) -> Result<(), Refusal> {
-        let permission = match method(path) {
+    /// Whether a caller may call this, and up to where; the one place where it is decided.
+    fn permitted(&self, principal: &Principal, path: &str) -> Result<Reach, Refusal> {
+        let method = method(path);
+        let permission = match method {
             Some(method) => Permission::named(method.permission),
             None if path.starts_with("/map/") => Some(Permission::VehiclesRead),
             // Reflection and the console's own page are for whoever has any role here; an unknown method finds nothing.
-            None if principal.reaches(self.organization) => return Ok(()),
+            None if principal.reaches(self.organization) => return Ok(Reach::NOWHERE),
             None => return Err(Refusal::ForeignOrganization(self.organization.to_string())),
         };
-        match permission {
-            Some(permission) if principal.may(permission, self.organization) => Ok(()),
-            Some(permission) => Err(Refusal::PermissionMissing {
+        // A permission that the roles do not know: a test of the protos fails before this is ever shipped.
+        let Some(permission) = permission else {
+            return Err(Refusal::PermissionMissing { permission: "unknown", roles: "no role".into() });
+        };
+        let reach = principal.reach(permission, self.organization);
+        if reach.is_nowhere() {
+            return Err(Refusal::PermissionMissing {
                 permission: permission.as_str(),
                 roles: permission.roles().iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", "),
-            }),
-            // A permission that the roles do not know: a test of the protos fails before this is ever shipped.
-            None => Err(Refusal::PermissionMissing { permission: "unknown", roles: "no role".into() }),
+            });
         }
+        if reach != Reach::Everywhere && method.is_some_and(|method| !method.parts) {
+            return Err(Refusal::GrantTooNarrow(permission.as_str()));
+        }
+        Ok(reach)
     }
 
     async fn admit(&self, request: &mut Request) -> Result<(), Refusal> {
-        let principal = match self.principal(request.headers()).await {
+        if let Some(token) = share_token(request) {
+            take(&self.followers, request)?;
+            request.extensions_mut().insert(token);
+            return Ok(());
+        }
+        let principal = match self.principal(request.headers(), request.extensions().get()).await {
             Ok(principal) => principal,
             Err(refusal) => {
                 self.stranger(request)?;
@@ -156,22 +200,23 @@ impl Gate {
         };
         self.access.rate.take(&principal.subject, Instant::now()).map_err(Refusal::TooManyCalls)?;
         let permitted = self.permitted(&principal, request.uri().path());
-        if let Err(Refusal::PermissionMissing { permission, .. }) = &permitted {
+        if let Err(Refusal::PermissionMissing { permission, .. } | Refusal::GrantTooNarrow(permission)) =
+            &permitted
+        {
             match self.denials.writes(&principal.subject, Instant::now()) {
                 Some(left_out) => self.write_denial(what(&principal, request), permission, left_out).await,
                 None => self.metrics.rejected("denial_not_written"),
             }
         }
-        permitted?;
+        let sight = Sight::new(permitted?, Arc::clone(&self.homes));
+        request.extensions_mut().insert(sight);
         request.extensions_mut().insert(principal);
         Ok(())
     }
 
     /// Takes a call of an address that has not said who it is.
     fn stranger(&self, request: &Request) -> Result<(), Refusal> {
-        let peer = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
-        let address = peer.map_or_else(|| "unknown".to_owned(), |peer| network_of(peer.ip()).to_string());
-        self.strangers.take(&address, Instant::now()).map_err(Refusal::TooManyCalls)
+        take(&self.strangers, request)
     }
 
     async fn write_denial(&self, mut what: What, permission: &'static str, left_out: u64) {
@@ -223,7 +268,10 @@ pub(crate) async fn pass(State(gate): State<Gate>, mut request: Request, next: N
 fn rejection(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::TooManyCalls(_) => "rate_exceeded",
-        Refusal::PermissionMissing { .. } | Refusal::ForeignOrganization(_) => "permission_missing",
+        Refusal::PermissionMissing { .. } | Refusal::GrantTooNarrow(_) | Refusal::ForeignOrganization(_) => {
+            "permission_missing"
+        }
+        Refusal::Certificate(_) => "certificate_invalid",
         _ => "token_invalid",
     }
 }
@@ -231,7 +279,7 @@ fn rejection(refusal: &Refusal) -> &'static str {
 fn page_error(refusal: &Refusal) -> Response {
     let text = format!("{refusal}\n");
     match refusal {
-        Refusal::PermissionMissing { .. } | Refusal::ForeignOrganization(_) => {
+        Refusal::PermissionMissing { .. } | Refusal::GrantTooNarrow(_) | Refusal::ForeignOrganization(_) => {
             (StatusCode::FORBIDDEN, text).into_response()
         }
         Refusal::TooManyCalls(_) => (StatusCode::TOO_MANY_REQUESTS, text).into_response(),

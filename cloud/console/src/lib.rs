@@ -1,6 +1,6 @@
 //! The people's door: gRPC services and the web map, on one port.
 //!
-//! Owns: the vehicle service over [`FleetView`](remuda_contracts::fleet::FleetView), filters, pages, watches, the token, health
+//! Owns: the vehicle service over [`FleetView`](remuda_contracts::fleet::FleetView), filters, pages, watches, the token, TLS, health
 //! and reflection, `/health`, `/ready`, `/metrics`, the roads and the web app. Deliberately absent: any state of its own
 //! that matters (the mirror is a cache), and vehicles' connections (`remuda-ingress`).
 
@@ -35,6 +35,7 @@ mod time;
 mod token;
 mod watch;
 
+mod tls;
 pub use filter::{Filter, FilterError};
 pub use gate::Access;
 pub use identities::Identities;
@@ -44,3 +45,4 @@ pub use page::PageToken;
 pub use pages::{MetricsText, Readiness, Roads};
 pub use server::{Console, ConsoleError, ConsoleSettings, ConsoleSources};
 pub use token::{Token, TokenError};
+pub use tls::{ClientTrust, ConsoleTls, ConsoleTlsError, ConsoleTlsFiles};

@@ -33,6 +33,12 @@ pub const CONNECTIONS_MAX: usize = 1_024;
 /// Connections of one address: half, so that nobody can take all. A proxy in front has one address for everybody.
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = CONNECTIONS_MAX / 2;
 /// Calls a second, and at once, of one address that has not said who it is: probes, scrapers, the app's files, and tokens
+/// How long a TLS handshake may take, from the first byte that is awaited to the last.
+pub const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
+/// TLS handshakes at a time: a core makes some thousand a second, so that more would only wait.
+pub const HANDSHAKES_MAX: usize = 256;
+/// TLS handshakes of one address at a time: half, so that nobody can take all.
+pub const HANDSHAKES_PER_ADDRESS_MAX: usize = HANDSHAKES_MAX / 2;
 /// that open nothing.
 pub const STRANGER_CALLS: (f64, f64) = (200.0, 2_000.0);
 /// Denials of one caller that are written into the audit log: a second, and at once. The others are counted, and the next

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use remuda_access::{RateRefusal, TokenRefusal};
+use remuda_access::{CertificateRefusal, RateRefusal, TokenRefusal};
 use remuda_api::ERROR_DOMAIN;
 use remuda_contracts::business::BusinessError;
 use remuda_contracts::commands::CommandError;
@@ -24,6 +24,9 @@ pub enum Refusal {
     #[error("{0}")]
     Token(TokenRefusal),
     /// The caller's roles do not include what the method needs.
+    /// A client certificate that opens nothing.
+    #[error("{0}")]
+    Certificate(CertificateRefusal),
     #[error(
         "this needs the permission `{permission}`, which {roles} have; ask your administrator for the role"
     )]
@@ -150,6 +153,7 @@ impl Refusal {
             Self::ForeignOrganization(_) => (Code::PermissionDenied, "ORGANIZATION_FOREIGN"),
             Self::NoSuchVehicle(_) => (Code::NotFound, "VEHICLE_NOT_FOUND"),
             Self::NoSuchPolicy(_) => (Code::NotFound, "POLICY_NOT_FOUND"),
+            Self::Certificate(refusal) => (Code::Unauthenticated, certificate(*refusal)),
             Self::NoSuchCommand(_) => (Code::NotFound, "COMMAND_NOT_FOUND"),
             Self::Command { code, reason, .. } => (*code, reason),
             Self::OtherVehicles => (Code::Aborted, "VEHICLES_CHANGED"),
@@ -257,6 +261,16 @@ fn policy(refusal: &PolicyRefusal) -> (Code, &'static str) {
         PolicyRefusal::Assigned(_) => (Code::FailedPrecondition, "POLICY_ASSIGNED"),
         PolicyRefusal::TooMany { .. } => (Code::ResourceExhausted, "POLICIES_EXHAUSTED"),
         PolicyRefusal::Unavailable => (Code::Unavailable, "POLICIES_UNAVAILABLE"),
+fn certificate(refusal: CertificateRefusal) -> &'static str {
+    match refusal {
+        CertificateRefusal::Unknown => "CERTIFICATE_UNKNOWN",
+        CertificateRefusal::Ambiguous => "CERTIFICATE_AMBIGUOUS",
+        CertificateRefusal::Expired => "CERTIFICATE_EXPIRED",
+        CertificateRefusal::Revoked => "CERTIFICATE_REVOKED",
+        CertificateRefusal::Foreign => "CERTIFICATE_FOREIGN",
+    }
+}
+
     }
 }
 

@@ -1,10 +1,12 @@
 //! One port for everything people and their tools use.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
+use remuda_api::alerts::v1::alert_service_server::AlertServiceServer;
+use remuda_api::assistance::v1::assistance_service_server::AssistanceServiceServer;
 use remuda_api::audit::v1::audit_service_server::AuditServiceServer;
 use remuda_api::commands::v1::approval_service_server::ApprovalServiceServer;
 use remuda_api::commands::v1::command_group_service_server::CommandGroupServiceServer;
@@ -38,7 +40,7 @@ use crate::audit::AuditLayer;
 use crate::audits::Audits;
 use crate::business::Business;
 use crate::commands::Commands;
-use crate::connection::bounded;
+use crate::connection::{bounded, secured};
 use crate::feeds::FeedDesk;
 use crate::gate::{Access, Gate, limiter, pass};
 use crate::groups::Groups;
@@ -57,6 +59,7 @@ use crate::watch::stopped;
 
 /// How the console is reached, and by whom.
 #[derive(Debug, Clone)]
+use crate::tls::{ConsoleTls, own_pages_only};
 pub struct ConsoleSettings {
     /// Where to listen; port 0 takes a free one.
     pub addr: SocketAddr,
@@ -133,7 +136,8 @@ pub struct Console {
 }
 
 impl Console {
-    /// Listens and serves, on tasks of the current runtime.
+    /// Listens and serves without TLS, on tasks of the current runtime.
+    scheme: &'static str,
     ///
     /// # Errors
     /// When the address cannot be listened on.
@@ -147,6 +151,26 @@ impl Console {
         let mirror = Arc::new(mirror);
         let following = Arc::clone(&mirror);
         let follow = tokio::spawn(async move { following.follow(changes).await });
+        Self::open(settings, None, sources).await
+    }
+
+    /// Listens and serves over TLS, on tasks of the current runtime. Its files are followed.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub async fn secured(
+        settings: ConsoleSettings,
+        tls: Arc<ConsoleTls>,
+        sources: ConsoleSources,
+    ) -> Result<Self, ConsoleError> {
+        Self::open(settings, Some(tls), sources).await
+    }
+
+    async fn open(
+        settings: ConsoleSettings,
+        tls: Option<Arc<ConsoleTls>>,
+        sources: ConsoleSources,
+    ) -> Result<Self, ConsoleError> {
 
         let scope = Scope { organization: settings.organization, metrics: sources.metrics.clone() };
         let history = TelemetryServiceServer::new(History {
@@ -260,7 +284,7 @@ impl Console {
             Some(feeds) => routes.add_service(GrpcWebLayer::new().layer(audited.layer(feeds))),
             None => routes,
         };
-        let turned_away = sources.metrics.clone();
+        let (turned_away, failed_handshakes) = (sources.metrics.clone(), sources.metrics.clone());
         let gate = Gate {
             token: settings.token.clone(),
             access: settings.access,
@@ -273,7 +297,7 @@ impl Console {
         let guarded = routes.into_axum_router().layer(from_fn_with_state(gate, pass));
         // Around the gate: a REST request becomes a call, and passes the gate as one.
         let rest = Rest::new(settings.organization, guarded.clone()).map_err(ConsoleError::Rest)?;
-        let all = guarded.layer(from_fn_with_state(rest, rest::pass));
+        let all = guarded.layer(from_fn_with_state(rest, rest::pass)).layer(from_fn(own_pages_only));
 
         // tonic's server, and not axum's, which ignores deadlines.
         let (keepalive, patience) = limits::HTTP2_KEEPALIVE;
@@ -284,20 +308,27 @@ impl Console {
             .http2_keepalive_timeout(Some(patience))
             .http2_max_header_list_size(limits::HEADER_BYTES_MAX)
             .max_concurrent_streams(limits::STREAMS_PER_CONNECTION_MAX)
-            .add_routes(Routes::from(all))
-            .serve_with_incoming_shutdown(
-                bounded(
-                    TcpIncoming::from(listener).with_nodelay(Some(true)),
-                    limits::CONNECTIONS_MAX,
-                    limits::CONNECTIONS_PER_ADDRESS_MAX,
-                    move || turned_away.rejected("connections_exhausted"),
-                ),
-                async move { stopped(&mut stops).await },
-            );
-        let server = tokio::spawn(server);
-        tracing::info!(addr = %local_addr, "console serves");
-        Ok(Self { local_addr, token: settings.token, stop, server, helpers: vec![follow, report] })
+            .add_routes(Routes::from(all));
+        let incoming = bounded(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            limits::CONNECTIONS_MAX,
+            limits::CONNECTIONS_PER_ADDRESS_MAX,
+            move || turned_away.rejected("connections_exhausted"),
+        );
+        let ended = async move { stopped(&mut stops).await };
+        let mut helpers = vec![follow, report];
+        let (scheme, server) = match tls {
+            None => ("http", tokio::spawn(server.serve_with_incoming_shutdown(incoming, ended))),
+            Some(tls) => {
+                helpers.push(tls.follow());
+                let incoming = secured(incoming, tls, move |reason| failed_handshakes.rejected(reason));
+                ("https", tokio::spawn(server.serve_with_incoming_shutdown(incoming, ended)))
+            }
+        };
+        tracing::info!(addr = %local_addr, scheme, "console serves");
+        Ok(Self { scheme, local_addr, token: settings.token, stop, server, helpers })
     }
+            tls: tls.clone(),
 
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
@@ -306,7 +337,18 @@ impl Console {
 
     /// The address to open in a browser. Carries the token, in the part that browsers do not send.
     pub fn url(&self) -> String {
-        format!("http://{}/#token={}", self.local_addr, self.token.reveal())
+        format!("{}/#token={}", self.address(), self.token.reveal())
+    }
+
+    /// Scheme, host and port, for programs on this machine.
+    pub fn address(&self) -> String {
+        // Listening on every address is not an address, and stands in no certificate.
+        let host = match self.local_addr.ip() {
+            ip if ip.is_unspecified() => "localhost".to_owned(),
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        };
+        format!("{}://{host}:{}", self.scheme, self.local_addr.port())
     }
 
     /// Ends streams, lets calls end (5 s at most), and frees the port.

@@ -173,7 +173,7 @@ fn serve(config: &Config, json: bool) -> Result<(), String> {
                 "plain_door": node.plain_door,
                 "broker": node.broker,
                 "enrolment": node.enrolment,
-                "console": format!("http://{}", node.console),
+                "console": node.console,
                 "token": node.token,
             });
             println!("{said}");

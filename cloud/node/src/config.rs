@@ -7,10 +7,11 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
-use crate::access::{AccountConfig, OidcConfig, access};
+use crate::access::{AccountConfig, OidcConfig, access, parts_have_records};
 pub use crate::backup::Backup;
 pub use crate::broker::Broker;
 use crate::business::BusinessConfig;
+use crate::console_tls::{self, ConsoleTlsConfig};
 use crate::feeds::FeedsConfig;
 use crate::identity;
 pub use crate::identity::{Enrolment, Identities};
@@ -92,13 +93,17 @@ pub enum Identity {
 pub struct Console {
     /// Address and port; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Whether plain text may leave this machine: where a proxy in front ends TLS.
+    pub allow_plain_text: bool,
     /// The token of the node's administrator. Empty: a random one is made at start-up and printed.
     pub token: String,
     /// Calls a second that one caller may make, 1 to 1,000,000.
     pub calls_per_second: u32,
     /// Calls that one caller may make at once, 1 to 1,000,000.
     pub calls_burst: u32,
-    /// Accounts with tokens of their own, for machines and small teams.
+    /// TLS on this port.
+    pub tls: ConsoleTlsConfig,
+    /// Accounts with tokens or certificates of their own, for machines and small teams.
     pub accounts: Vec<AccountConfig>,
     /// The issuer of people's tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -177,9 +182,11 @@ impl Default for Console {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
+            allow_plain_text: false,
             token: String::new(),
             calls_per_second: 2_000,
             calls_burst: 4_000,
+            tls: ConsoleTlsConfig::default(),
             accounts: Vec::new(),
             oidc: None,
         }
@@ -272,19 +279,14 @@ impl Config {
                 must: "a loopback address such as 127.0.0.1:1883; vehicles elsewhere come over TLS, to door.listen",
             });
         }
-        if !self.console.listen.ip().is_loopback() {
-            return Err(ConfigError::Range {
-                key: "console.listen",
-                value: self.console.listen.to_string(),
-                must: "a loopback address such as 127.0.0.1:7070, since the console speaks plain TCP",
-            });
-        }
+        console_tls::check(&self.console)?;
         let console = &self.console;
         within("console.calls_per_second", console.calls_per_second, 1, 1_000_000, "1 to 1000000")?;
         within("console.calls_burst", console.calls_burst, 1, 1_000_000, "1 to 1000000")?;
         self.business.check()?;
         self.commands.check()?;
         access(&self.console).map_err(ConfigError::Access)?;
+        parts_have_records(&self.console, self.business.enabled).map_err(ConfigError::Access)?;
         if !self.console.token.is_empty() && self.console.token.len() < 16 {
             return Err(ConfigError::Range {
                 key: "console.token",

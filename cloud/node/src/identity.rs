@@ -14,6 +14,7 @@ use remuda_vehicles::{CommandSigner, Signer};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, ConfigError};
+use crate::console_tls::TlsMode;
 
 /// The vehicles' HTTPS port, where they get and renew their certificates.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -129,6 +130,8 @@ pub(crate) struct Keeper {
     pub register: Arc<Register>,
     pub authority: Arc<EmbeddedCa>,
     pub tls: Arc<VehicleTls>,
+    /// The embedded authority's certificate for this node, and its key, where one is in use.
+    pub server_file: Option<PathBuf>,
     command_key: Arc<CommandKey>,
     following: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -170,24 +173,26 @@ pub(crate) fn open(config: &Config) -> Result<(Register, EmbeddedCa), IdentityEr
 pub(crate) fn keep(config: &Config) -> Result<Keeper, IdentityError> {
     let (register, authority) = open(config)?;
     let (register, authority) = (Arc::new(register), Arc::new(authority));
-    let names = config.identity.server_names.clone();
     let trust = config.identity.trust_file.clone().unwrap_or_else(|| authority.trust_file());
+    let own = config.identity.certificate_file.clone().zip(config.identity.key_file.clone());
     let mut following = Vec::new();
-    let files = match (&config.identity.certificate_file, &config.identity.key_file) {
-        (Some(certificate), Some(key)) => {
-            TlsFiles { certificate: certificate.clone(), key: key.clone(), trust }
-        }
-        _ => {
-            let kept = authority.keep_server_certificate(&names, SystemTime::now());
-            let (file, _) = kept.map_err(IdentityError::Server)?;
-            following.push(tokio::spawn(renew(Arc::clone(&authority), names)));
-            TlsFiles { certificate: file.clone(), key: file, trust }
-        }
+    let mut server_file = None;
+    if own.is_none() || config.console.tls.mode == TlsMode::Embedded {
+        let names = config.identity.server_names.clone();
+        let kept = authority.keep_server_certificate(&names, SystemTime::now());
+        server_file = Some(kept.map_err(IdentityError::Server)?.0);
+        following.push(tokio::spawn(renew(Arc::clone(&authority), names)));
+    }
+    let files = match (own, &server_file) {
+        (Some((certificate, key)), _) => TlsFiles { certificate, key, trust },
+        (None, Some(file)) => TlsFiles { certificate: file.clone(), key: file.clone(), trust },
+        // Made above.
+        (None, None) => return Err(IdentityError::Server("there is no certificate".to_owned())),
     };
     let tls = VehicleTls::open(files, Arc::clone(&register))?;
     following.push(tls.follow());
     let command_key = Arc::new(CommandKey::open(&config.data_dir.join("identity"))?);
-    Ok(Keeper { register, authority, tls, command_key, following })
+    Ok(Keeper { register, authority, tls, server_file, command_key, following })
 }
 
 /// Renews the server's own certificate in time; the TLS that follows its file takes it.

@@ -10,6 +10,7 @@ pub mod business;
 pub mod cli;
 mod compacting;
 pub mod config;
+pub mod console_tls;
 mod control;
 #[cfg(feature = "demo")]
 mod demo;

@@ -10,7 +10,8 @@ use remuda_audit::{AuditError, AuditLog};
 use remuda_backup::{BackupMetrics, JournalPart};
 use remuda_business::{Business, BusinessError};
 use remuda_console::{
-    Console, ConsoleError, ConsoleMetrics, ConsoleSettings, ConsoleSources, Identities, Token, TokenError,
+    Console, ConsoleError, ConsoleMetrics, ConsoleSettings, ConsoleSources, ConsoleTlsError, Identities,
+    Token, TokenError,
 };
 use remuda_contracts::business::BusinessDesk;
 use remuda_contracts::operations::OperationsDesk;
@@ -37,6 +38,7 @@ use crate::business::{self, Ledgered};
 use crate::compacting::Compacting;
 use crate::config::{Config, Identity};
 use crate::control::Control;
+use crate::console_tls;
 use crate::erasing::Eraser;
 use crate::feeds::{self, FeedsStartError};
 use crate::history::{self, LakeHistory};
@@ -89,6 +91,9 @@ pub enum NodeError {
     #[error(transparent)]
     Console(#[from] ConsoleError),
     /// Group commands and second persons.
+    /// Its TLS.
+    #[error(transparent)]
+    ConsoleTls(#[from] ConsoleTlsError),
     #[error("group commands do not start: {0}")]
     Operations(#[from] operations::StartError),
     /// The ride business.
@@ -147,7 +152,7 @@ pub struct Node {
     pub broker: Option<String>,
     /// Where vehicles get their certificates: `https://host:port`.
     pub enrolment: String,
-    /// Address of the console.
+    /// Where people and their programs connect, such as `http://127.0.0.1:7070`.
     pub console: String,
     /// The console's token.
     pub token: String,
@@ -290,7 +295,7 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
     let door_addr = tls_addr.map_or(config.broker.address, |at| at.to_string());
     let plain_door = door.as_ref().and_then(Door::plain_addr).map(|at| at.to_string());
     let enrolment_url = format!("https://{}", enrolment.local_addr());
-    let console_addr = console.local_addr().to_string();
+    let console_addr = console.address();
     let token = console.url().rsplit_once("token=").map(|(_, token)| token.to_owned()).unwrap_or_default();
     let broker_addr = broker.as_ref().map(|broker| broker.address().to_owned());
     let parts = Parts { door, enrolment, keeper, broker, console, business, operations, feeds, vehicles };
@@ -399,13 +404,18 @@ async fn open_console(
         }),
         metrics: console_metrics,
     };
-    let settings = ConsoleSettings {
-        addr: config.console.listen,
-        token,
-        organization: OrganizationId::default(),
-        access: access(&config.console).map_err(NodeError::Access)?,
-    };
-    Ok(Console::bind(settings, sources).await?)
+    let (access, organization) = (access(&config.console).map_err(NodeError::Access)?, OrganizationId::default());
+    if !has_second_person(&access, organization) {
+        tracing::info!(
+            "nobody but the node's own token can agree to commands that need two persons; `remuda account NAME --grant \
+             operator` makes an account for somebody else"
+        );
+    }
+    let settings = ConsoleSettings { addr: config.console.listen, token, organization, access };
+    match console_tls::open(&config.console.tls, keeper.server_file.as_ref())? {
+        Some(tls) => Ok(Console::secured(settings, tls, sources).await?),
+        None => Ok(Console::bind(settings, sources).await?),
+    }
 }
 
 fn authenticator(config: &Config) -> Arc<dyn Authenticator> {

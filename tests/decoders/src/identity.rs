@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use remuda_access::{CertificateName, ClientCertificate};
 use remuda_identity::{EmbeddedCa, EnrolmentToken, Issuer, VehicleIdentity, vehicle_of};
 use remuda_model::{OrganizationId, VehicleId};
 use rustls_pki_types::CertificateDer;
@@ -21,6 +22,13 @@ pub(crate) fn token(bytes: &[u8]) {
 
 pub(crate) fn certificate(bytes: &[u8]) {
     let _ = vehicle_of(&CertificateDer::from(bytes));
+    // A person's; the names that are read must be ones that an account can have.
+    if let Some(read) = ClientCertificate::read(&CertificateDer::from(bytes)) {
+        for name in read.names().iter().filter(|name| !name.to_string().ends_with(':')) {
+            let again: Result<CertificateName, _> = name.to_string().parse();
+            assert!(again.is_ok_and(|again| again == *name) || name.to_string().len() > 2_048, "{name}");
+        }
+    }
 }
 
 pub(crate) fn authority() -> &'static EmbeddedCa {

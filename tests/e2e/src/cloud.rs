@@ -98,7 +98,7 @@ impl CloudPlace {
 
     fn remember(&mut self, process: Process, announced: &serde_json::Value) -> Cloud {
         let text = |key: &str| announced[key].as_str().unwrap_or_default().to_owned();
-        let console = text("console").trim_start_matches("http://").to_owned();
+        let console = text("console").trim_start_matches("http://").trim_start_matches("https://").to_owned();
         let enrolment = text("enrolment");
         // A cloud behind a broker has no door of its own.
         if let Some(door) = announced["plain_door"].as_str() {

@@ -101,3 +101,23 @@ fn the_web_page_shows_the_fleet() {
     assert!(smoke.status.success(), "{told}");
     eprintln!("{}", told.trim());
 }
+
+#[test]
+fn the_console_speaks_tls_by_the_embedded_authority() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut place = CloudPlace::new(folder.path()).with("CONSOLE__TLS__MODE", "embedded");
+    let cloud = place.start("");
+    let ca = place.data().join("identity/ca.pem").to_string_lossy().into_owned();
+    let server = format!("https://{}/#token={}", cloud.console, cloud.token);
+    let ctl = |arguments: &[&str]| {
+        let mut ctl = Command::new(binary("remudactl"));
+        ctl.args(["--server", &server]).args(arguments).output().expect("remudactl runs")
+    };
+    let listed = ctl(&["--ca", &ca, "vehicles", "registered"]);
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    let unknown = ctl(&["vehicles", "registered"]);
+    let text = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(unknown.status.code() == Some(1) && text.contains("--ca names the file"), "{text}");
+    let (status, said) = cloud.get("/health").expect("an answer in plain text");
+    assert!(status == 400 && said.contains("https://"), "{said}");
+}

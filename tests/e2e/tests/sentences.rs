@@ -56,6 +56,30 @@ fn a_port_in_use() {
 }
 
 #[test]
+fn a_console_in_plain_text_outside_of_this_machine() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let serve = |settings: &[(&str, &str)]| {
+        let mut serve = Command::new(binary("remuda"));
+        serve.args(["serve", "--data"]).arg(folder.path());
+        serve.envs(settings.iter().copied()).output().expect("remuda runs")
+    };
+    let text = sentence(&serve(&[("REMUDA__CONSOLE__LISTEN", "0.0.0.0:0")]), 1);
+    for part in ["console.listen is 0.0.0.0:0", "console.tls.mode", "console.allow_plain_text"] {
+        assert!(text.contains(part), "{text}");
+    }
+    let missing = [
+        ("REMUDA__CONSOLE__LISTEN", "127.0.0.1:0"),
+        ("REMUDA__DOOR__LISTEN", "127.0.0.1:0"),
+        ("REMUDA__ENROLMENT__LISTEN", "127.0.0.1:0"),
+        ("REMUDA__CONSOLE__TLS__MODE", "files"),
+        ("REMUDA__CONSOLE__TLS__CERTIFICATE_FILE", "no-such-certificate.pem"),
+        ("REMUDA__CONSOLE__TLS__KEY_FILE", "no-such-key.pem"),
+    ];
+    let text = sentence(&serve(&missing), 1);
+    assert!(text.contains("no-such-certificate.pem") && text.contains("[console.tls]"), "{text}");
+}
+
+#[test]
 fn a_data_folder_in_use() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut place = CloudPlace::new(folder.path());

@@ -1,11 +1,11 @@
-//! One GET to an issuer, with bounds.
+//! Requests to an issuer, with bounds.
 
 use std::sync::Arc;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, HOST};
-use hyper::{Request, StatusCode, Uri};
+use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
@@ -39,7 +39,7 @@ pub enum FetchError {
     },
 }
 
-/// Fetches documents of issuers.
+/// Asks issuers.
 #[derive(Clone)]
 pub struct Fetcher {
     tls: Arc<ClientConfig>,
@@ -52,7 +52,7 @@ impl std::fmt::Debug for Fetcher {
 }
 
 /// Whether plain HTTP may be spoken with a host: it never leaves the machine.
-pub(crate) fn is_loopback(host: &str) -> bool {
+pub fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
@@ -81,34 +81,56 @@ impl Fetcher {
     /// The body at an address.
     ///
     /// # Errors
-    /// When there is none within [`limits::FETCH_PATIENCE`], it is larger than [`limits::ANSWER_BYTES_MAX`] or comes with
-    /// another status than 200. Redirects are not followed.
+    /// As of [`Fetcher::send`], or when it comes with another status than 200.
     pub async fn get(&self, url: &str) -> Result<Vec<u8>, FetchError> {
-        let wrong = || FetchError::Address(url.to_owned());
-        let uri: Uri = url.parse().map_err(|_| wrong())?;
+        let wrong = |_| FetchError::Address(url.to_owned());
+        let request = Request::get(url).header(ACCEPT, "application/json").body(Vec::new()).map_err(wrong)?;
+        let response = self.send(request).await?;
+        if response.status() != StatusCode::OK {
+            let host = host_of(url).unwrap_or_default();
+            return Err(FetchError::Answer { host, problem: format!("status {}", response.status()) });
+        }
+        Ok(response.into_body())
+    }
+
+    /// The answer to a request, whatever its status.
+    ///
+    /// # Errors
+    /// When there is none within [`limits::FETCH_PATIENCE`], or it is larger than [`limits::ANSWER_BYTES_MAX`]. Redirects are not
+    /// followed.
+    pub async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, FetchError> {
+        let uri = request.uri().clone();
+        let wrong = || FetchError::Address(uri.to_string());
         let host = uri.host().ok_or_else(wrong)?.to_owned();
         let tls = match uri.scheme_str() {
             Some("https") => true,
             Some("http") if is_loopback(&host) => false,
             _ => return Err(wrong()),
         };
-        match tokio::time::timeout(limits::FETCH_PATIENCE, self.ask(&uri, &host, tls)).await {
+        match tokio::time::timeout(limits::FETCH_PATIENCE, self.ask(request, &uri, &host, tls)).await {
             Ok(answer) => answer,
             Err(_) => Err(FetchError::Answer { host, problem: "it takes too long".into() }),
         }
     }
 
-    async fn ask(&self, uri: &Uri, host: &str, tls: bool) -> Result<Vec<u8>, FetchError> {
+    async fn ask(
+        &self,
+        request: Request<Vec<u8>>,
+        uri: &Uri,
+        host: &str,
+        tls: bool,
+    ) -> Result<Response<Vec<u8>>, FetchError> {
         let connect = |source| FetchError::Connect { host: host.to_owned(), source };
         let answer = |problem: String| FetchError::Answer { host: host.to_owned(), problem };
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
         let tcp = TcpStream::connect((bare, port)).await.map_err(connect)?;
-        let request = Request::get(uri.path_and_query().map_or("/", |path| path.as_str()))
-            .header(HOST, uri.authority().map_or(host, |authority| authority.as_str()))
-            .header(ACCEPT, "application/json")
-            .body(Empty::<Bytes>::new())
-            .map_err(|e| answer(e.to_string()))?;
+        let (mut parts, body) = request.into_parts();
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        parts.uri = path.parse().map_err(|_| FetchError::Address(uri.to_string()))?;
+        let authority = uri.authority().map_or(host, |authority| authority.as_str());
+        parts.headers.insert(HOST, authority.parse().map_err(|_| FetchError::Address(uri.to_string()))?);
+        let request = Request::from_parts(parts, Full::new(Bytes::from(body)));
         if tls {
             let name = ServerName::try_from(bare.to_owned()).map_err(|e| answer(e.to_string()))?;
             let stream =
@@ -120,7 +142,11 @@ impl Fetcher {
     }
 }
 
-async fn exchange<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<Vec<u8>, String>
+fn host_of(url: &str) -> Option<String> {
+    url.parse::<Uri>().ok()?.host().map(str::to_owned)
+}
+
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Response<Vec<u8>>, String>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
@@ -130,11 +156,10 @@ where
     let driver = tokio::spawn(connection);
     let answer = async {
         let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
-        if response.status() != StatusCode::OK {
-            return Err(format!("status {}", response.status()));
-        }
-        let body = Limited::new(response.into_body(), limits::ANSWER_BYTES_MAX).collect().await;
-        Ok(body.map_err(|e| e.to_string())?.to_bytes().to_vec())
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, limits::ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|e| e.to_string())?.to_bytes().to_vec();
+        Ok(Response::from_parts(parts, body))
     }
     .await;
     driver.abort();

@@ -25,3 +25,9 @@ pub const CALLERS_MAX: usize = 10_000;
 pub const ACCOUNTS_MAX: usize = 1_000;
 /// Grants of one principal: one a fleet, depot or organisation.
 pub const GRANTS_MAX: usize = 100;
+/// Names of a client certificate that are looked at: a host's certificate has a few dozen at most.
+pub const CERTIFICATE_NAMES_MAX: usize = 100;
+/// Longest name of a client certificate, bytes: what a SPIFFE id may have.
+pub const CERTIFICATE_NAME_BYTES_MAX: usize = 2_048;
+/// Longest name of a fleet or depot in a grant, bytes: as long as it may be in a vehicle's record.
+pub const PART_NAME_BYTES_MAX: usize = 256;

@@ -16,6 +16,8 @@ pub enum Via {
     /// An account of the configuration.
     Account,
     /// A token of an OIDC issuer.
+    /// A client certificate that belongs to an account.
+    Certificate,
     Oidc,
 }
 

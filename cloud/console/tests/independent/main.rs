@@ -1,12 +1,14 @@
-//! Another implementation of gRPC (Python's) against the console.
+//! Other implementations against the console: Python's gRPC, `buf curl`, and TLS as clients of all kinds speak it.
 //!
-//! Needs a Python with `grpcio`, `grpcio-reflection` and `grpcio-health-checking`: the one in `target/venv`, which
+//! The first needs a Python with `grpcio`, `grpcio-reflection` and `grpcio-health-checking`: the one in `target/venv`, which
 //! `cargo xtask install` makes, or `REMUDA_TEST_PYTHON`. Without it the test says so and passes.
 
 // In a test, also in what it is made of, a panic is the answer.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/mod.rs"]
 mod support;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
