@@ -10,7 +10,9 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor};
 use prost_types::FileDescriptorSet;
 
 const PROTOS: &[&str] = &[
+    "remuda/alerts/v1/alerts.proto",
     "remuda/analytics/v1/analytics.proto",
+    "remuda/assistance/v1/assistance.proto",
     "remuda/audit/v1/audit.proto",
     "remuda/billing/v1/billing.proto",
     "remuda/commands/v1/approvals.proto",
@@ -25,6 +27,7 @@ const PROTOS: &[&str] = &[
     "remuda/registry/v1/registry.proto",
     "remuda/sagas/v1/sagas.proto",
     "remuda/telemetry/v1/telemetry.proto",
+    "remuda/trips/v1/feedback.proto",
     "remuda/trips/v1/trips.proto",
     "remuda/users/v1/users.proto",
     "remuda/vehicles/v1/vehicles.proto",
@@ -48,10 +51,10 @@ fn methods(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
     let mut table = String::from("&[\n");
     for service in pool.services() {
         for method in service.methods() {
-            let (permission, audited) = access(pool, &method)?;
+            let Access { permission, audited, shared, parts } = access(pool, &method)?;
             writeln!(
                 table,
-                "    Method {{ path: \"/{}/{}\", permission: {permission:?}, audited: {audited}, streams: {}, request: {:?} }},",
+                "    Method {{ path: \"/{}/{}\", permission: {permission:?}, audited: {audited}, shared: {shared}, parts: {parts}, streams: {}, request: {:?} }},",
                 service.full_name(),
                 method.name(),
                 method.is_server_streaming(),
@@ -63,7 +66,15 @@ fn methods(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
     Ok(table)
 }
 
-fn access(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<(String, bool), Box<dyn Error>> {
+/// What a method says of itself.
+struct Access {
+    permission: String,
+    audited: bool,
+    shared: bool,
+    parts: bool,
+}
+
+fn access(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<Access, Box<dyn Error>> {
     let extension =
         pool.get_extension_by_name("remuda.options.v1.access").ok_or("options.proto is missing")?;
     let name = method.full_name();
@@ -80,5 +91,6 @@ fn access(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<(String, b
     if permission.is_empty() {
         return Err(format!("{name} names no permission").into());
     }
-    Ok((permission, of("audited").and_then(|value| value.as_bool()).unwrap_or_default()))
+    let is = |field: &str| of(field).and_then(|value| value.as_bool()).unwrap_or_default();
+    Ok(Access { permission, audited: is("audited"), shared: is("shared"), parts: is("parts") })
 }

@@ -28,9 +28,11 @@ use crate::start::{BOOKING_SAGA, Parts};
 
 mod analytics;
 mod billing;
+mod feedback;
 mod notifications;
 mod reactors;
 mod sagas;
+mod sharing;
 mod vehicles;
 
 pub(crate) struct Desk(pub Arc<Parts>);

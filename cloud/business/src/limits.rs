@@ -33,3 +33,11 @@ pub const SKIPS_SHOWN: usize = 1_000;
 /// Times that everything is waited for, so that what follows from what follows is done as well: a ride that ended makes a
 /// charge, which makes calls to a provider, which make ledger entries.
 pub const SETTLE_ROUNDS: usize = 3;
+/// How long a share link lasts unless it is said, ms: as long as one may; it ends two hours after its trip anyway.
+pub const SHARE_VALID_MS: i64 = remuda_trips::limits::SHARE_MS_MAX;
+/// Random bytes of a share link's token: 160 bits, which nobody guesses.
+pub const SHARE_TOKEN_BYTES: usize = 20;
+/// How long a new link waits until the lists know its trip: strangers are answered from them first.
+pub const SHARE_LISTED_PATIENCE: Duration = Duration::from_secs(1);
+/// How often the way of a followed vehicle is worked out anew, ms: it may have taken another.
+pub const REROUTE_EVERY_MS: i64 = 60_000;

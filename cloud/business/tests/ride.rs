@@ -8,6 +8,7 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use remuda_contracts::business::sharing::ShareView;
 use remuda_contracts::business::{BookTrip, BusinessError, Resolution};
 use remuda_model::OrganizationId;
 use support::*;
@@ -173,5 +174,81 @@ async fn what_cannot_be_is_refused_with_a_stable_code() {
     assert_eq!(code(desk.trips(&ORGANIZATION(), Some("flying"), None, 5).await.unwrap_err()), "bad-state");
     let elsewhere = OrganizationId::new("another").unwrap();
     assert_eq!(code(desk.user(&elsewhere, "rita").await.unwrap_err()), "no organization");
+    business.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_follows_its_trip_through_a_restart_until_it_is_taken_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let fleet = Fleet::new(&["CAR0"]);
+    let business = start(folder.path(), &fleet, None).await;
+    let desk = business.desk();
+    riders_and_vehicles(&desk, &["rita"], &["CAR0"]).await;
+    business.settle(PATIENCE).await.unwrap();
+    let code = |error: BusinessError| match error {
+        BusinessError::Refused { code, .. } => code,
+        BusinessError::NotFound { what, .. } => format!("no {what}"),
+        BusinessError::Unavailable(text) => panic!("{text}"),
+    };
+    let here = ORGANIZATION();
+    assert_eq!(code(desk.share_trip(&here, "b-1", None, asker("s-0")).await.unwrap_err()), "no trip");
+    desk.book(&here, ride("rita"), asker("b-1")).await.unwrap();
+    let day_ms = 24 * 3_600_000;
+    for wrong in [0, day_ms + 60_000] {
+        let refused = desk.share_trip(&here, "b-1", Some(wrong), asker(&format!("s-{wrong}"))).await;
+        assert_eq!(code(refused.unwrap_err()), "bad-value");
+    }
+    let link = desk.share_trip(&here, "b-1", None, asker("s-1")).await.unwrap();
+    let other = desk.share_trip(&here, "b-1", Some(3_600_000), asker("s-2")).await.unwrap();
+    assert!(link.token != other.token && !format!("{link:?}").contains(&link.token));
+    let ids = |shares: Vec<ShareView>| shares.into_iter().map(|share| share.id).collect::<Vec<_>>();
+    let both = [link.share.id.clone(), other.share.id.clone()];
+    assert_eq!(ids(desk.trip_shares(&here, "b-1").await.unwrap()), both);
+    business.stop().await;
+    drop((desk, business));
+
+    let business = start(folder.path(), &fleet, None).await;
+    let desk = business.desk();
+    business.settle(PATIENCE).await.unwrap();
+    let follow = async |token: &str| desk.follow_trip(&here, "b-1", Some(token)).await.unwrap();
+    let mut follower = follow(&link.token).await;
+    let seen = follower.look().await.unwrap();
+    assert_eq!((seen.state, seen.position, seen.vehicle), ("assigned", None, None), "it is on no record");
+    let at = |hundreds: i32| 481_000_000 + HUNDRED_M * hundreds;
+    fleet.put("CAR0", at(1), 30.0);
+    until(&desk, "b-1", "arriving").await;
+    let seen = follower.look().await.unwrap();
+    assert_eq!((seen.next_stop, seen.position.unwrap().latitude_e7), ("pick-up", at(1)));
+    assert!((190..=210).contains(&seen.remaining_m.unwrap()), "{seen:?}");
+    assert!(seen.eta_ms.unwrap() > now_ms(), "{seen:?}");
+    for (hundreds, kmh, state) in [(3, 0.0, "boarding"), (8, 50.0, "under-way")] {
+        fleet.put("CAR0", at(hundreds), kmh);
+        until(&desk, "b-1", state).await;
+    }
+    let seen = follower.look().await.unwrap();
+    assert_eq!((seen.state, seen.next_stop), ("under-way", "drop-off"));
+    assert!((1_450..=1_550).contains(&seen.remaining_m.unwrap()), "{seen:?}");
+    // Another token, of this trip or none, is refused with the same words.
+    let mut refusals = Vec::new();
+    for (trip, token) in [("b-1", "share-00"), ("b-9", link.token.as_str()), ("", "")] {
+        refusals.push(match desk.follow_trip(&here, trip, Some(token)).await {
+            Ok(mut follower) => follower.look().await.unwrap_err(),
+            Err(error) => error,
+        });
+    }
+    desk.revoke_share(&here, "b-1", &other.share.id, asker("u-1")).await.unwrap();
+    let again = desk.revoke_share(&here, "b-1", &other.share.id, asker("u-2")).await;
+    assert_eq!(code(again.unwrap_err()), "no share");
+    refusals.push(follow(&other.token).await.look().await.unwrap_err());
+    for refusal in &refusals {
+        assert_eq!(refusal, &refusals[0]);
+    }
+    assert_eq!(code(refusals.remove(0)), "share-invalid");
+    fleet.put("CAR0", at(23), 0.0);
+    until(&desk, "b-1", "completed").await;
+    let seen = follower.look().await.unwrap();
+    assert_eq!((seen.state, seen.ended, seen.position, seen.vehicle), ("completed", true, None, None));
+    let late = desk.share_trip(&here, "b-1", None, asker("s-9")).await;
+    assert_eq!(code(late.unwrap_err()), "trip-ended");
     business.stop().await;
 }

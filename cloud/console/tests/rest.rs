@@ -3,6 +3,8 @@
 // In a test, also in what it is made of, a panic is the answer.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/business.rs"]
+mod business;
 mod support;
 
 use std::net::SocketAddr;
@@ -15,6 +17,7 @@ use remuda_access::{Account, Accounts, Permission, Rate, RateLimiter, Role, Secr
 use remuda_api::{DESCRIPTORS, METHODS};
 use remuda_audit::AuditLog;
 use remuda_console::{Access, Console, ConsoleSettings, Token};
+use remuda_contracts::business::BusinessDesk;
 use remuda_model::OrganizationId;
 use remuda_transcoder::{Route, Table};
 use serde_json::{Value as Json, json};
@@ -41,6 +44,15 @@ fn accounts() -> Accounts {
 }
 
 async fn console_with(fleet: &Arc<FakeFleet>, rate: Rate, audit: &Path) -> Console {
+    console_of(fleet, rate, audit, None).await
+}
+
+async fn console_of(
+    fleet: &Arc<FakeFleet>,
+    rate: Rate,
+    audit: &Path,
+    business: Option<Arc<dyn BusinessDesk>>,
+) -> Console {
     let access =
         Access { accounts: Arc::new(accounts()), oidc: None, rate: Arc::new(RateLimiter::new(rate)) };
     let settings = ConsoleSettings {
@@ -51,6 +63,7 @@ async fn console_with(fleet: &Arc<FakeFleet>, rate: Rate, audit: &Path) -> Conso
     };
     let mut sources = support::sources(fleet);
     sources.audit = Arc::new(AuditLog::open(audit).unwrap());
+    sources.business = business;
     Console::bind(settings, sources).await.unwrap()
 }
 
@@ -456,4 +469,189 @@ async fn examples_of_the_reference_reach_their_methods() {
     }
     assert_eq!(tried, METHODS.len());
     console.stop().await.unwrap();
+}
+
+/// The next event of a stream of server-sent events: its name, and what it says.
+async fn event(stream: &mut Answer) -> (String, Json) {
+    let mut name = String::new();
+    loop {
+        let line = stream.line().await;
+        if let Some(text) = line.strip_prefix("event: ") {
+            text.clone_into(&mut name);
+        } else if let Some(data) = line.strip_prefix("data: ") {
+            return (name, serde_json::from_str(data).unwrap());
+        }
+    }
+}
+
+/// Reads on until a trip is in a state.
+async fn until_state(stream: &mut Answer, state: &str) -> Json {
+    loop {
+        let (name, seen) = event(stream).await;
+        assert_eq!(name, "", "{seen}");
+        assert!(!seen.to_string().to_lowercase().contains("rita"), "nobody's name is told: {seen}");
+        if seen["state"] == state {
+            return seen;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_follows_one_trip_with_a_link_and_learns_nothing_else() {
+    let (folder, log) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let fleet = Arc::new(FakeFleet::new(2));
+    for vehicle in ["V000000", "V000001"] {
+        fleet.change(vehicle, |line| line.presence = remuda_contracts::fleet::Presence::Online);
+        business::put(&fleet, vehicle, 0, 0.0);
+    }
+    let business = business::start(folder.path(), &fleet).await;
+    let desk = business.desk();
+    for (n, vehicle) in ["V000000", "V000001"].into_iter().enumerate() {
+        business::rider(&desk, &format!("rita-{n}")).await;
+        business::vehicle(&desk, vehicle, None, None).await;
+        business::book(&desk, &format!("b-{n}"), &format!("rita-{n}"), vehicle).await;
+    }
+    let console = console_of(&fleet, FAST, log.path(), Some(Arc::clone(&desk))).await;
+    let addr = console.local_addr();
+    let as_role = |role: &str| format!("authorization: Bearer {}", token_of(role));
+    let share = "/api/v1/organizations/default/trips/b-1:share";
+    let denied = ask(addr, "POST", share, &[&as_role("viewer")], Some("{}")).await;
+    assert_eq!(denied.status, 403);
+    for (body, status) in [("{\"timeToLive\":\"90000s\"}", 400), ("{\"timeToLive\":\"-1s\"}", 400)] {
+        assert_eq!(ask(addr, "POST", share, &[&as_role("operator")], Some(body)).await.status, status);
+    }
+    let made = ask(addr, "POST", share, &[&as_role("dispatcher")], Some("{}")).await.json().await;
+    let (token, path) = (made["token"].as_str().unwrap(), made["path"].as_str().unwrap());
+    assert_eq!((token.len(), path), (46, format!("/tracking/b-1?share_token={token}").as_str()));
+    let listed = get(&console, "/api/v1/organizations/default/trips/b-1/shares", &[]).await.json().await;
+    assert_eq!(listed["shares"], json!([made["share"]]));
+    assert!(!listed.to_string().contains(token), "a token is told once");
+
+    let mut stream = ask(addr, "GET", path, &[], None).await;
+    assert_eq!((stream.status, stream.header("content-type")), (200, Some("text/event-stream")));
+    assert_eq!(stream.header("referrer-policy"), Some("no-referrer"));
+    let seen = until_state(&mut stream, "assigned").await;
+    assert_eq!(seen["vehicle"]["plate"], "PL V000001");
+    assert!(seen["position"].is_null(), "it has not set out: {seen}");
+    business::put(&fleet, "V000001", 1, 30.0);
+    let seen = until_state(&mut stream, "arriving").await;
+    let latitude = seen["position"]["latitude"].as_f64().unwrap();
+    assert!((latitude - 60.170_899_3).abs() < 1e-9, "exactly: {seen}");
+    assert_eq!(seen["nextStop"], "pick-up");
+    let metres: u64 = seen["remainingM"].as_str().unwrap().parse().unwrap();
+    assert!((195..=205).contains(&metres) && seen["arrivalTime"].is_string(), "{seen}");
+
+    // Everything that is not this link for this trip is told the same.
+    let refusal = async |path: &str, headers: &[&str]| {
+        let answer = ask(addr, "GET", path, headers, None).await;
+        (answer.status, answer.json().await)
+    };
+    let nobody = refusal("/tracking/b-1", &[]).await;
+    assert_eq!((nobody.0, reason_of(&nobody.1)), (401, "TOKEN_INVALID"));
+    let other = format!("share-{}", "0".repeat(40));
+    for path in [
+        format!("/tracking/b-1?share_token={other}"),
+        format!("/tracking/b-0?share_token={token}"),
+        format!("/tracking/b-9?share_token={token}"),
+        format!("/tracking/b-1?share_token={token}0"),
+        "/tracking/b-1?share_token=share-".to_owned(),
+        "/tracking/b-1?share_token=x".to_owned(),
+        format!("/api/v1/organizations/default/trips/b-9:track?share_token={token}"),
+        format!("/api/v1/organizations/another/trips/b-1:track?share_token={token}"),
+    ] {
+        assert_eq!(refusal(&path, &[]).await, nobody, "{path}");
+    }
+    // It opens no other method.
+    let bearer = format!("authorization: Bearer {token}");
+    for path in
+        ["/trips/b-1", "/trips", "/vehicles/V000001", "/api/v1/organizations/default/trips/b-1/shares"]
+    {
+        assert_eq!(refusal(path, &[&bearer]).await, nobody, "{path}");
+    }
+    let also = ask(addr, "GET", "/api/v1/tracking/b-1", &[&bearer], None).await;
+    assert_eq!(also.status, 200, "the token may stand in the header as well");
+    // Somebody with an account may follow as well, a viewer coarsely.
+    let mut viewer = ask(addr, "GET", "/tracking/b-1", &[&as_role("viewer")], None).await;
+    let seen = until_state(&mut viewer, "arriving").await;
+    assert_eq!((&seen["position"]["latitude"], &seen["remainingM"]), (&json!(60.175), &Json::Null), "{seen}");
+    let strange = ask(addr, "GET", "/tracking/b-1", &[&as_role("stranger")], None).await;
+    assert_eq!(strange.status, 403);
+
+    // Taken back, it opens nothing, and whoever follows is cut off.
+    let name = made["share"]["name"].as_str().unwrap();
+    let revoke = format!("/api/v1/{name}:revoke");
+    assert_eq!(ask(addr, "POST", &revoke, &[&as_role("viewer")], Some("{}")).await.status, 403);
+    assert_eq!(ask(addr, "POST", &revoke, &[&as_role("operator")], Some("{}")).await.status, 200);
+    assert_eq!(ask(addr, "POST", &revoke, &[&as_role("operator")], Some("{}")).await.status, 404);
+    assert_eq!(refusal(path, &[]).await, nobody);
+    loop {
+        let (name, seen) = event(&mut stream).await;
+        if name == "error" {
+            assert_eq!(seen, nobody.1);
+            break;
+        }
+    }
+    // One address that tries and tries is told to wait; others are not in its way.
+    let mut tried = 0;
+    while ask(addr, "GET", &format!("/tracking/b-1?share_token={other}"), &[], None).await.status == 401 {
+        tried += 1;
+        assert!(tried < 1_000);
+    }
+    assert_eq!(get(&console, "/trips/b-1", &[]).await.status, 200);
+    console.stop().await.unwrap();
+    business.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn feedback_is_given_listed_and_kept_out_of_the_audit_log() {
+    let (folder, log) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let fleet = Arc::new(FakeFleet::new(1));
+    fleet.change("V000000", |line| line.presence = remuda_contracts::fleet::Presence::Online);
+    business::put(&fleet, "V000000", 0, 0.0);
+    let business = business::start(folder.path(), &fleet).await;
+    let desk = business.desk();
+    business::rider(&desk, "rita").await;
+    business::vehicle(&desk, "V000000", None, None).await;
+    business::book(&desk, "b-1", "rita", "V000000").await;
+    let console = console_of(&fleet, FAST, log.path(), Some(Arc::clone(&desk))).await;
+    let addr = console.local_addr();
+    let give = async |body: Json, role: &str| {
+        let bearer = format!("authorization: Bearer {}", token_of(role));
+        let answer = ask(addr, "POST", "/feedback", &[&bearer], Some(&body.to_string())).await;
+        (answer.status, answer.json().await)
+    };
+    let said = json!({ "trip": "b-1", "rider": "rita", "stars": 4, "comment": "a smooth ride" });
+    let (status, early) = give(said.clone(), "dispatcher").await;
+    assert_eq!((status, reason_of(&early)), (400, "NOT_COMPLETED"), "{early}");
+    let mut stream = get(&console, "/tracking/b-1", &[]).await;
+    for (hundreds, kmh, state) in
+        [(1, 30.0, "arriving"), (3, 0.0, "boarding"), (8, 50.0, "under-way"), (23, 0.0, "completed")]
+    {
+        business::put(&fleet, "V000000", hundreds, kmh);
+        until_state(&mut stream, state).await;
+    }
+    assert_eq!(stream.text().await.trim(), "", "the stream ends with the trip");
+    assert_eq!(give(said.clone(), "viewer").await.0, 403);
+    for (wrong, status) in
+        [(json!({ "stars": 0 }), 400), (json!({ "rider": "rob" }), 400), (json!({ "trip": "b-9" }), 404)]
+    {
+        let mut body = said.clone();
+        body.as_object_mut().unwrap().append(&mut wrong.as_object().unwrap().clone());
+        assert_eq!(give(body, "dispatcher").await.0, status, "{wrong}");
+    }
+    let (status, given) = give(said, "dispatcher").await;
+    assert_eq!((status, &given["id"], &given["stars"]), (200, &json!("b-1"), &json!(4)), "{given}");
+    business.settle(Duration::from_secs(60)).await.unwrap();
+    let listed = get(&console, "/api/v1/feedback?stars=4", &[]).await.json().await;
+    assert_eq!(listed["feedback"], json!([given]));
+    assert_eq!(get(&console, "/feedback?stars=3", &[]).await.json().await["feedback"], json!([]));
+    let viewer = format!("authorization: Bearer {}", token_of("viewer"));
+    assert_eq!(ask(addr, "GET", "/feedback", &[&viewer], None).await.status, 403);
+    console.stop().await.unwrap();
+    business.stop().await;
+    let written: String = std::fs::read_dir(log.path())
+        .unwrap()
+        .map(|file| String::from_utf8(std::fs::read(file.unwrap().path()).unwrap()).unwrap())
+        .collect();
+    assert!(written.contains("CreateFeedback") && !written.contains("smooth"), "{written}");
 }

@@ -3,8 +3,10 @@
 
 pub mod analytics;
 pub mod billing;
+pub mod feedback;
 pub mod notifications;
 pub mod reactors;
+pub mod sharing;
 pub mod vehicles;
 
 use async_trait::async_trait;
@@ -12,8 +14,10 @@ use remuda_model::OrganizationId;
 
 use analytics::AnalyticsDesk;
 use billing::BillingDesk;
+use feedback::FeedbackDesk;
 use notifications::NotificationDesk;
 use reactors::ReactorDesk;
+use sharing::SharingDesk;
 use vehicles::{DiagnosticsDesk, RecordDesk};
 
 use crate::money::Money;
@@ -173,7 +177,14 @@ pub enum Resolution {
 /// The business, as people ask it.
 #[async_trait]
 pub trait BusinessDesk:
-    ReactorDesk + BillingDesk + AnalyticsDesk + NotificationDesk + RecordDesk + DiagnosticsDesk
+    ReactorDesk
+    + BillingDesk
+    + AnalyticsDesk
+    + NotificationDesk
+    + RecordDesk
+    + DiagnosticsDesk
+    + SharingDesk
+    + FeedbackDesk
 {
     /// Books a ride: quote, credits, vehicle, trip, confirmation, all or nothing. Waits a few seconds for the outcome.
     async fn book(

@@ -1,10 +1,12 @@
 //! `remudactl trips`, `users` and `sagas`; what else there is of the business is in the modules below.
 
+pub mod feedback;
 pub mod figures;
 pub mod messages;
 pub mod money;
 pub mod reactors;
 pub mod records;
+pub mod sharing;
 pub mod troubles;
 
 use std::io::Write;
@@ -73,6 +75,12 @@ pub enum TripsCommand {
         #[arg(long)]
         reason: String,
     },
+    /// Links with which others follow a trip.
+    #[command(flatten)]
+    Sharing(sharing::SharingCommand),
+    /// What riders say of their trips.
+    #[command(subcommand)]
+    Feedback(feedback::FeedbackCommand),
     /// Puts a vehicle in service for rides.
     Serve {
         /// Which.
@@ -399,6 +407,8 @@ pub(crate) async fn trips(
             let request = session.request(CancelTripRequest { name, reason, request_id: String::new() });
             client.cancel_trip(request).await?.into_inner()
         }
+        TripsCommand::Sharing(command) => return session.sharing(client, command).await,
+        TripsCommand::Feedback(command) => return session.feedback(command).await,
         TripsCommand::Serve { vehicle } => return session.serve(client, &vehicle, true, String::new()).await,
         TripsCommand::Withdraw { vehicle, reason } => {
             return session.serve(client, &vehicle, false, reason).await;

@@ -14,10 +14,12 @@ pub const SEALED_BYTES_MAX: usize = 1_024;
 pub const SHARES_MAX: usize = 8;
 /// Longest life of a share link, ms.
 pub const SHARE_MS_MAX: i64 = 24 * HOUR_MS;
-/// How long a share link shows a trip that has ended, ms.
-pub const SHARE_AFTER_END_MS: i64 = HOUR_MS / 4;
+/// How long a share link shows how a trip ended, ms: whoever waited for it looks once more.
+pub const SHARE_AFTER_END_MS: i64 = 2 * HOUR_MS;
 /// Longest wait for a rider, for a vehicle and for anything else in the terms, ms.
 pub const TERM_MS_MAX: i64 = 30 * 24 * HOUR_MS;
+/// How long a rating may be changed, from when it was first given, ms: who was angry may have slept over it.
+pub const RATING_CHANGE_MS: i64 = 24 * HOUR_MS;
 /// How far a vehicle's clock may be from ours, ms.
 pub const CLOCK_TOLERANCE_MS: i64 = 5 * 60_000;
 /// Longest planned distance, m: across a continent.

@@ -5,7 +5,18 @@
 
 mod name;
 
-pub use name::{ChildName, CommandName, NameError, OrganizationName, PolicyName, VehicleName};
+pub use name::{
+    AlertName, ChildName, CommandName, NameError, OrganizationName, PolicyName, ShareName, VehicleName,
+};
+
+/// `remuda.alerts`.
+pub mod alerts {
+    /// `remuda.alerts.v1`.
+    #[allow(missing_docs, unused_qualifications, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("remuda.alerts.v1");
+    }
+}
 
 /// `remuda.analytics`.
 pub mod analytics {
@@ -13,6 +24,15 @@ pub mod analytics {
     #[allow(missing_docs, unused_qualifications, clippy::all)]
     pub mod v1 {
         tonic::include_proto!("remuda.analytics.v1");
+    }
+}
+
+/// `remuda.assistance`.
+pub mod assistance {
+    /// `remuda.assistance.v1`.
+    #[allow(missing_docs, unused_qualifications, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("remuda.assistance.v1");
     }
 }
 
@@ -160,6 +180,10 @@ pub struct Method {
     pub permission: &'static str,
     /// Each call stands in the audit log.
     pub audited: bool,
+    /// Whoever shows the token of a share link may call it as well.
+    pub shared: bool,
+    /// A role on a fleet or a depot is enough.
+    pub parts: bool,
     /// Its answer is a stream.
     pub streams: bool,
     /// Full name of its request message.

@@ -102,6 +102,70 @@ impl FromStr for CommandName {
     }
 }
 
+/// `organizations/{organization}/vehicles/{vehicle}/alerts/{alert}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlertName {
+    /// The organization's id.
+    pub organization: String,
+    /// The vehicle's id.
+    pub vehicle: String,
+    /// The alert's id.
+    pub alert: String,
+}
+
+impl fmt::Display for AlertName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { organization, vehicle, alert } = self;
+        write!(f, "organizations/{organization}/vehicles/{vehicle}/alerts/{alert}")
+    }
+}
+
+impl FromStr for AlertName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match segments(text).as_slice() {
+            ["organizations", organization, "vehicles", vehicle, "alerts", alert] => Ok(Self {
+                organization: (*organization).to_owned(),
+                vehicle: (*vehicle).to_owned(),
+                alert: (*alert).to_owned(),
+            }),
+            _ => Err(NameError { expected: "organizations/{organization}/vehicles/{vehicle}/alerts/{alert}" }),
+        }
+    }
+}
+
+/// `organizations/{organization}/trips/{trip}/shares/{share}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShareName {
+    /// The organization's id.
+    pub organization: String,
+    /// The trip's id.
+    pub trip: String,
+    /// The link's id.
+    pub share: String,
+}
+
+impl fmt::Display for ShareName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { organization, trip, share } = self;
+        write!(f, "organizations/{organization}/trips/{trip}/shares/{share}")
+    }
+}
+
+impl FromStr for ShareName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match segments(text).as_slice() {
+            ["organizations", organization, "trips", trip, "shares", share] => Ok(Self {
+                organization: (*organization).to_owned(),
+                trip: (*trip).to_owned(),
+                share: (*share).to_owned(),
+            }),
+            _ => Err(NameError { expected: "organizations/{organization}/trips/{trip}/shares/{share}" }),
+        }
+    }
+}
+
 /// `organizations/{organization}/{collection}/{id}`, for collections that need no more than that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChildName {
@@ -126,6 +190,7 @@ impl ChildName {
             _ => Err(NameError {
                 expected: match collection {
                     "trips" => "organizations/{organization}/trips/{trip}",
+                    "feedback" => "organizations/{organization}/feedback/{trip}",
                     "users" => "organizations/{organization}/users/{user}",
                     "erasures" => "organizations/{organization}/erasures/{erasure}",
                     "sagas" => "organizations/{organization}/sagas/{saga}",
@@ -194,6 +259,10 @@ mod tests {
         let command =
             CommandName { organization: "north".into(), vehicle: "V1".into(), command: "c0".into() };
         assert_eq!(command.to_string().parse(), Ok(command));
+        let alert = AlertName { organization: "north".into(), vehicle: "V1".into(), alert: "a-1-2-3".into() };
+        assert_eq!(alert.to_string().parse(), Ok(alert));
+        let share = ShareName { organization: "north".into(), trip: "t1".into(), share: "s0".into() };
+        assert_eq!(share.to_string().parse(), Ok(share));
         let parent = OrganizationName { organization: "north".into() };
         assert_eq!(parent.to_string().parse(), Ok(parent));
     }

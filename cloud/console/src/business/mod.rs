@@ -5,10 +5,12 @@ mod analytics;
 mod billing;
 mod convert;
 mod diagnostics;
+mod feedback;
 mod notifications;
 mod reactors;
 mod registry;
 mod sagas;
+mod sharing;
 mod trips;
 mod users;
 
@@ -22,13 +24,16 @@ use remuda_api::notifications::v1::notification_service_server::NotificationServ
 use remuda_api::reactors::v1::reactor_service_server::ReactorServiceServer;
 use remuda_api::registry::v1::registry_service_server::RegistryServiceServer;
 use remuda_api::sagas::v1::saga_service_server::SagaServiceServer;
+use remuda_api::trips::v1::feedback_service_server::FeedbackServiceServer;
 use remuda_api::trips::v1::trip_service_server::TripServiceServer;
 use remuda_api::users::v1::user_service_server::UserServiceServer;
 use remuda_contracts::business::{Asker, BusinessDesk};
+use tokio::sync::watch;
 use tonic::service::Routes;
 use tonic_web::GrpcWebLayer;
 use tower::Layer as _;
 
+use self::sharing::Following;
 use crate::audit::AuditLayer;
 use crate::limits;
 use crate::page::PageToken;
@@ -40,15 +45,22 @@ use crate::scope::{Scope, field};
 pub(crate) struct Business {
     pub desk: Arc<dyn BusinessDesk>,
     pub scope: Scope,
+    pub following: Following,
 }
 
 impl Business {
+    /// All of them over a desk, until the node stops.
+    pub fn new(desk: Arc<dyn BusinessDesk>, scope: Scope, stopping: watch::Receiver<bool>) -> Self {
+        Self { desk, scope, following: Following::new(stopping) }
+    }
+
     /// Adds its services.
     pub fn offer(self, routes: Routes, audited: &AuditLayer) -> Routes {
         let web = GrpcWebLayer::new();
         let one = || self.clone();
         routes
             .add_service(web.layer(audited.layer(TripServiceServer::new(one()))))
+            .add_service(web.layer(audited.layer(FeedbackServiceServer::new(one()))))
             .add_service(web.layer(audited.layer(UserServiceServer::new(one()))))
             .add_service(web.layer(audited.layer(SagaServiceServer::new(one()))))
             .add_service(web.layer(audited.layer(ReactorServiceServer::new(one()))))

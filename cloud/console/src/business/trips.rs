@@ -2,16 +2,19 @@
 
 use remuda_api::trips::v1::trip_service_server::TripService;
 use remuda_api::trips::v1::{
-    BookTripRequest, CancelTripRequest, GetTripRequest, ListTripsRequest, ListTripsResponse,
-    SetVehicleServiceRequest, SetVehicleServiceResponse, Trip,
+    BookTripRequest, CancelTripRequest, GetTripRequest, ListSharesRequest, ListSharesResponse,
+    ListTripsRequest, ListTripsResponse, RevokeShareRequest, RevokeShareResponse, SetVehicleServiceRequest,
+    SetVehicleServiceResponse, ShareTripRequest, ShareTripResponse, TrackTripRequest, Trip,
 };
-use remuda_contracts::business::BookTrip;
+use remuda_contracts::business::{BookTrip, BusinessError, TripView};
 use tonic::{Request, Response, Status};
 
+use super::sharing::{Caller, Tracks};
 use super::{Business, asker, convert, page};
 use crate::page::PageToken;
 use crate::refusal::Refusal;
-use crate::scope::{field, who};
+use crate::scope::{field, sight, who};
+use crate::sight::Sight;
 
 /// What binds a page token to these pages.
 const PAGES: &str = "trips";
@@ -29,13 +32,30 @@ impl Business {
         view.map(|view| convert::trip(self.scope.organization, view)).map_err(Refusal::business)
     }
 
-    async fn trip(&self, request: GetTripRequest) -> Result<Trip, Refusal> {
-        let id = self.scope.child("trips", &request.name)?;
-        let view = self.desk.trip(&self.scope.organization, &id).await;
-        view.map(|view| convert::trip(self.scope.organization, view)).map_err(Refusal::business)
+    /// A trip whose vehicle the caller sees; for others, and while no vehicle has it, it is not there.
+    pub(super) async fn seen_trip(&self, id: &str, sight: &Sight) -> Result<TripView, Refusal> {
+        let view = self.desk.trip(&self.scope.organization, id).await.map_err(Refusal::business)?;
+        if sight.sees_named(&view.vehicle) {
+            return Ok(view);
+        }
+        Err(Refusal::business(BusinessError::NotFound { what: "trip", id: id.to_owned() }))
     }
 
-    async fn trips(&self, request: ListTripsRequest) -> Result<ListTripsResponse, Refusal> {
+    /// Refuses a trip that the caller does not see.
+    pub(super) async fn check_trip(&self, id: &str, sight: &Sight) -> Result<(), Refusal> {
+        if sight.is_whole() {
+            return Ok(());
+        }
+        self.seen_trip(id, sight).await.map(|_| ())
+    }
+
+    async fn trip(&self, request: GetTripRequest, sight: &Sight) -> Result<Trip, Refusal> {
+        let id = self.scope.child("trips", &request.name)?;
+        let view = self.seen_trip(&id, sight).await?;
+        Ok(convert::trip(self.scope.organization, view))
+    }
+
+    async fn trips(&self, request: ListTripsRequest, sight: &Sight) -> Result<ListTripsResponse, Refusal> {
         self.scope.parent(&request.parent)?;
         let of = format!("{PAGES} {}", request.state);
         let (size, after) = page(request.page_size, &request.page_token, &of)?;
@@ -49,12 +69,20 @@ impl Business {
             Some(last) if more => PageToken::write_text(&last.id, &of),
             _ => String::new(),
         };
+        // A page may be shorter for it; the next one goes on behind what was left out.
+        found.retain(|view| sight.sees_named(&view.vehicle));
         let trips = found.into_iter().map(|view| convert::trip(self.scope.organization, view)).collect();
         Ok(ListTripsResponse { trips, next_page_token })
     }
 
-    async fn cancel_trip_of(&self, request: CancelTripRequest, who: String) -> Result<Trip, Refusal> {
+    async fn cancel_trip_of(
+        &self,
+        request: CancelTripRequest,
+        who: String,
+        sight: &Sight,
+    ) -> Result<Trip, Refusal> {
         let id = self.scope.child("trips", &request.name)?;
+        self.check_trip(&id, sight).await?;
         if request.reason.trim().is_empty() {
             return Err(field("reason", "it is empty; say why the trip is called off"));
         }
@@ -88,19 +116,55 @@ impl TripService for Business {
     }
 
     async fn get_trip(&self, request: Request<GetTripRequest>) -> Result<Response<Trip>, Status> {
-        self.scope.measured("GetTrip", self.trip(request.into_inner())).await
+        let sight = sight(&request);
+        self.scope.measured("GetTrip", self.trip(request.into_inner(), &sight)).await
     }
 
     async fn list_trips(
         &self,
         request: Request<ListTripsRequest>,
     ) -> Result<Response<ListTripsResponse>, Status> {
-        self.scope.measured("ListTrips", self.trips(request.into_inner())).await
+        let sight = sight(&request);
+        self.scope.measured("ListTrips", self.trips(request.into_inner(), &sight)).await
     }
 
     async fn cancel_trip(&self, request: Request<CancelTripRequest>) -> Result<Response<Trip>, Status> {
-        let who = who(&request);
-        self.scope.measured("CancelTrip", self.cancel_trip_of(request.into_inner(), who)).await
+        let (who, sight) = (who(&request), sight(&request));
+        self.scope.measured("CancelTrip", self.cancel_trip_of(request.into_inner(), who, &sight)).await
+    }
+
+    async fn share_trip(
+        &self,
+        request: Request<ShareTripRequest>,
+    ) -> Result<Response<ShareTripResponse>, Status> {
+        let (who, sight) = (who(&request), sight(&request));
+        self.scope.measured("ShareTrip", self.share(request.into_inner(), who, &sight)).await
+    }
+
+    async fn list_shares(
+        &self,
+        request: Request<ListSharesRequest>,
+    ) -> Result<Response<ListSharesResponse>, Status> {
+        let sight = sight(&request);
+        self.scope.measured("ListShares", self.shares(request.into_inner(), &sight)).await
+    }
+
+    async fn revoke_share(
+        &self,
+        request: Request<RevokeShareRequest>,
+    ) -> Result<Response<RevokeShareResponse>, Status> {
+        let (who, sight) = (who(&request), sight(&request));
+        self.scope.measured("RevokeShare", self.unshare(request.into_inner(), who, &sight)).await
+    }
+
+    type TrackTripStream = Tracks;
+
+    async fn track_trip(
+        &self,
+        request: Request<TrackTripRequest>,
+    ) -> Result<Response<Self::TrackTripStream>, Status> {
+        let caller = Caller::of(&request, self.scope.organization);
+        self.scope.measured("TrackTrip", self.track(request.into_inner(), caller)).await
     }
 
     async fn set_vehicle_service(

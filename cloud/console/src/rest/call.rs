@@ -61,7 +61,7 @@ impl Call {
             show: self.show,
             streams: self.route.as_ref().is_some_and(|route| route.method().is_server_streaming()),
             head: parts.method == Method::HEAD,
-            events: accepts_events(&parts.headers),
+            events: self.show.events || accepts_events(&parts.headers),
             conditional: parts.headers.contains_key(IF_MATCH),
             if_none_match: parts.headers.get(IF_NONE_MATCH).cloned(),
         };

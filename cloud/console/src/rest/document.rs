@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use remuda_transcoder::{About, Comments, Table, openapi};
 use serde_json::{Value as Json, json};
 
+use crate::rest::sharing::TRACK;
 use crate::rest::views::{Line, VIEWS};
 
 /// What the document says of the whole.
@@ -64,8 +65,13 @@ fn view(line: &Line, way: &Json) -> (String, &'static str, Json) {
     let text = |name: &str, kind: &str, required: bool| json!({ "name": name, "in": "query", "required": required, "schema": { "type": kind } });
     let of_rfms =
         [text("latestOnly", "boolean", true), text("vin", "string", false), text("lastVin", "string", false)];
-    let parameters: Vec<Json> =
-        in_path.into_iter().chain(optional).chain(of_rfms.into_iter().filter(|_| rfms)).collect();
+    let token = (*rpc == TRACK).then(|| text("share_token", "string", false));
+    let parameters: Vec<Json> = in_path
+        .into_iter()
+        .chain(optional)
+        .chain(of_rfms.into_iter().filter(|_| rfms))
+        .chain(token)
+        .collect();
     let schema = match rpc.rsplit('/').next() {
         Some("GetVehicle") => vehicle(),
         Some("ListVehicles") if *path == "/vehicles" => json!({ "type": "object", "properties": {
@@ -76,7 +82,7 @@ fn view(line: &Line, way: &Json) -> (String, &'static str, Json) {
         Some("GetFleetStatus") => way["responses"]["200"]["content"]["application/json"]["schema"].clone(),
         _ => json!({ "type": "object" }),
     };
-    let kind = show.kind;
+    let kind = if show.events { "text/event-stream" } else { show.kind };
     let words: Vec<&str> =
         path.split(['/', '{', '}', ':', '.', '_']).filter(|word| !word.is_empty()).collect();
     let mut operation = json!({

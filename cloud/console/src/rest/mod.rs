@@ -9,6 +9,7 @@ mod errors;
 mod feeds;
 mod files;
 mod shapes;
+mod sharing;
 mod stream;
 mod views;
 
@@ -75,6 +76,7 @@ pub(crate) async fn pass(State(rest): State<Rest>, request: Request, next: Next)
     let path = request.uri().path().to_owned();
     let allowed = match rest.table.find(verb, &path) {
         Found::Route(route, fields) => {
+            let request = sharing::with_token(&route.grpc_path(), request);
             let fields = fields.into_iter().map(|(field, value)| (field.to_owned(), value)).collect();
             let call = Call {
                 grpc_path: route.grpc_path(),
@@ -88,6 +90,7 @@ pub(crate) async fn pass(State(rest): State<Rest>, request: Request, next: Next)
         Found::OtherVerbs(verbs) => verbs.into_iter().collect(),
         Found::Nothing => match Path::parse(&path).map(|path| rest.views.find(verb, &path)) {
             Some(views::Found::View(view, fields)) => {
+                let request = sharing::with_token(view.rpc, request);
                 let route = rest.route_of(view.rpc);
                 let call =
                     Call { grpc_path: view.rpc.to_owned(), route, fields, show: view.show, page: None };

@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 
 use crate::rest::answer::json_of;
 use crate::rest::errors::named;
-use crate::rest::{feeds, shapes};
+use crate::rest::{feeds, shapes, sharing};
 use crate::time::now_ms;
 
 /// Pairs of a query.
@@ -26,6 +26,8 @@ pub(crate) struct Show {
     ask: fn(Pairs, i64) -> Result<Pairs, Problem>,
     /// Pages are gathered into one answer.
     pub whole: bool,
+    /// A stream is server-sent events, whatever the caller accepts.
+    pub events: bool,
 }
 
 fn as_asked(query: Pairs, _: i64) -> Result<Pairs, Problem> {
@@ -45,7 +47,13 @@ pub(crate) fn or_else(mut query: Pairs, defaults: impl IntoIterator<Item = (&'st
 
 impl Show {
     /// The JSON mapping of the message.
-    pub const AS_IT_IS: Self = Self { kind: "application/json", shape: None, ask: as_asked, whole: false };
+    pub const AS_IT_IS: Self = Self {
+        kind: "application/json",
+        shape: None,
+        ask: as_asked,
+        whole: false,
+        events: false,
+    };
 
     const fn shaped(shape: fn(Json, i64) -> Json) -> Self {
         Self { shape: Some(shape), ..Self::AS_IT_IS }
@@ -125,14 +133,15 @@ pub(crate) const VIEWS: &[Line] = &[
     (Verb::Post, "/trips", "/remuda.trips.v1.TripService/BookTrip", "parent", "", Show::shaped(shapes::with_ids)),
     (Verb::Get, "/trips/{id}", "/remuda.trips.v1.TripService/GetTrip", "name", "/trips/", Show::shaped(shapes::with_ids)),
     (Verb::Post, "/trips/{id}:cancel", "/remuda.trips.v1.TripService/CancelTrip", "name", "/trips/", Show::shaped(shapes::with_ids)),
+    (Verb::Get, "/tracking/{id}", sharing::TRACK, "name", "/trips/", Show { events: true, ..Show::AS_IT_IS }),
     (Verb::Get, "/routes", "/remuda.telemetry.v1.TelemetryService/ListJourneys", "parent", "",
         Show { ask: shapes::last_day, shape: Some(shapes::routes), ..Show::AS_IT_IS }),
     (Verb::Get, "/users", "/remuda.users.v1.UserService/ListUsers", "parent", "", Show::shaped(shapes::with_ids)),
     (Verb::Post, "/users", "/remuda.users.v1.UserService/CreateUser", "parent", "", Show::shaped(shapes::with_ids)),
     (Verb::Get, "/users/{id}", "/remuda.users.v1.UserService/GetUser", "name", "/users/", Show::shaped(shapes::with_ids)),
     (Verb::Get, "/notifications", "/remuda.notifications.v1.NotificationService/ListNotifications", "parent", "", Show::shaped(shapes::with_ids)),
-    (Verb::Get, "/feedback", "/remuda.users.v1.UserService/ListFeedback", "parent", "", Show::shaped(shapes::with_ids)),
-    (Verb::Post, "/feedback", "/remuda.users.v1.UserService/CreateFeedback", "parent", "", Show::shaped(shapes::with_ids)),
+    (Verb::Get, "/feedback", "/remuda.trips.v1.FeedbackService/ListFeedback", "parent", "", Show::shaped(shapes::with_ids)),
+    (Verb::Post, "/feedback", "/remuda.trips.v1.FeedbackService/CreateFeedback", "parent", "", Show::shaped(shapes::with_ids)),
     (Verb::Get, "/rfms/vehiclepositions", VEHICLES, "parent", "",
         Show { kind: feeds::RFMS_POSITIONS, ask: feeds::rfms_query, shape: Some(feeds::rfms_positions), ..Show::AS_IT_IS }),
     (Verb::Get, "/rfms/vehiclestatuses", VEHICLES, "parent", "",
