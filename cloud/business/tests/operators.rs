@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use remuda_contracts::business::analytics::FiguresQuery;
 use remuda_contracts::business::billing::{Collection, PaymentFilter, StatementView};
+use remuda_contracts::business::feedback::{GiveFeedback, Words};
 use remuda_contracts::business::notifications::{
     NotificationFilter, NotificationView, PreferencesView, QuietView,
 };
@@ -403,4 +404,73 @@ async fn ended_sagas_are_listed_page_by_page_also_after_a_restart() {
     assert_eq!(desk.sagas(&ORGANIZATION(), Some("stuck"), None, 9).await.unwrap(), (vec![], None));
     assert_eq!(code(desk.sagas(&ORGANIZATION(), None, Some("x"), 9).await), "bad-page-token");
     business.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn riders_words_are_sealed_listed_and_gone_with_the_rider() {
+    let folder = tempfile::tempdir().unwrap();
+    let fleet = Fleet::new(&["CAR0"]);
+    let business = start(folder.path(), &fleet, None).await;
+    let desk = business.desk();
+    riders_and_vehicles(&desk, &["rita", "rob"], &["CAR0"]).await;
+    let here = ORGANIZATION();
+    let words = "the driver of grandmother's trip sang beautifully";
+    let wish = |rider: &str, stars, comment: Option<&str>| GiveFeedback {
+        trip: "b-1".into(),
+        rider: rider.into(),
+        stars,
+        comment: comment.map(|text| Words(text.into())),
+    };
+    assert_eq!(code(desk.give_feedback(&here, wish("rita", 5, None), asker("f-0")).await), "no trip");
+    desk.book(&here, ride("rita"), asker("b-1")).await.unwrap();
+    assert_eq!(code(desk.give_feedback(&here, wish("rita", 5, None), asker("f-1")).await), "not-completed");
+    desk.cancel(&here, "b-1", "another time", asker("c-1")).await.unwrap();
+    business.settle(PATIENCE).await.unwrap();
+    driven(&desk, &fleet, "b-2").await;
+    let wish =
+        |rider: &str, stars, comment| GiveFeedback { trip: "b-2".into(), ..wish(rider, stars, comment) };
+    assert_eq!(code(desk.feedback(&here, "b-2").await), "no feedback");
+    let long = "x".repeat(513);
+    for (wrong, wanted) in [
+        (wish("rob", 5, Some("mine")), "not-the-rider"),
+        (wish("nobody", 5, Some("mine")), "not-the-rider"),
+        (wish("rita", 6, None), "bad-value"),
+        (wish("rita", 5, Some(long.as_str())), "bad-comment"),
+    ] {
+        assert_eq!(code(desk.give_feedback(&here, wrong, asker("f-2")).await), wanted);
+    }
+    let said = desk.give_feedback(&here, wish("rita", 2, Some(words)), asker("f-3")).await.unwrap();
+    assert_eq!((said.stars, said.comment.clone().unwrap().0.as_str()), (2, words));
+    assert!(!format!("{said:?}").contains("grandmother"));
+    let again = desk.give_feedback(&here, wish("rita", 2, Some(words)), asker("f-3")).await.unwrap();
+    assert_eq!(again, said, "the same wish is the same word");
+    let better = desk.give_feedback(&here, wish("rita", 4, Some(words)), asker("f-4")).await.unwrap();
+    assert!(better.stars == 4 && better.rated_ms == said.rated_ms && better.changed_ms >= said.changed_ms);
+    business.settle(PATIENCE).await.unwrap();
+    let listed = |stars| desk.feedback_list(&here, stars, None, 10);
+    assert_eq!(listed(None).await.unwrap(), (vec![better.clone()], None));
+    assert_eq!((listed(Some(4)).await.unwrap().0.len(), listed(Some(2)).await.unwrap().0.len()), (1, 0));
+    assert_eq!(code(listed(Some(0)).await), "bad-stars");
+    assert_eq!(code(desk.feedback_list(&here, None, Some("x"), 10).await), "bad-page-token");
+
+    desk.erase_user(&here, "rita", true, asker("e-1")).await.unwrap();
+    let gone = desk.feedback(&here, "b-2").await.unwrap();
+    assert_eq!((gone.stars, gone.comment, gone.comment_erased), (4, None, true));
+    assert_eq!(
+        code(desk.give_feedback(&here, wish("rita", 5, Some("x")), asker("f-5")).await),
+        "user-erased"
+    );
+    business.stop().await;
+    drop((desk, business));
+    // Nowhere on the disk are her words.
+    let mut files = vec![folder.path().to_owned()];
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        let found = bytes.windows(11).any(|window| window == b"grandmother");
+        assert!(!found, "{}", path.display());
+    }
 }

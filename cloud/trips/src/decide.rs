@@ -1,5 +1,6 @@
 //! What follows from a wish or a report, given what is known of a trip.
 
+use remuda_contracts::sealed::Sealed;
 use remuda_contracts::trips::{CancellationFee, CancelledBy, Mark, TripCancelled, TripParties};
 use remuda_eventsourcing::Context;
 
@@ -36,30 +37,7 @@ pub fn decide(trip: &Trip, command: &TripCommand, context: &Context) -> Decision
         }
         TripCommand::Conclude { reason, mark } => conclude(trip, reason, *mark, context),
         TripCommand::Sweep => Ok(sweep(trip, context)),
-        TripCommand::Rate { rider, stars, comment } => {
-            let ended_ms = match trip.phase {
-                TripPhase::Completed => trip.ended_ms.unwrap_or(now_ms),
-                _ => return Err(TripRefusal::NotCompleted),
-            };
-            if *rider != trip.parties.rider {
-                return Err(TripRefusal::NotTheRider);
-            }
-            if !(1..=5).contains(stars) {
-                return Err(TripRefusal::BadValue("a rating has 1 to 5 stars"));
-            }
-            if comment.as_ref().is_some_and(|comment| comment.as_bytes().len() > limits::SEALED_BYTES_MAX) {
-                return Err(TripRefusal::BadValue("a comment has at most 1024 bytes when sealed"));
-            }
-            match trip.rating {
-                Some(known) if known == *stars => return Ok(vec![]),
-                Some(_) => return Err(TripRefusal::AlreadyRated),
-                None => {}
-            }
-            if now_ms > ended_ms + trip.terms().rating_ms {
-                return Err(TripRefusal::RatingClosed);
-            }
-            Ok(vec![TripEvent::Rated(Rated { stars: *stars, comment: comment.clone(), time_ms: now_ms })])
-        }
+        TripCommand::Rate { rider, stars, comment } => rate(trip, rider, *stars, comment.as_ref(), now_ms),
         TripCommand::Share { token_hash, expires_ms } => share(trip, *token_hash, *expires_ms, now_ms),
         TripCommand::Unshare { token_hash } => {
             let known = trip.shares.iter().any(|share| share.token_hash == *token_hash);
@@ -250,6 +228,31 @@ fn sweep(trip: &Trip, context: &Context) -> Vec<TripEvent> {
         ],
         _ => vec![],
     }
+}
+
+fn rate(trip: &Trip, rider: &str, stars: u8, comment: Option<&Sealed>, now_ms: i64) -> Decision {
+    let ended_ms = match trip.phase {
+        TripPhase::Completed => trip.ended_ms.unwrap_or(now_ms),
+        _ => return Err(TripRefusal::NotCompleted),
+    };
+    if *rider != trip.parties.rider {
+        return Err(TripRefusal::NotTheRider);
+    }
+    if !(1..=5).contains(&stars) {
+        return Err(TripRefusal::BadValue("a rating has 1 to 5 stars"));
+    }
+    if comment.is_some_and(|comment| comment.as_bytes().len() > limits::SEALED_BYTES_MAX) {
+        return Err(TripRefusal::BadValue("a comment has at most 1024 bytes when sealed"));
+    }
+    match &trip.rating {
+        Some(known) if known.stars == stars && known.comment.as_ref() == comment => return Ok(vec![]),
+        Some(known) if now_ms > known.rated_ms + limits::RATING_CHANGE_MS => {
+            return Err(TripRefusal::AlreadyRated);
+        }
+        None if now_ms > ended_ms + trip.terms().rating_ms => return Err(TripRefusal::RatingClosed),
+        Some(_) | None => {}
+    }
+    Ok(vec![TripEvent::Rated(Rated { stars, comment: comment.cloned(), time_ms: now_ms })])
 }
 
 fn share(trip: &Trip, token_hash: [u8; 32], expires_ms: i64, now_ms: i64) -> Decision {

@@ -50,8 +50,8 @@ pub enum TripRefusal {
     /// Somebody else.
     #[error("only the trip's rider can rate it")]
     NotTheRider,
-    /// Once is enough.
-    #[error("the trip was rated already, otherwise")]
+    /// Once is enough, and a day to think about it.
+    #[error("the trip was rated already, and its rating can be changed for a day only")]
     AlreadyRated,
     /// Too late.
     #[error("the time for rating this trip is over")]

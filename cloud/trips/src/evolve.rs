@@ -4,7 +4,7 @@ use remuda_contracts::trips::Mark;
 
 use crate::event::TripEvent;
 use crate::limits;
-use crate::state::{Seen, Share, Trip, TripPhase, Visit};
+use crate::state::{Rating, Seen, Share, Trip, TripPhase, Visit};
 
 /// Takes a fact in.
 pub fn evolve(trip: &mut Trip, event: &TripEvent) {
@@ -88,7 +88,11 @@ pub fn evolve(trip: &mut Trip, event: &TripEvent) {
             trip.id = e.trip.clone();
             trip.ended_ms = Some(e.time_ms);
         }
-        E::Rated(e) => trip.rating = Some(e.stars),
+        E::Rated(e) => {
+            let rated_ms = trip.rating.as_ref().map_or(e.time_ms, |known| known.rated_ms);
+            let (stars, comment) = (e.stars, e.comment.clone());
+            trip.rating = Some(Rating { stars, comment, rated_ms, changed_ms: e.time_ms });
+        }
         E::Shared(e) => {
             trip.shares.retain(|share| share.token_hash != e.token_hash);
             trip.shares.push(Share { token_hash: e.token_hash, expires_ms: e.expires_ms });

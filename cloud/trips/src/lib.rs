@@ -38,7 +38,7 @@ pub struct Trips;
 
 impl Aggregate for Trips {
     const TYPE: &'static str = "trip";
-    const SNAPSHOT_VERSION: u16 = 1;
+    const SNAPSHOT_VERSION: u16 = 2;
     type State = Trip;
     type Command = TripCommand;
     type Event = TripEvent;

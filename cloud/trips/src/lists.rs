@@ -7,7 +7,7 @@ use remuda_eventsourcing::{Aggregate, Event};
 use remuda_model::OrganizationId;
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Trip, TripPhase};
+use crate::state::{Rating, Trip, TripPhase};
 use crate::{TripEvent, Trips};
 
 /// A trip in a list.
@@ -31,8 +31,8 @@ pub struct TripLine {
     pub requested_ms: i64,
     /// When it last changed, ms since 1970 UTC.
     pub changed_ms: i64,
-    /// Stars.
-    pub rating: Option<u8>,
+    /// What the rider said of it; their words sealed.
+    pub rating: Option<Rating>,
     /// Driven with the rider, m, once it has ended.
     pub distance_m: Option<u64>,
     /// When time itself moves it, ms since 1970 UTC.
@@ -42,6 +42,29 @@ pub struct TripLine {
 /// Where it stands in the list of what time moves.
 fn due_place(organization: &str, trip: &str, due_ms: i64) -> Vec<u8> {
     let mut place = numbered(&["due", organization], u64::try_from(due_ms).unwrap_or_default());
+    place.extend_from_slice(trip.as_bytes());
+    place
+}
+
+/// The lists of rated trips, of all and of those with as many stars.
+fn rated_lists(stars: u8) -> [&'static str; 2] {
+    ["rated", rated_list(Some(stars))]
+}
+
+const fn rated_list(stars: Option<u8>) -> &'static str {
+    match stars {
+        None => "rated",
+        Some(1) => "rated-1",
+        Some(2) => "rated-2",
+        Some(3) => "rated-3",
+        Some(4) => "rated-4",
+        Some(_) => "rated-5",
+    }
+}
+
+/// Where it stands in a list of rated trips: what was said last first.
+fn rated_place(list: &str, organization: &str, trip: &str, changed_ms: i64) -> Vec<u8> {
+    let mut place = numbered(&[list, organization], u64::MAX - u64::try_from(changed_ms).unwrap_or_default());
     place.extend_from_slice(trip.as_bytes());
     place
 }
@@ -63,7 +86,7 @@ impl TripLine {
             depot: parties.depot,
             requested_ms: trip.requested_ms,
             changed_ms,
-            rating: trip.rating,
+            rating: trip.rating.clone(),
             distance_m,
             due_ms: trip.due_ms(),
         }
@@ -83,6 +106,10 @@ impl TripLine {
             places.insert(of("fleet", fleet));
         }
         places.extend(self.due_ms.map(|due_ms| due_place(organization, &self.trip, due_ms)));
+        if let Some(rating) = &self.rating {
+            let place = |list| rated_place(list, organization, &self.trip, rating.changed_ms);
+            places.extend(rated_lists(rating.stars).map(place));
+        }
         places.insert(key(&["trip", organization, &self.trip]));
         places
     }
@@ -94,7 +121,7 @@ pub struct TripLists;
 
 impl Projection for TripLists {
     const NAME: &'static str = "trip-lists";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const READS: &'static [&'static str] = &["trip"];
 
     fn apply(&self, event: &Event, view: &mut View<'_>) -> Result<(), Poisoned> {
@@ -233,6 +260,21 @@ impl TripDirectory {
                 return Ok(running);
             }
         }
+    }
+
+    /// Rated trips with their places, what was said last first, at most `limit` that come after `after`: the place of the last
+    /// of the page before. Only those with so many stars, when they are named.
+    ///
+    /// # Errors
+    /// As [`TripDirectory::trip`].
+    pub fn rated(
+        &self,
+        organization: &OrganizationId,
+        stars: Option<u8>,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, TripLine)>, Poisoned> {
+        self.0.scan(&key(&[rated_list(stars), organization.as_str()]), after, limit)
     }
 
     /// Trips that time has moved by `now_ms`, those due first first, at most `limit` that come after `after`: the place of the

@@ -125,6 +125,19 @@ pub struct Visit {
     pub left: Option<Seen>,
 }
 
+/// What the rider says of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rating {
+    /// Stars, 1 to 5.
+    pub stars: u8,
+    /// In their words, sealed under their key.
+    pub comment: Option<Sealed>,
+    /// When they first said it, ms since 1970 UTC.
+    pub rated_ms: i64,
+    /// When they last said it, ms since 1970 UTC.
+    pub changed_ms: i64,
+}
+
 /// A link with which others may follow a trip.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
@@ -155,8 +168,8 @@ pub struct Trip {
     pub visits: Vec<Visit>,
     /// The last that the vehicle said about it.
     pub last_mark: Option<Mark>,
-    /// Stars, 1 to 5.
-    pub rating: Option<u8>,
+    /// What the rider says of it.
+    pub rating: Option<Rating>,
     /// Who may follow it. Bounded by [`crate::limits::SHARES_MAX`].
     pub shares: Vec<Share>,
 }

@@ -111,10 +111,18 @@ permissions! {
     CommandsGive = "commands.give" for &[Operator, Admin];
     /// Be the second person for what one may not do alone.
     CommandsApprove = "commands.approve" for &[Operator, Admin];
+    /// See alerts on vehicles.
+    AlertsRead = "alerts.read" for EVERYONE;
+    /// Acknowledge, snooze and clear alerts.
+    AlertsHandle = "alerts.handle" for &[Operator, Admin];
     /// See trips.
     TripsRead = "trips.read" for EVERYONE;
     /// Book, change and cancel trips.
     TripsChange = "trips.change" for &[Dispatcher, Operator, Admin];
+    /// See what riders say of their trips.
+    FeedbackRead = "feedback.read" for &[Dispatcher, Operator, Admin];
+    /// Write down what a rider says.
+    FeedbackGive = "feedback.give" for &[Dispatcher, Operator, Admin];
     /// See users.
     UsersRead = "users.read" for &[Dispatcher, Operator, Admin];
     /// Change users, their credits and consents; erase their data.

@@ -180,6 +180,17 @@ async fn lists_follow_and_a_sweep_ends_what_waits_too_long() {
     let done = lists.trip(&home(), "t2").unwrap().unwrap();
     assert_eq!((done.phase, done.distance_m), (TripPhase::Completed, Some(120)));
 
+    let rate = |stars| C::Rate { rider: "ada".into(), stars, comment: None };
+    trips.ask(&home(), "t2", rate(2), with("s-1".into(), now() + 600_000)).await.unwrap();
+    lists.projected().caught_up().await.unwrap();
+    let rated = |stars| -> Vec<String> {
+        let lines = lists.rated(&home(), stars, None, 10).unwrap();
+        lines.into_iter().map(|(_, line)| line.trip).collect()
+    };
+    assert_eq!((rated(None), rated(Some(2)), rated(Some(5))), (vec!["t2".into()], vec!["t2".into()], vec![]));
+    trips.ask(&home(), "t2", rate(5), with("s-2".into(), now() + 600_001)).await.unwrap();
+    lists.projected().caught_up().await.unwrap();
+    assert_eq!((rated(None), rated(Some(2)), rated(Some(5))), (vec!["t2".into()], vec![], vec!["t2".into()]));
     assert_eq!(service.sweep(&home(), &lists).await.unwrap(), 0, "not yet");
     clock.store(now() + 600_000, Ordering::Relaxed);
     assert_eq!(service.sweep(&home(), &lists).await.unwrap(), 1, "no vehicle for t1 in ten minutes");

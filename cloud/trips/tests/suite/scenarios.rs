@@ -195,7 +195,7 @@ fn stops_ahead_can_change() {
 }
 
 #[test]
-fn a_trip_is_rated_once_by_its_rider_in_time() {
+fn a_trip_is_rated_by_its_rider_in_time_and_otherwise_for_a_day() {
     let rate = |rider: &str, stars| C::Rate { rider: rider.into(), stars, comment: None };
     given::<Trips>(under_way())
         .when(rate("ada", 5))
@@ -218,6 +218,22 @@ fn a_trip_is_rated_once_by_its_rider_in_time() {
         .when(rate("ada", 4))
         .then_nothing()
         .when(rate("ada", 5))
+        .then_events(|events| matches!(events, [E::Rated(rated)] if rated.stars == 5))
+        .then_state(|trip| {
+            let rating = trip.rating.as_ref().unwrap();
+            rating.rated_ms == rating.changed_ms && rating.stars == 5
+        })
+        .at(now() + 300_000 + 8 * 24 * 3_600_000)
+        .when(C::Rate { rider: "ada".into(), stars: 5, comment: Some(Sealed::new(vec![1])) })
+        .then_events(|events| matches!(events, [E::Rated(rated)] if rated.comment.is_some()))
+        .then_state(|trip| {
+            let rating = trip.rating.as_ref().unwrap();
+            rating.changed_ms - rating.rated_ms == limits::RATING_CHANGE_MS
+        })
+        .when(rate("bob", 1))
+        .then_refused("not-the-rider")
+        .at(now() + 300_001 + 8 * 24 * 3_600_000)
+        .when(rate("ada", 1))
         .then_refused("already-rated");
 }
 
@@ -248,12 +264,27 @@ fn a_share_link_ends_by_time_by_wish_and_with_the_trip() {
         .then_nothing()
         .then_state(|trip| !follows(other, 1)(trip) && follows(token, 1)(trip));
     assert!(!format!("{:?}", scenario.state()).contains("42, 42, 42, 42"), "only the hash is kept");
+    let id = share::id_of(&share::hash(&token));
+    assert_eq!((id.len(), share::find(scenario.state(), &id).unwrap().token_hash), (16, share::hash(&token)));
+    assert_eq!(share::find(scenario.state(), &share::id_of(&share::hash(&other))), None);
     let _ = scenario
         .at(now() + 400_000)
         .when(report(Left(1), 300, 1_060))
         .then_events(|events| matches!(events, [.., E::Completed(_)]))
-        .then_state(follows(token, 300_000 + limits::SHARE_AFTER_END_MS))
-        .then_state(|trip| !follows(token, 300_001 + limits::SHARE_AFTER_END_MS)(trip));
+        .then_state(|trip| share::ends_ms(trip, &trip.shares[0]) == now() + 2_000_000)
+        .then_state(follows(token, 1_999_999))
+        .then_state(|trip| !follows(token, 2_000_000)(trip));
+    let _ = given::<Trips>(under_way())
+        .when(link(&token, limits::SHARE_MS_MAX))
+        .then_events(|events| events.len() == 1)
+        .at(now() + 400_000)
+        .when(report(Left(1), 300, 1_060))
+        .then_events(|events| matches!(events, [.., E::Completed(_)]))
+        .then_state(|trip| {
+            share::ends_ms(trip, &trip.shares[0]) == now() + 300_000 + limits::SHARE_AFTER_END_MS
+        })
+        .then_state(follows(token, 299_999 + limits::SHARE_AFTER_END_MS))
+        .then_state(|trip| !follows(token, 300_000 + limits::SHARE_AFTER_END_MS)(trip));
     let mut scenario = given::<Trips>(under_way());
     for n in 0..limits::SHARES_MAX {
         scenario =
