@@ -12,13 +12,28 @@ use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use remuda_edge_agent_core::{RefuseAll, Verifier};
 use remuda_model::VehicleId;
 use remuda_wire::frame::CommandOutcome;
-use remuda_wire::{Command, CommandKind, signing};
+use remuda_wire::{Command, CommandKind, Decided, signing};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Does what a command asks. Called once for each command that is obeyed.
 pub trait Actuators: fmt::Debug + Send + Sync {
     /// Does it; may take a while. The future is dropped when the agent ends, and the command counts as unknown.
     fn perform(&self, kind: CommandKind) -> Pin<Box<dyn Future<Output = CommandOutcome> + Send>>;
+
+    /// Takes an option of a question that this vehicle asked. Called once for each question; for a safe default perhaps
+    /// once more, when the agent was started anew before it had ended.
+    fn act(&self, choice: ChoiceMade) -> Pin<Box<dyn Future<Output = CommandOutcome> + Send>>;
+}
+
+/// What is to be done about a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChoiceMade {
+    /// The question's id.
+    pub question: [u8; 16],
+    /// Number of the option, from 0.
+    pub option: u8,
+    /// Why this one.
+    pub why: Decided,
 }
 
 /// Nothing is connected: every command is refused.
@@ -27,6 +42,10 @@ pub struct NoActuators;
 
 impl Actuators for NoActuators {
     fn perform(&self, _: CommandKind) -> Pin<Box<dyn Future<Output = CommandOutcome> + Send>> {
+        Box::pin(std::future::ready(CommandOutcome::Refused("kind".to_owned())))
+    }
+
+    fn act(&self, _: ChoiceMade) -> Pin<Box<dyn Future<Output = CommandOutcome> + Send>> {
         Box::pin(std::future::ready(CommandOutcome::Refused("kind".to_owned())))
     }
 }
@@ -71,7 +90,8 @@ impl Verifier for CommandKey {
 /// A program that is started for each command.
 ///
 /// It gets the command's word as its only argument (`lock`, `unlock`, `honk`, `speed-limit`, `reboot`) and the value,
-/// where there is one, on standard input. Exit code 0 is *done*; 3 is *refused*, since it does not know the word; anything
+/// where there is one, on standard input. For a question's option the word is `act`, and the value the question's id, the
+/// option's number and `answered`, `timed-out` or `restarted`, with a blank between. Exit code 0 is *done*; 3 is *refused*, since it does not know the word; anything
 /// else *failed*, with the first line of its standard error as the reason.
 #[derive(Debug, Clone)]
 pub struct Program {
@@ -100,14 +120,37 @@ fn words_of(kind: &CommandKind) -> (&'static str, String) {
         CommandKind::Honk => ("honk", String::new()),
         CommandKind::SpeedLimit(kmh) => ("speed-limit", kmh.to_string()),
         CommandKind::Reboot => ("reboot", String::new()),
+        // The core takes answers itself, and asks for `act`.
+        CommandKind::Answer { .. } => ("answer", String::new()),
     }
+}
+
+fn words_of_choice(choice: &ChoiceMade) -> String {
+    let id: String = choice.question.iter().map(|byte| format!("{byte:02x}")).collect();
+    let why = match choice.why {
+        Decided::Answered => "answered",
+        Decided::TimedOut => "timed-out",
+        Decided::Restarted => "restarted",
+    };
+    format!("{id} {} {why}", choice.option)
 }
 
 impl Actuators for Program {
     fn perform(&self, kind: CommandKind) -> Pin<Box<dyn Future<Output = CommandOutcome> + Send>> {
+        let (word, value) = words_of(&kind);
+        self.run(word, value)
+    }
+
+    fn act(&self, choice: ChoiceMade) -> Pin<Box<dyn Future<Output = CommandOutcome> + Send>> {
+        self.run("act", words_of_choice(&choice))
+    }
+}
+
+impl Program {
+    fn run(&self, word: &'static str, value: String) -> Pin<Box<dyn Future<Output = CommandOutcome> + Send>> {
         let Self { path, within } = self.clone();
         Box::pin(async move {
-            match tokio::time::timeout(within, start(&path, &kind)).await {
+            match tokio::time::timeout(within, start(&path, word, &value)).await {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(error)) => {
                     CommandOutcome::Failed(format!("{} cannot be run: {error}", path.display()))
@@ -119,8 +162,7 @@ impl Actuators for Program {
 }
 
 /// Dropped, the program is killed.
-async fn start(path: &PathBuf, kind: &CommandKind) -> std::io::Result<CommandOutcome> {
-    let (word, value) = words_of(kind);
+async fn start(path: &PathBuf, word: &str, value: &str) -> std::io::Result<CommandOutcome> {
     let mut child = tokio::process::Command::new(path)
         .arg(word)
         .stdin(Stdio::piped())
@@ -187,7 +229,7 @@ mod tests {
     async fn a_program_does_refuses_fails_or_takes_too_long() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("actuator");
-        let script = "#!/bin/sh\ncase $1 in\n  lock) exit 0;;\n  speed-limit) echo \"got $(cat)\" >&2; exit 1;;\n  \
+        let script = "#!/bin/sh\ncase $1 in\n  lock) exit 0;;\n  speed-limit|act) echo \"got $(cat)\" >&2; exit 1;;\n  \
                       honk) exec sleep 600;;\n  *) exit 3;;\nesac\n";
         fs::write(&path, script).expect("written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("permitted");
@@ -196,6 +238,9 @@ mod tests {
         let failed = program.perform(CommandKind::SpeedLimit(80)).await;
         assert_eq!(failed, CommandOutcome::Failed("got 80".to_owned()));
         assert_eq!(program.perform(CommandKind::Reboot).await, CommandOutcome::Refused("kind".to_owned()));
+        let choice = ChoiceMade { question: [0xa5; 16], option: 1, why: Decided::TimedOut };
+        let acted = CommandOutcome::Failed(format!("got {} 1 timed-out", "a5".repeat(16)));
+        assert_eq!(program.act(choice).await, acted);
         let hasty = Program { path, within: Duration::from_millis(50) };
         assert!(matches!(hasty.perform(CommandKind::Honk).await, CommandOutcome::Failed(_)));
         let missing = Program::new(folder.path().join("nowhere"));

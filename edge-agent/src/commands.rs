@@ -108,6 +108,7 @@ fn prepare(file: &Path) -> Result<(Config, Scene), String> {
         reconnect_ms_max: config.reconnect_ms_max,
         policy: config.policy().map_err(words)?,
         follow_policy: config.policy.is_none(),
+        machine: machine(),
         ..Settings::new(config.vehicle, Incarnation(rand::random()), rand::random())
     };
     let (door, link, certificate) = match enrolled {
@@ -162,6 +163,14 @@ fn since_boot() -> u64 {
     let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
     let seconds: f64 = uptime.split(' ').next().and_then(|s| s.parse().ok()).unwrap_or(0.0);
     (seconds * 1e9) as u64
+}
+
+/// Names this start of the machine: the clock of [`since_boot`] is one for as long as it is the same. 0 when it cannot be
+/// known.
+fn machine() -> u64 {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = id.chars().filter(char::is_ascii_hexdigit).take(16).collect();
+    u64::from_str_radix(&digits, 16).unwrap_or(0)
 }
 
 /// `run`.

@@ -14,7 +14,7 @@ pub mod replay;
 pub mod runner;
 pub mod sources;
 
-pub use actuators::{Actuators, CommandKey, Controls, NoActuators, Program};
+pub use actuators::{Actuators, ChoiceMade, CommandKey, Controls, NoActuators, Program};
 pub use identity::{Credentials, Enroller, Folder, Identity, ServerUrl, Token, TrustAnchors};
 pub use io::{Link, LinkEvent, LinkSettings, Security, ThinMqtt};
 pub use outbox::{OutboxError, Profile, Store};

@@ -7,12 +7,12 @@ use std::time::Duration;
 use remuda_edge_agent_core::{Agent, Figures, Output, SavedState, Settings};
 use remuda_model::{Lane, Seq};
 use remuda_wire::frame::CommandOutcome;
-use remuda_wire::{Event, LinkKind};
+use remuda_wire::{Event, LinkKind, Question};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::actuators::{Actuators, Controls};
+use crate::actuators::{Actuators, ChoiceMade, Controls};
 use crate::io::{Link, LinkEvent};
 use crate::outbox::{Group, OutboxError, ShedRange, Store, VehicleOutbox};
 
@@ -27,6 +27,8 @@ pub enum Input {
     Event(Event),
     /// The kind of link there is from now on.
     Link(LinkKind),
+    /// A question to a person.
+    Question(Question),
 }
 
 /// How an agent is asked to end.
@@ -101,8 +103,17 @@ pub struct AgentRunner<L> {
     // Why the door does not let this vehicle in, as last said.
     refused: Option<String>,
     actuators: Arc<dyn Actuators>,
-    /// Commands being obeyed; the core bounds how many it remembers.
-    performing: JoinSet<([u8; 16], CommandOutcome)>,
+    /// Commands being obeyed and options being taken; the core bounds how many it remembers.
+    performing: JoinSet<(Doing, CommandOutcome)>,
+}
+
+/// What the vehicle is doing.
+#[derive(Debug, Clone, Copy)]
+enum Doing {
+    /// It obeys a command.
+    Command([u8; 16]),
+    /// It takes an option of a question.
+    Question([u8; 16]),
 }
 
 /// How long a farewell may take.
@@ -211,7 +222,8 @@ impl<L: Link> AgentRunner<L> {
                 None => self.inputs_open = false,
             },
             Some(performed) = self.performing.join_next() => match performed {
-                Ok((id, outcome)) => self.core.handle_outcome(id, outcome, self.clock.now()),
+                Ok((Doing::Command(id), outcome)) => self.core.handle_outcome(id, outcome, self.clock.now()),
+                Ok((Doing::Question(id), outcome)) => self.core.handle_acted(id, outcome, self.clock.now()),
                 // It panicked, which was reported. The command stays open, and unknown at the next start.
                 Err(error) => tracing::error!(%error, "a command was not obeyed"),
             },
@@ -265,6 +277,11 @@ impl<L: Link> AgentRunner<L> {
             Input::Readings(readings) => self.core.handle_readings(&readings, now),
             Input::Event(event) => self.core.handle_event(&event, now),
             Input::Link(link) => self.core.handle_link(link, now),
+            Input::Question(question) => {
+                if let Err(error) = self.core.handle_question(question, now) {
+                    tracing::warn!(%error, "a question is not asked");
+                }
+            }
         }
     }
 
@@ -330,7 +347,11 @@ impl<L: Link> AgentRunner<L> {
                 }
                 Output::Perform { id, kind } => {
                     let performing = self.actuators.perform(kind);
-                    self.performing.spawn(async move { (id, performing.await) });
+                    self.performing.spawn(async move { (Doing::Command(id), performing.await) });
+                }
+                Output::Act { question, option, why } => {
+                    let acting = self.actuators.act(ChoiceMade { question, option, why });
+                    self.performing.spawn(async move { (Doing::Question(question), acting.await) });
                 }
             }
         }

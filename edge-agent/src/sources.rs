@@ -1,10 +1,10 @@
-//! Readings, and the kind of link there is, from standard input.
+//! Readings, the kind of link there is, and questions to people, from standard input.
 
 use std::io::BufRead;
 
 use remuda_edge_agent_core::Reading;
 use remuda_model::{SignalDef, SignalKind, signal};
-use remuda_wire::LinkKind;
+use remuda_wire::{LinkKind, PositionE7, Question};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
@@ -33,6 +33,51 @@ enum Link {
     Wifi,
 }
 
+/// A line that asks a person: `{"question":{"text":"...","options":["wait","pass"],"default":0,"timeout_s":60}}`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct QuestionLine {
+    question: AskedQuestion,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskedQuestion {
+    /// 32 hexadecimal digits; without it the agent makes one.
+    id: Option<String>,
+    text: String,
+    options: Vec<String>,
+    default: u8,
+    timeout_s: u32,
+    /// Degrees north and east.
+    position: Option<(f64, f64)>,
+}
+
+impl AskedQuestion {
+    fn question(self) -> Result<Question, String> {
+        let id = match self.id {
+            Some(id) => u128::from_str_radix(&id, 16)
+                .ok()
+                .filter(|_| id.len() == 32)
+                .ok_or("a question's id has 32 hexadecimal digits")?,
+            None => rand::random(),
+        };
+        let e7 = |degrees: f64| (degrees * 1e7).round() as i32;
+        let question = Question {
+            id: id.to_be_bytes(),
+            text: self.text,
+            options: self.options,
+            safe_default: self.default,
+            timeout_ms: self.timeout_s.saturating_mul(1_000),
+            waited_ms: 0,
+            position: self
+                .position
+                .map(|(north, east)| PositionE7 { latitude_e7: e7(north), longitude_e7: e7(east) }),
+        };
+        question.fault().map_or(Ok(question), |fault| Err(fault.to_owned()))
+    }
+}
+
 /// One line as an input, or what is wrong with it.
 pub fn parse_line(text: &str, now_ns: u64) -> Result<Input, String> {
     let told: serde_json::Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
@@ -43,6 +88,10 @@ pub fn parse_line(text: &str, now_ns: u64) -> Result<Input, String> {
             Link::Metered => LinkKind::Metered,
             Link::Wifi => LinkKind::Wifi,
         }));
+    }
+    if told.get("question").is_some() {
+        let QuestionLine { question } = serde_json::from_value(told).map_err(|e| e.to_string())?;
+        return question.question().map(Input::Question);
     }
     let line: Line = serde_json::from_value(told).map_err(|e| e.to_string())?;
     let def = signal::by_path(&line.path).ok_or_else(|| format!("{} is not in the registry", line.path))?;
@@ -96,7 +145,13 @@ mod tests {
         assert_eq!(speed, Reading { signal: signal::SPEED, raw: 1_230, mono_ns: 5 });
         assert_eq!(reading(r#"{"path":"Vehicle.LowVoltageSystemState","value":"ON"}"#).raw, 4);
         assert!(matches!(parse_line(r#"{"link":"wifi"}"#, 5), Ok(Input::Link(LinkKind::Wifi))));
+        let asked = r#"{"question":{"text":"pass?","options":["wait","pass"],"default":0,"timeout_s":60}}"#;
+        let Ok(Input::Question(question)) = parse_line(asked, 5) else { panic!("a question") };
+        assert_eq!((question.options.len(), question.timeout_ms, question.position), (2, 60_000, None));
         for bad in [
+            r#"{"question":{"text":"pass?","options":["wait"],"default":0,"timeout_s":60}}"#,
+            r#"{"question":{"id":"12","text":"?","options":["a","b"],"default":0,"timeout_s":60}}"#,
+            r#"{"question":{"text":"pass?","options":["wait","pass"],"timeout_s":60}}"#,
             r#"{"link":"fax"}"#,
             r#"{"link":"wifi","value":1}"#,
             r#"{"path":"Vehicle.Sped","value":1}"#,

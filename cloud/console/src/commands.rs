@@ -257,6 +257,7 @@ pub(crate) fn action_of(kind: &CommandKind) -> Action {
         CommandKind::Honk => action::Action::Honk(true),
         CommandKind::SpeedLimit(kmh) => action::Action::SpeedLimitKmh(u32::from(*kmh)),
         CommandKind::Reboot => action::Action::Reboot(true),
+        CommandKind::Answer { option, .. } => action::Action::AnswerOption(i32::from(*option)),
     };
     Action { action: Some(action) }
 }
@@ -275,6 +276,11 @@ pub(crate) fn kind_of(action: Option<Action>) -> Result<CommandKind, Refusal> {
         action::Action::Reboot(true) => Ok(CommandKind::Reboot),
         action::Action::Honk(false) | action::Action::Reboot(false) => {
             Err(field("action", "there is nothing that is not to be done; leave it out"))
+        }
+        action::Action::AnswerOption(_) => {
+            let advice =
+                "questions of vehicles are answered with AnswerAssistanceRequest, so that one person does";
+            Err(field("action", advice))
         }
         action::Action::SpeedLimitKmh(kmh) => {
             let kmh =

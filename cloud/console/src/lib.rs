@@ -5,6 +5,7 @@
 //! that matters (the mirror is a cache), and vehicles' connections (`remuda-ingress`).
 
 mod approvals;
+mod assistance;
 mod audit;
 mod audits;
 mod business;

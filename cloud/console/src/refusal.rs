@@ -195,7 +195,7 @@ impl Refusal {
             OperationsError::Refused { code, .. } => match code.as_str() {
                 "request-id-reused" => (Code::AlreadyExists, code),
                 "self-approval" => (Code::PermissionDenied, code),
-                "content-changed" => (Code::Aborted, code),
+                "content-changed" | "assistance-taken" => (Code::Aborted, code),
                 "too-many-vehicles" | "no-vehicles" => (Code::FailedPrecondition, code),
                 _ => (business(&code), code),
             },

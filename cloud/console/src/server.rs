@@ -18,6 +18,7 @@ use remuda_api::telemetry::v1::telemetry_service_server::TelemetryServiceServer;
 use remuda_api::vehicles::v1::vehicle_service_server::VehicleServiceServer;
 use remuda_api::{DESCRIPTORS, MESSAGE_BYTES_MAX};
 use remuda_audit::AuditLog;
+use remuda_contracts::assistance::AssistanceDesk;
 use remuda_contracts::business::BusinessDesk;
 use remuda_contracts::commands::CommandDesk;
 use remuda_contracts::fleet::FleetView;
@@ -36,6 +37,7 @@ use tonic_web::GrpcWebLayer;
 use tower::Layer;
 
 use crate::approvals::Approvals;
+use crate::assistance::Assistance;
 use crate::audit::AuditLayer;
 use crate::audits::Audits;
 use crate::business::Business;
@@ -81,6 +83,8 @@ pub struct ConsoleSources {
     pub commands: Arc<dyn CommandDesk>,
     /// Group commands and second persons; without it one person commands one vehicle at a time, whatever it is.
     pub operations: Option<Arc<dyn OperationsDesk>>,
+    /// What vehicles ask people.
+    pub assistance: Option<Arc<dyn AssistanceDesk>>,
     /// What vehicles measured.
     pub history: Arc<dyn HistoryBook>,
     /// The ride business, where there is one.
@@ -215,6 +219,15 @@ impl Console {
             (CommandGroupServiceServer::new(groups), ApprovalServiceServer::new(approvals))
         });
 
+        let assistance = sources.assistance.map(|desk| {
+            AssistanceServiceServer::new(Assistance {
+                desk,
+                scope: scope.clone(),
+                watchers: Arc::new(Semaphore::new(limits::WATCHERS_MAX)),
+                stopping: stopping.clone(),
+            })
+        });
+
         let feeds = sources.feeds.map(|feeds| {
             FeedServiceServer::new(FeedDesk { feeds, scope: scope.clone(), stopping: stopping.clone() })
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -278,6 +291,10 @@ impl Console {
         };
         let routes = match business {
             Some(business) => business.offer(routes, &audited),
+            None => routes,
+        };
+        let routes = match assistance {
+            Some(assistance) => routes.add_service(GrpcWebLayer::new().layer(audited.layer(assistance))),
             None => routes,
         };
         let routes = match feeds {
@@ -391,9 +408,10 @@ async fn report_health(
     mut stopping: watch::Receiver<bool>,
 ) {
     use tonic_health::ServingStatus;
-    const SERVICES: [&str; 19] = [
+    const SERVICES: [&str; 20] = [
         "",
         "remuda.analytics.v1.AnalyticsService",
+        "remuda.assistance.v1.AssistanceService",
         "remuda.audit.v1.AuditService",
         "remuda.billing.v1.BillingService",
         "remuda.commands.v1.ApprovalService",

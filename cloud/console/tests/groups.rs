@@ -3,6 +3,7 @@
 // In a test, also in what it is made of, a panic is the answer.
 #![allow(clippy::unwrap_used)]
 
+mod assistance;
 mod support;
 
 use std::collections::BTreeSet;
@@ -118,6 +119,7 @@ struct Stage {
     desk: Arc<Desk>,
     fleet: Arc<FakeFleet>,
     operations: Operations,
+    said: Arc<assistance::Said>,
     console: Console,
     _folder: tempfile::TempDir,
 }
@@ -135,9 +137,11 @@ async fn stage() -> Stage {
             wait_ms: 600_000,
         },
         clock: Arc::new(support::now_ms),
+        organization: OrganizationId::default(),
     };
     let metrics = OperationsMetrics::default();
-    let operations = Operations::start(settings, &shards, desk.clone(), metrics).await.unwrap();
+    let said = Arc::new(assistance::Said::default());
+    let operations = Operations::start(settings, &shards, desk.clone(), said.clone(), metrics).await.unwrap();
     let fleet = Arc::new(FakeFleet::new(20));
     let account = |name: &str, grant: &str| Account {
         name: name.into(),
@@ -145,7 +149,7 @@ async fn stage() -> Stage {
         grants: vec![grant.parse().unwrap()],
     };
     let accounts =
-        vec![account("ada", "operator"), account("bob", "operator"), account("dora", "dispatcher")];
+        vec![account("ada", "operator"), account("bob", "operator"), account("dora", "dispatcher"), account("vera", "viewer")];
     let access = Access { accounts: Arc::new(Accounts::new(accounts).unwrap()), ..Access::default() };
     let settings = ConsoleSettings {
         addr: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -156,8 +160,9 @@ async fn stage() -> Stage {
     let mut sources = support::sources(&fleet);
     sources.commands = desk.clone();
     sources.operations = Some(operations.desk());
+    sources.assistance = Some(operations.assistance());
     let console = Console::bind(settings, sources).await.unwrap();
-    Stage { desk, fleet, operations, console, _folder: folder }
+    Stage { desk, fleet, operations, said, console, _folder: folder }
 }
 
 #[derive(Clone)]

@@ -1,8 +1,10 @@
 //! What one part of the cloud may say to another: the vehicles' door to the vehicle actors (`uplink`), the vehicle
-//! domain to whoever shows it (`fleet`), trips to billing and analytics (`trips`).
+//! domain to whoever shows it (`fleet`), vehicles to whoever helps them (`assistance`), trips to billing and analytics
+//! (`trips`).
 //!
 //! Owns: data and the ports between crates that must not know each other. Deliberately absent: behaviour.
 
+pub mod assistance;
 pub mod booking;
 pub mod business;
 pub mod commands;

@@ -85,6 +85,9 @@ pub enum Command {
     /// Commands to vehicles: lock, honk, limit the speed.
     #[command(subcommand, visible_alias = "command")]
     Commands(crate::commands::CommandsCommand),
+    /// Questions that vehicles ask people: take one, answer it, see what the vehicle did.
+    #[command(subcommand)]
+    Assistance(crate::assistance::AssistanceCommand),
     /// What vehicles collect: documents, whom they are meant for, how far they have come.
     #[command(subcommand, visible_alias = "policy")]
     Policies(crate::policies::PoliciesCommand),

@@ -306,6 +306,7 @@ pub(crate) fn action_text(action: Option<&Action>) -> String {
         Some(action::Action::Honk(_)) => "honk".to_owned(),
         Some(action::Action::SpeedLimitKmh(kmh)) => format!("speed-limit {kmh}"),
         Some(action::Action::Reboot(_)) => "reboot".to_owned(),
+        Some(action::Action::AnswerOption(option)) => format!("answer {option}"),
         None => "?".to_owned(),
     }
 }

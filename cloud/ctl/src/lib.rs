@@ -5,6 +5,7 @@
 //! or the environment.
 
 mod args;
+mod assistance;
 mod audit;
 mod business;
 mod client;

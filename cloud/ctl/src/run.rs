@@ -77,6 +77,7 @@ async fn dispatch(cli: Cli, out: &mut dyn Write, colours: bool) -> Result<(), Ct
         Command::Reactors(command) => {
             return crate::business::reactors::run(command, global, out, colours).await;
         }
+        Command::Assistance(command) => return crate::assistance::run(command, global, out, colours).await,
         Command::Feeds(command) => return crate::feeds::run(command, global, out, colours).await,
         Command::Audit(command) => return crate::audit::run(command, global, out, colours).await,
         Command::History(command) => return crate::history::run(command, global, out, colours).await,

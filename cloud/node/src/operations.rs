@@ -1,13 +1,15 @@
-//! Group commands and second persons: their configuration, and how they are joined to the rest.
+//! Group commands, second persons and assistance: their configuration, and how they are joined to the rest.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use remuda_business::Business;
+use remuda_contracts::assistance::Reports;
 use remuda_contracts::commands::CommandDesk;
 use remuda_entities::{EntityMetrics, Shards};
 use remuda_eventsourcing::{Journal, JournalError};
+use remuda_model::OrganizationId;
 use remuda_observability::Metrics;
 use remuda_operations::{
     Danger, Operations, OperationsMetrics, OperationsSettings, OperationsStartError, TwoPersons,
@@ -89,7 +91,7 @@ pub(crate) async fn start(
     config: &Config,
     business: Option<&Business>,
     journal: &Arc<dyn Journal>,
-    desk: Arc<dyn CommandDesk>,
+    (desk, reports): (Arc<dyn CommandDesk>, Arc<dyn Reports>),
     metrics: &Metrics,
 ) -> Result<Operations, StartError> {
     let shards = match business {
@@ -106,10 +108,11 @@ pub(crate) async fn start(
         clock: Arc::new(|| {
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
         }),
+        organization: OrganizationId::default(),
     };
     let own = OperationsMetrics::default();
     metrics.register(|registry| own.register(registry));
-    Ok(Operations::start(settings, &shards, desk, own).await?)
+    Ok(Operations::start(settings, &shards, desk, reports, own).await?)
 }
 
 #[cfg(test)]

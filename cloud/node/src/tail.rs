@@ -98,6 +98,7 @@ pub fn decoders() -> Decoders {
         .with::<remuda_vehicles::diagnostics::Diagnostics>()
         .with::<remuda_operations::groups::Groups>()
         .with::<remuda_operations::approvals::Approvals>()
+        .with::<remuda_operations::assistance::Requests>()
         .with_payload::<VehicleEvent>("vehicle")
 }
 

@@ -13,6 +13,7 @@ use remuda_console::{
     Console, ConsoleError, ConsoleMetrics, ConsoleSettings, ConsoleSources, ConsoleTlsError, Identities,
     Token, TokenError,
 };
+use remuda_contracts::assistance::AssistanceDesk;
 use remuda_contracts::business::BusinessDesk;
 use remuda_contracts::operations::OperationsDesk;
 use remuda_eventsourcing::{Journal, JournalError, JournalMetrics, SledJournal};
@@ -251,7 +252,7 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
         )),
         false => None,
     };
-    let commands = Arc::clone(&system.commands);
+    let commands = (Arc::clone(&system.commands), Arc::clone(&system.questions));
     let operations = operations::start(&config, business.as_deref(), &ledger, commands, &metrics).await?;
     let desk = business.as_ref().map(|business| business.desk());
     let shown = Shown {
@@ -261,6 +262,7 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
         audit,
         business: desk,
         operations: operations.desk(),
+        assistance: operations.assistance(),
         feeds: feeds.clone(),
     };
     let console = open_console(&config, shown, roads, &metrics, (&ready, &health)).await?;
@@ -363,12 +365,13 @@ struct Shown<'a> {
     audit: Arc<AuditLog>,
     business: Option<Arc<dyn BusinessDesk>>,
     operations: Arc<dyn OperationsDesk>,
+    assistance: Arc<dyn AssistanceDesk>,
     feeds: Feeds,
 }
 
 async fn open_console(
     config: &Config,
-    Shown { system, keeper, history, audit, business, operations, feeds }: Shown<'_>,
+    Shown { system, keeper, history, audit, business, operations, assistance, feeds }: Shown<'_>,
     roads: Option<Bytes>,
     metrics: &Metrics,
     (ready, health): (&Arc<AtomicBool>, &Arc<OnceLock<BrokerHealth>>),
@@ -385,6 +388,7 @@ async fn open_console(
         history: Arc::new(history),
         business,
         operations: Some(operations),
+        assistance: Some(assistance),
         feeds: Some(feeds),
         audit,
         identities: Identities {

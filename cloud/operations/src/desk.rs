@@ -44,7 +44,7 @@ fn group_id(organization: &OrganizationId, request_id: &str) -> String {
     hex(&hash[..16])
 }
 
-fn failed(what: &'static str, id: &str, error: AskError) -> OperationsError {
+pub(crate) fn failed(what: &'static str, id: &str, error: AskError) -> OperationsError {
     match error {
         AskError::Refused { code, .. } if code.starts_with("no-such-") => {
             OperationsError::NotFound { what, id: id.to_owned() }
@@ -56,7 +56,7 @@ fn failed(what: &'static str, id: &str, error: AskError) -> OperationsError {
     }
 }
 
-fn unlisted(error: Poisoned) -> OperationsError {
+pub(crate) fn unlisted(error: Poisoned) -> OperationsError {
     OperationsError::Unavailable(error.to_string())
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use remuda_contracts::assistance::{AssistanceDesk, Reports};
 use remuda_contracts::commands::CommandDesk;
 use remuda_entities::projection::{Place, project};
 use remuda_entities::{AskError, Entities, Settings as EntitySettings, Shards};
@@ -16,6 +17,9 @@ use tokio::task::JoinHandle;
 
 use crate::approvals::lists::{ApprovalDirectory, ApprovalLine, ApprovalLists};
 use crate::approvals::{ApprovalCommand, ApprovalPhase, Approvals, Content};
+use crate::assistance::lists::{AssistanceDirectory, AssistanceLists};
+use crate::assistance::runner::{self, Cursor, Helping};
+use crate::assistance::{self, Requests};
 use crate::groups::lists::{GroupDirectory, GroupLists};
 use crate::groups::runner::{Means, run, stopped};
 use crate::groups::{GroupCommand, Groups};
@@ -109,13 +113,15 @@ pub struct OperationsSettings {
     pub two_persons: TwoPersons,
     /// Now.
     pub clock: Clock,
+    /// Whose vehicles these are.
+    pub organization: OrganizationId,
 }
 
 /// Why it does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum OperationsStartError {
     /// A list.
-    #[error("a list of group commands or approvals cannot be opened: {0}")]
+    #[error("a list of group commands, approvals or requests for assistance cannot be opened: {0}")]
     Lists(#[from] JournalError),
     /// Entities.
     #[error("{0}")]
@@ -139,11 +145,12 @@ pub(crate) struct Parts {
     sweep: Notify,
 }
 
-/// Group commands and approvals of a node.
+/// Group commands, approvals and requests for assistance of a node.
 pub struct Operations {
     pub(crate) parts: Arc<Parts>,
+    helping: Arc<Helping>,
     stopping: watch::Sender<bool>,
-    sweeper: Mutex<Option<JoinHandle<()>>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Operations {
@@ -155,6 +162,7 @@ impl Operations {
         settings: OperationsSettings,
         shards: &Arc<Shards>,
         desk: Arc<dyn CommandDesk>,
+        reports: Arc<dyn Reports>,
         metrics: OperationsMetrics,
     ) -> Result<Self, OperationsStartError> {
         let place = Place::folder(settings.folder.join("views"));
@@ -168,6 +176,17 @@ impl Operations {
         let approvals = approvals.map_err(OperationsStartError::Entities)?;
         let group_lists = GroupDirectory::new(project(shards, &place, GroupLists).await?);
         let approval_lists = ApprovalDirectory::new(project(shards, &place, ApprovalLists).await?);
+        let requests = Entities::<Requests>::start(shards, entities()).await;
+        let helping = Arc::new(Helping {
+            requests: requests.map_err(OperationsStartError::Entities)?,
+            lists: AssistanceDirectory::new(project(shards, &place, AssistanceLists).await?),
+            desk: Arc::clone(&desk),
+            clock: Arc::clone(&settings.clock),
+            metrics: metrics.clone(),
+            organization: settings.organization,
+            changed: watch::Sender::new(0),
+            sweep: Notify::new(),
+        });
         let (stopping, stops) = watch::channel(false);
         let means = Means {
             groups: groups.clone(),
@@ -189,8 +208,13 @@ impl Operations {
             running: Mutex::default(),
             sweep: Notify::new(),
         });
-        let sweeper = tokio::spawn(sweep(Arc::clone(&parts), stops));
-        Ok(Self { parts, stopping, sweeper: Mutex::new(Some(sweeper)) })
+        let cursor = Cursor::new(&settings.folder);
+        let tasks = vec![
+            tokio::spawn(sweep(Arc::clone(&parts), stops.clone())),
+            tokio::spawn(runner::sweep(Arc::clone(&helping), stops.clone())),
+            tokio::spawn(runner::read_reports(Arc::clone(&helping), reports, cursor, stops)),
+        ];
+        Ok(Self { parts, helping, stopping, tasks: Mutex::new(tasks) })
     }
 
     /// The way to ask.
@@ -198,13 +222,18 @@ impl Operations {
         Arc::new(crate::desk::Desk(Arc::clone(&self.parts)))
     }
 
+    /// The way to ask about what vehicles ask.
+    pub fn assistance(&self) -> Arc<dyn AssistanceDesk> {
+        Arc::new(assistance::desk::Desk(Arc::clone(&self.helping)))
+    }
+
     /// Ends; what has not ended goes on at the next start.
     pub async fn stop(&self) {
         self.stopping.send_replace(true);
-        let sweeper = self.sweeper.lock().take();
-        if let Some(sweeper) = sweeper {
+        let tasks: Vec<_> = self.tasks.lock().drain(..).collect();
+        for task in tasks {
             // It panicked, which was reported, or it is done.
-            let _ = sweeper.await;
+            let _ = task.await;
         }
         let running: Vec<_> = self.parts.running.lock().drain().collect();
         for (_, (_, task)) in running {
@@ -212,8 +241,10 @@ impl Operations {
         }
         self.parts.group_lists.projected().stop().await;
         self.parts.approval_lists.projected().stop().await;
+        self.helping.lists.projected().stop().await;
         self.parts.groups.drain().await;
         self.parts.approvals.drain().await;
+        self.helping.requests.drain().await;
     }
 }
 

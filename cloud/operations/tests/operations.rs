@@ -1,7 +1,10 @@
-//! Group commands and second persons over a journal in memory and a desk whose vehicles answer at once, or are away.
+//! Group commands, second persons and assistance over a journal in memory and a desk whose vehicles answer at once, or are
+//! away.
 
 // In a test, also in what it is made of, a panic is the answer.
 #![allow(clippy::unwrap_used)]
+
+mod assistance;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,6 +24,8 @@ use remuda_model::{OrganizationId, VehicleId};
 use remuda_operations::{Danger, Operations, OperationsMetrics, OperationsSettings, TwoPersons};
 use remuda_wire::CommandKind;
 use tokio::sync::broadcast;
+
+use assistance::Said;
 
 /// Vehicles that do what they are told at once, fail at it, or are away.
 struct Fleet {
@@ -147,9 +152,11 @@ impl CommandDesk for Fleet {
 struct Stage {
     journal: Arc<dyn Journal>,
     fleet: Arc<Fleet>,
+    said: Arc<Said>,
     now_ms: Arc<AtomicI64>,
     folder: tempfile::TempDir,
     starts: AtomicI64,
+    metrics: OperationsMetrics,
 }
 
 impl Stage {
@@ -157,9 +164,11 @@ impl Stage {
         Self {
             journal: Arc::new(MemoryJournal::new()),
             fleet: Fleet::new(),
+            said: Arc::default(),
             now_ms: Arc::new(AtomicI64::new(1_000_000)),
             folder: tempfile::tempdir().unwrap(),
             starts: AtomicI64::new(0),
+            metrics: OperationsMetrics::default(),
         }
     }
 
@@ -176,8 +185,10 @@ impl Stage {
                 wait_ms: 60_000,
             },
             clock: Arc::new(move || now_ms.load(Ordering::SeqCst)),
+            organization: here(),
         };
-        Operations::start(settings, &shards, self.fleet.clone(), OperationsMetrics::default()).await.unwrap()
+        let (desk, reports, metrics) = (self.fleet.clone(), self.said.clone(), self.metrics.clone());
+        Operations::start(settings, &shards, desk, reports, metrics).await.unwrap()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The vehicle's agent as a machine without I/O (DESIGN D8, docs/uplink.md sections 1 to 3, 7, 8).
 //!
 //! Owns: intake, reduction by policy, batching, what is made, sent, acked, trimmed and shed, greetings, reconnecting,
-//! reconciling the clock, deciding on commands. Deliberately absent: sockets, files, clocks, randomness. Time and a
+//! reconciling the clock, deciding on commands, questions to people. Deliberately absent: sockets, files, clocks, randomness. Time and a
 //! seed come in as arguments; work for the shell comes out of [`Agent::poll_output`].
 
 mod agent;
@@ -14,9 +14,9 @@ pub mod output;
 mod random;
 pub mod state;
 
-pub use agent::{Agent, Figures, RefuseAll, Settings, Verifier};
+pub use agent::{Agent, AskRefusal, Figures, RefuseAll, Settings, Verifier};
 pub use intake::Reading;
 pub use meter::Spent;
 pub use output::{Held, Output, Record, ShedUntil};
 pub use remuda_policy::{Policy, PolicyError};
-pub use state::SavedState;
+pub use state::{Choice, OpenQuestion, SavedState};

@@ -47,5 +47,9 @@ pub const AGE_MS_MAX: i64 = 180 * 24 * 3_600 * 1_000;
 pub const AGE_CHECK_MS: u64 = 6 * 3_600 * 1_000;
 /// Commands remembered: far more than can arrive before the oldest expired.
 pub const COMMANDS_REMEMBERED: usize = 256;
+/// Questions to people that wait at once: a vehicle has one road ahead of it.
+pub const QUESTIONS_OPEN_MAX: usize = 4;
+/// Ended questions remembered: an answer that comes after them is told that it is late.
+pub const QUESTIONS_ENDED_REMEMBERED: usize = 32;
 /// Signals whose last value is remembered; further ones are dropped and counted.
 pub const SIGNALS_MAX: usize = 1024;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use remuda_model::{ConnectionId, Incarnation, Lane, Seq};
 use remuda_wire::topic::Channel;
-use remuda_wire::{CommandKind, FloorReason};
+use remuda_wire::{CommandKind, Decided, FloorReason};
 
 /// One lane and incarnation as the outbox holds it at the agent's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,5 +112,14 @@ pub enum Output {
         id: [u8; 16],
         /// What to do.
         kind: CommandKind,
+    },
+    /// Take an option of a question; answer `handle_acted`. A safe default may be asked for again after a restart.
+    Act {
+        /// The question's id.
+        question: [u8; 16],
+        /// Number of the option, from 0.
+        option: u8,
+        /// Why this one.
+        why: Decided,
     },
 }

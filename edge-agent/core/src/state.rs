@@ -1,7 +1,7 @@
 //! What an agent must remember over a restart beside its frames: small, saved as one JSON document.
 
 use remuda_model::Epoch;
-use remuda_wire::Policy;
+use remuda_wire::{Decided, Policy, Question};
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
@@ -14,6 +14,45 @@ pub struct KnownCommand {
     pub id: [u8; 16],
     /// False from the moment before it is begun until its final result was said.
     pub finished: bool,
+}
+
+/// What was chosen for a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    /// Number of the option, from 0.
+    pub option: u8,
+    /// Why.
+    pub why: Decided,
+    /// The command that answered, when one did.
+    pub command: Option<[u8; 16]>,
+}
+
+/// A question that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenQuestion {
+    /// As it was asked.
+    pub question: Question,
+    /// When, ns of the monotonic clock of this machine's start.
+    pub asked_ns: u64,
+    /// Which start of the machine that clock belongs to; 0: none that another start of the agent could know.
+    pub machine: u64,
+    /// What was chosen; none while it waits.
+    pub choice: Option<Choice>,
+}
+
+impl OpenQuestion {
+    pub(crate) fn id(&self) -> [u8; 16] {
+        self.question.id
+    }
+
+    pub(crate) fn deadline_ns(&self) -> u64 {
+        self.asked_ns.saturating_add(u64::from(self.question.timeout_ms) * 1_000_000)
+    }
+
+    /// Whether the clock of this start of the machine can say how long it has waited.
+    pub(crate) fn is_timed_by(&self, machine: u64, now: u64) -> bool {
+        machine != 0 && self.machine == machine && self.asked_ns <= now
+    }
 }
 
 /// The document.
@@ -36,6 +75,12 @@ pub struct SavedState {
     /// What is spent of the data budget.
     #[serde(default)]
     pub spent: Spent,
+    /// Questions to people that have not ended, oldest first.
+    #[serde(default)]
+    pub questions: Vec<OpenQuestion>,
+    /// Ids of the last that ended, oldest first.
+    #[serde(default)]
+    pub questions_ended: Vec<[u8; 16]>,
 }
 
 impl SavedState {
@@ -48,6 +93,19 @@ impl SavedState {
     pub fn encode(&self) -> Vec<u8> {
         // Strings and numbers only: nothing that JSON refuses.
         serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    pub(crate) fn knows_question(&self, id: [u8; 16]) -> bool {
+        self.questions_ended.contains(&id) || self.questions.iter().any(|open| open.id() == id)
+    }
+
+    /// The question at this place has ended.
+    pub(crate) fn end_question(&mut self, at: usize) {
+        let ended = self.questions.remove(at);
+        if self.questions_ended.len() >= limits::QUESTIONS_ENDED_REMEMBERED {
+            self.questions_ended.remove(0);
+        }
+        self.questions_ended.push(ended.id());
     }
 
     pub(crate) fn remember(&mut self, id: [u8; 16]) {

@@ -1,12 +1,16 @@
-//! Commands are obeyed at most once, never late, never unsigned; policies are followed and remembered.
+//! Commands are obeyed at most once, never late, never unsigned; questions are decided once; policies are followed and
+//! remembered.
 
 use std::sync::Arc;
 
-use remuda_edge_agent_core::{Agent, Output, Reading, SavedState, Settings, Verifier};
+use remuda_edge_agent_core::{Agent, AskRefusal, Output, Reading, SavedState, Settings, Verifier};
 use remuda_model::signal::{CHARGE, SPEED};
 use remuda_model::{Epoch, Incarnation, Lane, VehicleId};
 use remuda_wire::frame::CommandOutcome;
-use remuda_wire::{Ack, Body, Command, CommandKind, Down, Event, LaneAck, Policy, Up, Welcome, frame};
+use remuda_wire::{
+    Ack, Body, Command, CommandKind, Decided, Down, Event, LaneAck, Policy, Question, QuestionStep, Up,
+    Welcome, frame,
+};
 
 const MS: u64 = 1_000_000;
 const SERVER_MS: i64 = 1_700_000_000_000;
@@ -24,6 +28,7 @@ struct Bench {
     agent: Agent,
     events: Vec<Event>,
     performed: Vec<[u8; 16]>,
+    acts: Vec<(u8, Decided)>,
     saved: Vec<u8>,
     samples: usize,
     live: usize,
@@ -33,49 +38,60 @@ struct Bench {
 
 impl Bench {
     fn new(state: SavedState, incarnation: u64) -> Self {
+        Self::started(state, incarnation, 0, 0)
+    }
+
+    fn started(state: SavedState, incarnation: u64, machine: u64, now: u64) -> Self {
         let settings = Settings::new(VehicleId::new("VAN1").expect("an id"), Incarnation(incarnation), 1);
-        let agent = Agent::new(settings, Arc::new(Signed), state, &[], 0);
+        let settings = Settings { machine, ..settings };
+        let agent = Agent::new(settings, Arc::new(Signed), state, &[], now);
         let mut bench = Self {
             agent,
             events: vec![],
             performed: vec![],
+            acts: vec![],
             saved: vec![],
             samples: 0,
             live: 0,
             hold_saves: false,
             resync: false,
         };
-        bench.drive(0);
+        bench.drive(now);
         bench
     }
 
     fn drive(&mut self, now: u64) {
         while let Some(output) = self.agent.poll_output() {
-            match output {
-                Output::Append { lane, first, frames, .. } => {
-                    for bytes in &frames {
-                        match frame::decode(bytes).expect("sound").body {
-                            Body::Event(event) => self.events.push(event),
-                            Body::Samples(block) => self.samples += block.samples(),
-                            Body::Damaged => panic!("nothing is damaged"),
-                        }
-                    }
-                    self.agent.handle_made(lane, first + frames.len() as u64 - 1, 0, now);
-                }
-                Output::Save(state) => {
-                    self.saved = state;
-                    if !self.hold_saves {
-                        self.agent.handle_saved(now);
+            self.carry_out(output, now);
+        }
+    }
+
+    fn carry_out(&mut self, output: Output, now: u64) {
+        match output {
+            Output::Append { lane, first, frames, .. } => {
+                for bytes in &frames {
+                    match frame::decode(bytes).expect("sound").body {
+                        Body::Event(event) => self.events.push(event),
+                        Body::Samples(block) => self.samples += block.samples(),
+                        Body::Damaged => panic!("nothing is damaged"),
                     }
                 }
-                Output::Perform { id, .. } => self.performed.push(id),
-                Output::Send { payload, .. } => {
-                    if let Ok(Up::Live(live)) = Up::decode(&payload.into()) {
-                        self.live += live.values.len();
-                    }
-                }
-                _ => {}
+                self.agent.handle_made(lane, first + frames.len() as u64 - 1, 0, now);
             }
+            Output::Save(state) => {
+                self.saved = state;
+                if !self.hold_saves {
+                    self.agent.handle_saved(now);
+                }
+            }
+            Output::Perform { id, .. } => self.performed.push(id),
+            Output::Act { option, why, .. } => self.acts.push((option, why)),
+            Output::Send { payload, .. } => {
+                if let Ok(Up::Live(live)) = Up::decode(&payload.into()) {
+                    self.live += live.values.len();
+                }
+            }
+            _ => {}
         }
     }
 
@@ -91,6 +107,8 @@ impl Bench {
             if let Output::Connect { connection: c, will } = output {
                 connection = Some(c);
                 assert!(matches!(Up::decode(&will.into()), Ok(Up::Farewell(f)) if f.connection == c));
+            } else {
+                self.carry_out(output, hello_at);
             }
         }
         self.agent.handle_connected(hello_at);
@@ -233,4 +251,219 @@ fn a_cloud_without_a_twin_gets_every_value_as_newest_and_none_as_a_sample_twice(
     bench.resync = true;
     bench.connect(MS, 100 * MS);
     assert_eq!((bench.live, bench.samples), (2, 2));
+}
+
+fn question(id: u8) -> Question {
+    Question {
+        id: [id; 16],
+        text: "a cone stands in my lane".into(),
+        options: vec!["wait".into(), "pass".into()],
+        safe_default: 0,
+        timeout_ms: 60_000,
+        waited_ms: 0,
+        position: None,
+    }
+}
+
+fn answer(command_id: u8, question: u8, option: u8) -> Command {
+    // Far beyond the question's own time: that is what counts.
+    let expires_ms = SERVER_MS + 3_600_000;
+    Command {
+        kind: CommandKind::Answer { question: [question; 16], option },
+        expires_ms,
+        ..command(command_id)
+    }
+}
+
+impl Bench {
+    fn ask(&mut self, question: Question, now: u64) {
+        self.agent.handle_question(question, now).expect("can be asked");
+        self.drive(now);
+    }
+
+    fn steps(&self) -> Vec<QuestionStep> {
+        let step = |e: &Event| match e {
+            Event::QuestionMoved { step, .. } => Some(step.clone()),
+            _ => None,
+        };
+        self.events.iter().filter_map(step).collect()
+    }
+
+    fn asked(&self) -> Vec<Question> {
+        let asked = |e: &Event| match e {
+            Event::Asked(question) => Some(question.clone()),
+            _ => None,
+        };
+        self.events.iter().filter_map(asked).collect()
+    }
+}
+
+#[test]
+fn an_answer_is_acted_on_once_and_only_after_it_is_on_disk() {
+    let mut bench = Bench::new(SavedState::default(), 7);
+    bench.connect(0, 100 * MS);
+    bench.hold_saves = true;
+    bench.ask(question(1), 200 * MS);
+    assert!(bench.asked().is_empty(), "a crash now must not leave a question that nobody remembers");
+    bench.hold_saves = false;
+    bench.agent.handle_saved(300 * MS);
+    bench.drive(300 * MS);
+    assert_eq!(bench.asked(), [Question { waited_ms: 100, ..question(1) }]);
+    bench.hold_saves = true;
+    bench.say(&Down::Command(answer(9, 1, 1)), 400 * MS);
+    bench.agent.handle_saved(401 * MS);
+    bench.drive(401 * MS);
+    assert!(
+        bench.acts.is_empty() && bench.steps().is_empty(),
+        "the command's id is durable, the choice is not"
+    );
+    bench.hold_saves = false;
+    bench.agent.handle_saved(402 * MS);
+    bench.drive(402 * MS);
+    assert_eq!(bench.acts, [(1, Decided::Answered)]);
+    let decided = QuestionStep::Decided { option: 1, why: Decided::Answered };
+    assert_eq!((bench.steps(), bench.outcomes()), (vec![decided.clone()], vec![CommandOutcome::Accepted]));
+    // Somebody else's answer, and the deadline, change nothing any more.
+    bench.say(&Down::Command(answer(10, 1, 0)), 500 * MS);
+    assert_eq!(bench.outcomes().last(), Some(&refused("late")));
+    bench.agent.handle_timeout(70_000 * MS);
+    bench.drive(70_000 * MS);
+    bench.agent.handle_acted([1; 16], CommandOutcome::Done, 70_001 * MS);
+    bench.agent.handle_acted([1; 16], CommandOutcome::Done, 70_002 * MS);
+    bench.drive(70_002 * MS);
+    assert_eq!(bench.acts.len(), 1);
+    assert_eq!(bench.steps(), [decided, QuestionStep::Acted(CommandOutcome::Done)]);
+    assert_eq!(bench.outcomes().last(), Some(&CommandOutcome::Done), "the command has ended too");
+    bench.say(&Down::Command(answer(11, 1, 1)), 70_003 * MS);
+    assert_eq!(bench.outcomes().last(), Some(&refused("late")), "it is remembered that it ended");
+    assert_eq!(bench.agent.handle_question(question(1), 70_004 * MS), Err(AskRefusal::Repeated));
+}
+
+#[test]
+fn unanswered_it_takes_the_safe_default_at_its_own_time_and_a_late_answer_is_refused() {
+    let mut bench = Bench::new(SavedState::default(), 7);
+    // Nobody is connected: the deadline needs no cloud.
+    bench.ask(question(1), 1_000 * MS);
+    let deadline = 61_000 * MS;
+    assert!(bench.agent.poll_timeout().is_some_and(|at| at <= deadline));
+    bench.agent.handle_timeout(deadline - 1);
+    bench.drive(deadline - 1);
+    assert!(bench.acts.is_empty());
+    bench.agent.handle_timeout(deadline);
+    bench.drive(deadline);
+    assert_eq!(bench.acts, [(0, Decided::TimedOut)]);
+    assert_eq!(bench.steps(), [QuestionStep::Decided { option: 0, why: Decided::TimedOut }]);
+    bench.ask(question(2), deadline);
+    bench.connect(deadline, deadline + 100 * MS);
+    for (id, asked, option, reason) in [(20, 3, 0, "question"), (21, 2, 2, "option"), (22, 1, 1, "late")] {
+        bench.say(&Down::Command(answer(id, asked, option)), deadline + 200 * MS);
+        assert_eq!(bench.outcomes().last(), Some(&refused(reason)));
+    }
+    // To the very millisecond, also when nobody has looked at the clock yet.
+    bench.say(&Down::Command(answer(23, 2, 1)), deadline + 60_000 * MS);
+    assert_eq!(bench.outcomes().last(), Some(&refused("late")));
+    assert_eq!(bench.acts.len(), 1);
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused_and_changes_nothing() {
+    let mut bench = Bench::new(SavedState::default(), 7);
+    let faulty = Question { safe_default: 2, ..question(1) };
+    assert!(matches!(bench.agent.handle_question(faulty, 0), Err(AskRefusal::Fault(_))));
+    for id in 1..=4 {
+        bench.ask(question(id), 0);
+    }
+    assert_eq!(bench.agent.handle_question(question(5), 0), Err(AskRefusal::TooMany));
+    assert_eq!(bench.agent.handle_question(question(4), 0), Err(AskRefusal::Repeated));
+    assert_eq!(bench.asked().len(), 4);
+}
+
+#[test]
+fn a_question_survives_a_restart_of_the_agent_but_not_of_the_clock() {
+    let mut bench = Bench::started(SavedState::default(), 7, 77, 0);
+    bench.ask(question(1), 10_000 * MS);
+    let saved = || SavedState::decode(&bench.saved).expect("ours");
+    // The same machine: it waits for what is left.
+    let mut again = Bench::started(saved(), 8, 77, 30_000 * MS);
+    assert_eq!(
+        again.asked(),
+        [Question { waited_ms: 20_000, ..question(1) }],
+        "told again, under the same id"
+    );
+    assert!(again.acts.is_empty());
+    again.connect(30_000 * MS, 30_100 * MS);
+    let mut late = Bench::started(saved(), 9, 77, 70_000 * MS);
+    late.agent.handle_timeout(70_000 * MS);
+    late.drive(70_000 * MS);
+    assert_eq!(late.acts, [(0, Decided::TimedOut)], "the agent was away too long");
+    again.say(&Down::Command(Command { incarnation: Incarnation(8), ..answer(9, 1, 1) }), 30_200 * MS);
+    assert_eq!(again.acts, [(1, Decided::Answered)]);
+    // Another start of the machine, or none that is known: nobody knows how long it has waited.
+    for (machine, now) in [(78, 30_000 * MS), (77, 5_000 * MS), (0, 30_000 * MS)] {
+        let other = Bench::started(saved(), 10, machine, now);
+        assert_eq!(other.acts, [(0, Decided::Restarted)], "{machine} {now}");
+        assert_eq!(other.steps(), [QuestionStep::Decided { option: 0, why: Decided::Restarted }]);
+    }
+    // An answer that was about to be acted on is not acted on again; a safe default is.
+    let unsure = Bench::started(SavedState::decode(&again.saved).expect("ours"), 11, 77, 31_000 * MS);
+    assert!(unsure.acts.is_empty());
+    assert_eq!(unsure.steps(), [QuestionStep::Acted(CommandOutcome::Unknown)]);
+    assert_eq!(unsure.outcomes(), [CommandOutcome::Unknown]);
+    let twice = Bench::started(SavedState::decode(&late.saved).expect("ours"), 12, 77, 71_000 * MS);
+    assert_eq!(twice.acts, [(0, Decided::TimedOut)]);
+    assert!(SavedState::decode(&unsure.saved).expect("ours").questions.is_empty(), "it has ended");
+}
+
+#[test]
+fn whatever_comes_in_whatever_order_a_question_is_decided_once_and_never_by_a_late_answer() {
+    use proptest::prelude::*;
+    let steps = proptest::collection::vec((0..5_u8, 0..2_u8, 1..30_000_u64), 1..40);
+    proptest!(|(steps in steps)| {
+        let mut bench = Bench::started(SavedState::default(), 7, 5, 0);
+        bench.connect(0, MS);
+        bench.ask(question(1), MS);
+        let (mut now, mut incarnation, mut id) = (MS, 7, 30);
+        let mut acts = Vec::new();
+        for (what, option, wait_ms) in steps {
+            now += wait_ms * MS;
+            id += 1;
+            let in_time = now < 60_001 * MS;
+            let before = bench.acts.len();
+            match what {
+                0 | 1 => {
+                    let sent = Command { incarnation: Incarnation(incarnation), ..answer(id, 1, option) };
+                    bench.say(&Down::Command(sent), now);
+                }
+                2 => {
+                    bench.agent.handle_timeout(now);
+                    bench.drive(now);
+                }
+                3 => {
+                    bench.agent.handle_acted([1; 16], CommandOutcome::Done, now);
+                    bench.drive(now);
+                }
+                _ => {
+                    incarnation += 1;
+                    let state = SavedState::decode(&bench.saved).expect("ours");
+                    bench = Bench::started(state, incarnation, 5, now);
+                    bench.connect(now, now);
+                    acts.append(&mut bench.acts);
+                    continue;
+                }
+            }
+            for (option, why) in &bench.acts[before..] {
+                prop_assert!(*why != Decided::Answered || in_time, "an answer was taken late");
+                prop_assert!(*why == Decided::Answered || *option == 0);
+            }
+            acts.extend_from_slice(&bench.acts[before..]);
+        }
+        let before = bench.acts.len();
+        let end = now.max(61_000 * MS);
+        bench.agent.handle_timeout(end);
+        bench.drive(end);
+        acts.extend_from_slice(&bench.acts[before..]);
+        // A safe default may be repeated; nothing else, and nothing beside it.
+        acts.dedup();
+        prop_assert_eq!(acts.len(), 1, "{:?}", acts);
+    });
 }

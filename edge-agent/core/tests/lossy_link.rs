@@ -325,7 +325,7 @@ impl World {
                 self.disk.state = state;
                 self.agent.handle_saved(now);
             }
-            Output::Perform { .. } => panic!("nothing is signed here"),
+            Output::Perform { .. } | Output::Act { .. } => panic!("nothing is signed here"),
         }
     }
 

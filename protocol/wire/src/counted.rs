@@ -19,6 +19,11 @@ pub fn signals<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Resul
     from.deserialize_seq(Counted::<T> { max: limits::BLOCK_SIGNALS_MAX, entry: PhantomData })
 }
 
+/// A list with at most an entry per option of a question.
+pub fn options<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    from.deserialize_seq(Counted::<T> { max: limits::OPTIONS_MAX, entry: PhantomData })
+}
+
 struct Counted<T> {
     max: usize,
     entry: PhantomData<T>,

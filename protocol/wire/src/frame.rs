@@ -14,6 +14,7 @@
 use remuda_model::{Incarnation, Seq, SignalId, signal};
 use serde::{Deserialize, Serialize};
 
+use crate::assistance::{Question, QuestionStep};
 use crate::limits;
 use crate::samples::{self, SampleBlock};
 
@@ -103,10 +104,19 @@ pub enum Event {
         /// Last one shed.
         to: Seq,
     },
+    /// The vehicle asks a person. Said again after a restart, under the same id.
+    Asked(Question),
+    /// What became of a question.
+    QuestionMoved {
+        /// The question's id.
+        question: [u8; 16],
+        /// What.
+        step: QuestionStep,
+    },
 }
 
 /// Results of a command (UPLINK section 7).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CommandOutcome {
     /// Begun.
     Accepted,
@@ -116,7 +126,8 @@ pub enum CommandOutcome {
     Failed(String),
     /// Too late.
     Expired,
-    /// Not obeyed, with a stable reason code (`clock`, `incarnation`, `signature`, `stale`, `kind`).
+    /// Not obeyed, with a stable reason code (`clock`, `incarnation`, `signature`, `stale`, `kind`; for answers also
+    /// `question`, `option`, `late`).
     Refused(String),
     /// Begun under an earlier incarnation, its end was not seen.
     Unknown,
@@ -194,7 +205,7 @@ pub fn decode(bytes: &[u8]) -> Result<Frame, FrameError> {
     let body = match rest.split_first() {
         Some((&KIND_SAMPLES, block)) => samples::decode(block, is_known).map(Body::Samples),
         Some((&KIND_EVENT, event)) => match postcard::take_from_bytes(event) {
-            Ok((event, [])) if texts(&event) <= limits::TEXT_BYTES_MAX => Ok(Body::Event(event)),
+            Ok((event, [])) if is_within_limits(&event) => Ok(Body::Event(event)),
             Ok((_, [])) => Err("limit"),
             _ => Err("body"),
         },
@@ -214,16 +225,19 @@ fn is_known(signal: SignalId) -> bool {
     signal.0 >= 0x8000 || signal::by_id(signal).is_some()
 }
 
-/// Bytes of the text an event carries.
-fn texts(event: &Event) -> usize {
-    match event {
+/// Whether an event's texts and numbers are what they may be.
+fn is_within_limits(event: &Event) -> bool {
+    let text_bytes = match event {
         Event::Started { agent_version: text }
         | Event::CommandResult {
             outcome: CommandOutcome::Failed(text) | CommandOutcome::Refused(text),
             ..
         } => text.len(),
+        Event::Asked(question) => return question.fault().is_none(),
+        Event::QuestionMoved { step, .. } => step.text_bytes(),
         Event::CommandResult { .. } | Event::TripMark { .. } | Event::Shed { .. } => 0,
-    }
+    };
+    text_bytes <= limits::TEXT_BYTES_MAX
 }
 
 /// postcard behind what is there already.

@@ -4,6 +4,7 @@
 //! Deliberately absent: who may say what when (`remuda-edge-agent-core`, `remuda-vehicles`) and how bytes travel
 //! (`remuda-mqtt`).
 
+pub mod assistance;
 mod bits;
 mod counted;
 pub mod frame;
@@ -13,6 +14,7 @@ pub mod samples;
 pub mod signing;
 pub mod topic;
 
+pub use assistance::{Decided, PositionE7, Question, QuestionStep};
 pub use frame::{Body, ClockQuality, Event, Frame, FrameError, FrameHeader, TraceContext};
 pub use message::{
     Ack, Ask, BudgetStatus, CollectionLevel, Command, CommandKind, DecodeError, Down, Farewell,

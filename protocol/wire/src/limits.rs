@@ -19,5 +19,11 @@ pub const BLOCK_CELLS_MAX: usize = 128 * 1024;
 pub const HELLO_LANES_MAX: usize = 128;
 /// Longest text in a message, bytes.
 pub const TEXT_BYTES_MAX: usize = 256;
+/// Most options of a question: what a person can tell apart at a glance.
+pub const OPTIONS_MAX: usize = 8;
+/// Longest question with all its options, bytes: it is read by a person, at once.
+pub const QUESTION_BYTES_MAX: usize = 1024;
+/// How long a vehicle may wait for an answer, ms.
+pub const QUESTION_TIMEOUT_MS: std::ops::RangeInclusive<u32> = 1_000..=3_600_000;
 /// Default credit per lane, bytes beyond `durable`.
 pub const CREDIT_BYTES_DEFAULT: u32 = 256 * 1024;

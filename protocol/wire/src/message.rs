@@ -191,6 +191,13 @@ pub enum CommandKind {
     SpeedLimit(u16),
     /// Restart the agent.
     Reboot,
+    /// Answer a question that the vehicle asked.
+    Answer {
+        /// The question's id.
+        question: [u8; 16],
+        /// Number of the option to take, from 0.
+        option: u8,
+    },
 }
 
 /// A signed command (UPLINK section 7).

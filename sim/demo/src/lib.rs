@@ -4,6 +4,7 @@
 //! which is a closure handed in (`remuda-node` depends on this crate, not the other way round).
 
 mod args;
+mod questions;
 mod report;
 mod riders;
 
@@ -119,6 +120,9 @@ pub async fn run(
     rides.open(&ids, demand.riders()).await?;
     let (stop_riding, stops_riding) = watch::channel(false);
     let counts = demand.counts();
+    let run = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+    let asking = questions::ask(Arc::clone(&fleet), ids, (args.seed, run), stops_riding.clone());
+    let asking = tokio::spawn(asking);
     let riding = tokio::spawn(demand.run(Arc::clone(&fleet), stops_riding));
     eprintln!(
         "{} vehicles set off {:.1} s after the start; Ctrl-C stops",
@@ -132,6 +136,7 @@ pub async fn run(
     let rss_mb = (node.figures)().rss_mb;
     stop_riding.send_replace(true);
     let counts = riding.await.map_err(|e| format!("the riders' task failed: {e}"))?;
+    asking.await.map_err(|e| format!("the task of the vehicles' questions failed: {e}"))?;
     let business = rides.settle().await?;
     // The business reads vehicles' twins: with it, the node's files would stay open.
     drop((rides, node.rides));

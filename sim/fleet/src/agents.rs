@@ -11,7 +11,7 @@ use remuda_edge_agent::{
 use remuda_edge_agent_core::{self as core, Policy, Settings};
 use remuda_model::{Incarnation, SignalId, VehicleId};
 use remuda_roads::Position;
-use remuda_wire::Event;
+use remuda_wire::{Event, Question};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -172,7 +172,15 @@ impl Agents {
 
     /// The speed limit that a command has set, km/h.
     pub(crate) fn speed_limit_kmh(&self, number: usize) -> Option<u16> {
-        self.told_commands.get(number).and_then(|told| told.speed_limit_kmh())
+        self.told_commands.get(number).and_then(|told| told.speed_limit_kmh(self.clock.now()))
+    }
+
+    /// A vehicle asks a person, and creeps while it waits.
+    pub(crate) fn ask(&self, number: usize, question: Question) {
+        if let Some(told) = self.told_commands.get(number) {
+            told.waits_until(self.clock.now() + u64::from(question.timeout_ms) * NS_PER_MS);
+        }
+        self.send(number, Input::Question(question));
     }
 
     /// A vehicle set off or came to rest.

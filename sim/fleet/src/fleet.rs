@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use remuda_model::VehicleId;
+use remuda_wire::Question;
 use remuda_world::{Activity, World};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -77,6 +78,13 @@ impl FleetHandle {
         if let Some(number) = self.numbers.get(vehicle) {
             // Nobody drives any more when the fleet stops.
             let _ = self.errands.send(Errand::Go(*number, place)).await;
+        }
+    }
+
+    /// Has a vehicle ask a person. One that is not of this fleet asks nobody.
+    pub fn ask(&self, vehicle: &VehicleId, question: Question) {
+        if let Some(number) = self.numbers.get(vehicle) {
+            self.agents.ask(*number, question);
         }
     }
 

@@ -238,7 +238,9 @@ impl Instance {
                     }
                     effects.push(Effect::Send { channel, payload });
                 }
-                Output::Perform { .. } => ground.broken("a command was obeyed that nobody gave".into()),
+                Output::Perform { .. } | Output::Act { .. } => {
+                    ground.broken("a command was obeyed that nobody gave".into());
+                }
             }
         }
         if self.syncing.is_none() && !self.waiting.is_empty() && self.agent.is_some() {

@@ -1,7 +1,7 @@
 //! One child process.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -81,11 +81,23 @@ impl Process {
         Self::start_program(&binary(name), args, env, folder)
     }
 
+    /// As [`Process::start`], and what [`Process::say`] says comes in by its standard input.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_fed(name: &str, args: &[&str], folder: &Path) -> Self {
+        Self::launch(&binary(name), args, &[], folder, Stdio::piped())
+    }
+
     /// Starts any program; its output goes to files in `folder`.
     ///
     /// # Panics
     /// When it cannot be started.
     pub fn start_program(program: &Path, args: &[&str], env: &[(&str, &str)], folder: &Path) -> Self {
+        Self::launch(program, args, env, folder, Stdio::null())
+    }
+
+    fn launch(program: &Path, args: &[&str], env: &[(&str, &str)], folder: &Path, input: Stdio) -> Self {
         std::fs::create_dir_all(folder).expect("a folder for logs");
         let name = program.file_name().and_then(|n| n.to_str()).unwrap_or("program");
         let unique =
@@ -95,12 +107,21 @@ impl Process {
         let child = Command::new(program)
             .args(args)
             .envs(env.iter().copied())
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(File::create(&out).expect("a file for output"))
             .stderr(File::create(&log).expect("a file for logs"))
             .spawn()
             .expect("the binary starts");
         Self { name: name.to_owned(), child, log, out }
+    }
+
+    /// Writes a line to its standard input.
+    ///
+    /// # Panics
+    /// When it was not started with [`Process::start_fed`], or does not listen.
+    pub fn say(&mut self, line: &str) {
+        let input = self.child.stdin.as_mut().expect("it is fed");
+        input.write_all(format!("{line}\n").as_bytes()).expect("it listens");
     }
 
     /// What it wrote to standard error so far.

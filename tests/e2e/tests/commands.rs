@@ -1,5 +1,8 @@
 //! Commands from `remudactl` to real agents and back: over mutual TLS, signed, through restarts, never twice.
 
+#[path = "commands/alerts.rs"]
+mod alerts;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -216,4 +219,113 @@ fn what_cannot_be_given_is_refused_in_a_sentence() {
         assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
         assert!(said.contains(words), "{args:?}: {said}");
     }
+}
+
+/// A vehicle asks: `number` makes its id.
+fn ask(agent: &mut Process, number: u32, timeout_s: u32) {
+    let id = format!("{number:032x}");
+    agent.say(&format!(
+        r#"{{"question":{{"id":"{id}","text":"a cone stands in my lane","options":["wait","pass on the left"],"default":0,"timeout_s":{timeout_s},"position":[60.17,24.94]}}}}"#
+    ));
+}
+
+fn waiting(cloud: &Cloud) -> Vec<Value> {
+    let listed = json(cloud, &["assistance", "list", "--waiting"]);
+    listed["assistanceRequests"].as_array().expect("a list").clone()
+}
+
+#[test]
+fn a_vehicle_asks_one_person_answers_and_it_acts_or_it_takes_its_safe_default() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let place = CloudPlace::new(folder).with("LAKE__ROUND_INTERVAL_MS", "200");
+    let mut place = place.with("CONSOLE__ACCOUNTS", ACCOUNTS);
+    let cloud = place.start("");
+    let config = enrolled(&cloud, "VAN1", folder);
+    let settings = fs::read_to_string(&config).expect("a configuration");
+    fs::write(&config, settings.replace("source = \"none\"", "source = \"stdin\"")).expect("writable");
+    let start = || Process::start_fed("remuda-agent", &["run", "--config", &config], &folder.join("logs"));
+    let mut agent = start();
+    let acted = |number: u32, option: u8, why: &str| format!("act {number:032x} {option} {why}");
+    wait_until("the vehicle is online", || {
+        text(&ctl(&cloud, &["vehicles", "get", "VAN1"]).stdout).contains("ONLINE")
+    });
+
+    // Asked, taken by one, answered, obeyed.
+    ask(&mut agent, 1, 600);
+    wait_until("the question is there", || waiting(&cloud).len() == 1);
+    let request = waiting(&cloud).remove(0);
+    assert_eq!((&request["state"], &request["options"][1]), (&"asked".into(), &"pass on the left".into()));
+    let name = request["name"].as_str().expect("a name").to_owned();
+    let watching = json(&cloud, &["assistance", "watch", "--updates", "1"]);
+    assert_eq!(watching["assistanceRequests"][0]["name"], request["name"]);
+    let early = ctl_as(&cloud, "ada", &["assistance", "answer", &name, "1"]);
+    assert!(text(&early.stderr).contains("take the request before"), "{}", text(&early.stderr));
+    let etag = request["etag"].as_str().expect("an etag").to_owned();
+    let taken = ctl_as(&cloud, "ada", &["assistance", "take", &name, "--etag", &etag]);
+    assert!(taken.status.success(), "{}", text(&taken.stderr));
+    let second = ctl_as(&cloud, "bob", &["assistance", "take", &name]);
+    assert!(
+        !second.status.success() && text(&second.stderr).contains("account/ada"),
+        "{}",
+        text(&second.stderr)
+    );
+    let answered =
+        ctl_as(&cloud, "ada", &["assistance", "answer", &name, "pass on the left", "--reason", "it is free"]);
+    assert!(answered.status.success(), "{}", text(&answered.stderr));
+    let get = |cloud: &Cloud, name: &str| json(cloud, &["assistance", "get", name]);
+    wait_until("the vehicle has said what it did", || get(&cloud, &name)["state"] == "ended");
+    let ended = get(&cloud, &name);
+    assert_eq!(
+        (&ended["outcome"], &ended["decidedOption"], &ended["actionResult"], &ended["answeredBy"]),
+        (&"answered".into(), &1.into(), &"done".into(), &"account/ada".into())
+    );
+    let command = ended["command"].as_str().expect("a command").to_owned();
+    wait_until("the command has ended too", || {
+        json(&cloud, &["commands", "get", &command])["state"] == "done"
+    });
+    let log = text(&ctl(&cloud, &["audit", "list"]).stdout);
+    for method in ["TakeAssistanceRequest", "AnswerAssistanceRequest"] {
+        assert!(log.contains(method), "{method} is in the audit log");
+    }
+    for step in ["taken", "answered"] {
+        let count = cloud.metric("remuda_operations_assistance_wait_seconds_count", step);
+        assert_eq!(count, 1.0, "how long it waited until it was {step}");
+    }
+
+    // Nobody answers: the safe default, by the vehicle's own clock; then nobody can answer any more.
+    ask(&mut agent, 2, 2);
+    wait_until("it took its safe default", || obeyed(folder, "VAN1").len() == 2);
+    wait_until("the default is told", || {
+        let all = json(&cloud, &["assistance", "list"]);
+        all["assistanceRequests"][0]["outcome"] == "timed_out"
+    });
+    let all = json(&cloud, &["assistance", "list"]);
+    let unanswered = all["assistanceRequests"][0]["name"].as_str().expect("a name").to_owned();
+    assert_ne!(unanswered, name, "the newest first");
+    let late = ctl_as(&cloud, "ada", &["assistance", "take", &unanswered]);
+    assert!(text(&late.stderr).contains("takes no answer any more"), "{}", text(&late.stderr));
+
+    // Away while the cloud is: both come back, the question still waits, and is answered once.
+    ask(&mut agent, 3, 600);
+    wait_until("the third question is there", || waiting(&cloud).len() == 1);
+    let name = waiting(&cloud)[0]["name"].as_str().expect("a name").to_owned();
+    agent.kill();
+    let Cloud { mut process, .. } = cloud;
+    process.kill();
+    let cloud = place.start("");
+    assert_eq!(waiting(&cloud).len(), 1, "a kill of the cloud loses no question");
+    for verb in [&["take", name.as_str()][..], &["answer", name.as_str(), "0"]] {
+        let done = ctl_as(&cloud, "bob", &[&["assistance"], verb].concat());
+        assert!(done.status.success(), "{}", text(&done.stderr));
+    }
+    let mut agent = start();
+    wait_until("it is obeyed on its return", || obeyed(folder, "VAN1").len() == 3);
+    wait_until("and told", || get(&cloud, &name)["state"] == "ended");
+    assert_eq!(
+        obeyed(folder, "VAN1"),
+        [acted(1, 1, "answered"), acted(2, 0, "timed-out"), acted(3, 0, "answered")],
+        "each once"
+    );
+    assert!(agent.stop(), "{}", agent.log_end());
 }

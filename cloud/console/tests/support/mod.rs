@@ -431,6 +431,7 @@ pub fn sources(fleet: &Arc<FakeFleet>) -> ConsoleSources {
         feeds: None,
         business: None,
         operations: None,
+        assistance: None,
         identities: identities(),
         roads: Arc::new(move || Some(roads.clone())),
         metrics_text: Arc::new(move || {

@@ -9,6 +9,7 @@ use remuda_model::{Lane, VehicleId};
 
 use super::batch::{AckDue, Batch, Ticket, add_ack};
 use super::fault::Fault;
+use super::reports::is_question;
 use super::slot::Slot;
 use super::warm::{Active, Warm};
 use crate::command::Command;
@@ -61,6 +62,9 @@ impl Warm {
             events.iter().for_each(|event| self.vehicle.note(event, now));
         }
         self.vehicle.state = state;
+        if events.iter().any(is_question) {
+            self.node.questions.send_modify(|count| *count += 1);
+        }
         // An effect of the reports, made after they are durable (I3).
         Box::pin(self.answer_orders(&events)).await?;
         for deferred in std::mem::take(&mut self.deferred) {

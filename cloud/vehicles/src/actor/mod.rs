@@ -10,6 +10,7 @@ mod node;
 mod orders;
 mod policies;
 mod recovery;
+mod reports;
 mod room;
 mod shard;
 mod show;

@@ -11,7 +11,7 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use remuda_eventsourcing::{Journal, ManifestPosition};
 use remuda_lake::{Lake, RoundsHandle, Tombstones};
 use remuda_model::{OrganizationId, ShardId, VehicleId};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::orders::{Asked, CommandSigner, Desks};
 use super::policies::Shelf;
@@ -132,6 +132,8 @@ pub(crate) struct Node {
     pub stopping: AtomicBool,
     /// The manifest's position by the last answers of any shard.
     pub position: AtomicU64,
+    /// Moves when a vehicle has said something of a question to people.
+    pub questions: watch::Sender<u64>,
 }
 
 impl Node {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::RwLock;
 use ractor::{Actor, ActorRef};
+use remuda_contracts::assistance::Reports;
 use remuda_contracts::commands::CommandDesk;
 use remuda_contracts::fleet::FleetView;
 use remuda_contracts::policies::PolicyBook;
@@ -14,7 +15,7 @@ use remuda_contracts::uplink::{Arrival, Intake, IntakeClosed};
 use remuda_eventsourcing::{Journal, JournalError, Owner};
 use remuda_lake::{Lake, LakeError, Rounds};
 use remuda_model::{SHARDS, ShardId};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::forget::Forgetting;
@@ -23,6 +24,7 @@ use super::node::{Node, NodeMessage, NodeSupervisor, VehicleSettings};
 use super::orders::{self, Desks, Orderly};
 use super::policies::{self, Book, Shelf};
 use super::recovery;
+use super::reports::Questions;
 use super::shard::ShardMessage;
 use super::slot::{Admitted, Pushed, Slot};
 use super::snapshots;
@@ -62,6 +64,8 @@ pub struct VehicleSystem {
     pub policies: Arc<dyn PolicyBook>,
     /// Commands to vehicles.
     pub commands: Arc<dyn CommandDesk>,
+    /// What vehicles ask people.
+    pub questions: Arc<dyn Reports>,
     /// Has vehicles forget what erasures cover.
     pub forgetting: Forgetting,
     /// Figures, and the stop.
@@ -107,6 +111,7 @@ impl VehicleSystem {
             root: OnceLock::new(),
             stopping: AtomicBool::new(false),
             position: AtomicU64::new(0),
+            questions: watch::Sender::new(0),
             settings,
         });
         let mut tasks = vec![tokio::spawn(snapshots::run(Arc::clone(&node), queue))];
@@ -130,6 +135,7 @@ impl VehicleSystem {
             view: Arc::new(View(Arc::clone(&node))),
             policies: Arc::new(Book(Arc::clone(&node))),
             commands: Arc::new(Orderly(Arc::clone(&node))),
+            questions: Arc::new(Questions(Arc::clone(&node))),
             forgetting: Forgetting(Arc::clone(&node)),
             handle: VehicleHandle { node, rounds, root, tasks },
         })

@@ -12,7 +12,8 @@ use crate::limits;
 /// May be sent again when nobody knows whether it was obeyed: twice is the same as once.
 const fn is_idempotent(kind: &CommandKind) -> bool {
     match kind {
-        CommandKind::Lock(_) | CommandKind::SpeedLimit(_) => true,
+        // A vehicle takes an answer to a question once, whoever brings it.
+        CommandKind::Lock(_) | CommandKind::SpeedLimit(_) | CommandKind::Answer { .. } => true,
         CommandKind::Honk | CommandKind::Reboot => false,
     }
 }

@@ -2,7 +2,7 @@
 
 use remuda_model::Epoch;
 use remuda_wire::frame::CommandOutcome;
-use remuda_wire::{Command, Event};
+use remuda_wire::{Command, CommandKind, Event};
 
 use super::{Agent, Saving};
 use crate::output::Output;
@@ -44,6 +44,8 @@ impl Agent {
             match self.saving.pop_front() {
                 Some((_, Saving::Command(command))) => self.begin_command(command, now),
                 Some((_, Saving::Policy(in_force, policy))) => self.apply_policy(in_force, policy, now),
+                Some((_, Saving::Asked(question))) => self.tell_question(question, now),
+                Some((_, Saving::Decided(question))) => self.act_on_choice(question, now),
                 None => {}
             }
         }
@@ -58,10 +60,18 @@ impl Agent {
             self.finish(command.id);
             self.tell(command.id, CommandOutcome::Expired, now);
             self.save();
-        } else {
-            self.tell(command.id, CommandOutcome::Accepted, now);
-            self.outputs.push_back(Output::Perform { id: command.id, kind: command.kind });
+            return;
         }
+        if let CommandKind::Answer { question, option } = command.kind {
+            if let Err(reason) = self.take_answer(command.id, (question, option), now) {
+                self.finish(command.id);
+                self.tell(command.id, CommandOutcome::Refused(reason.to_owned()), now);
+                return self.save();
+            }
+            return self.tell(command.id, CommandOutcome::Accepted, now);
+        }
+        self.tell(command.id, CommandOutcome::Accepted, now);
+        self.outputs.push_back(Output::Perform { id: command.id, kind: command.kind });
     }
 
     /// What became of an [`Output::Perform`].

@@ -1,5 +1,6 @@
 //! The machine.
 
+mod assistance;
 mod budget;
 mod commands;
 mod make;
@@ -26,6 +27,8 @@ use policy::InForce;
 use remuda_policy::Policy;
 use session::Session;
 use status::Reporting;
+
+pub use assistance::AskRefusal;
 
 /// Checks the signature of commands.
 pub trait Verifier: fmt::Debug + Send + Sync {
@@ -68,6 +71,9 @@ pub struct Settings {
     pub policy: Arc<Policy>,
     /// Whether policies of the cloud are followed; a replay keeps its own.
     pub follow_policy: bool,
+    /// Names this start of the machine, whose monotonic clock the agent is told: two starts of the agent with the same
+    /// one have the same clock. 0: not known, and no other start's times can be understood.
+    pub machine: u64,
 }
 
 impl Settings {
@@ -85,6 +91,7 @@ impl Settings {
             reconnect_ms_max: limits::RECONNECT_MS_MAX,
             policy: Arc::new(Policy::default()),
             follow_policy: true,
+            machine: 0,
         }
     }
 }
@@ -125,6 +132,10 @@ enum Saving {
     Command(Command),
     /// A policy.
     Policy(InForce, Arc<Policy>),
+    /// A question, to be told.
+    Asked([u8; 16]),
+    /// What was chosen for a question, to be told and acted on.
+    Decided([u8; 16]),
 }
 
 /// One vehicle's agent.
@@ -226,6 +237,7 @@ impl Agent {
         self.pump(now);
         self.status_timeout(now);
         self.age_timeout(now);
+        self.questions_timeout(now);
     }
 
     /// When [`Agent::handle_timeout`] is due, ns.
@@ -236,6 +248,7 @@ impl Agent {
             self.uplink_deadline(),
             self.status_deadline(),
             self.age_deadline(),
+            self.questions_deadline(),
         ];
         times.into_iter().flatten().min()
     }

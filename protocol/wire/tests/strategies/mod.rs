@@ -8,9 +8,10 @@ use remuda_model::signal::REGISTRY;
 use remuda_model::{ConnectionId, Epoch, Incarnation, Lane, SignalId};
 use remuda_wire::frame::{CommandOutcome, Event};
 use remuda_wire::{
-    Ack, Ask, Body, BudgetStatus, ClockQuality, CollectionLevel, Column, Command, CommandKind, Down,
+    Ack, Ask, Body, BudgetStatus, ClockQuality, CollectionLevel, Column, Command, CommandKind, Decided, Down,
     Farewell, FarewellReason, FloorReason, FrameHeader, Frames, Hello, LaneAck, LaneState, LinkKind, Live,
-    Policy, PolicyRefused, SampleBlock, Status, TimeUnit, TraceContext, Up, Welcome, limits,
+    Policy, PolicyRefused, PositionE7, Question, QuestionStep, SampleBlock, Status, TimeUnit, TraceContext,
+    Up, Welcome, limits,
 };
 
 fn clock() -> impl Strategy<Value = ClockQuality> {
@@ -71,7 +72,13 @@ fn event() -> impl Strategy<Value = Event> {
         text().prop_map(CommandOutcome::Refused),
         Just(CommandOutcome::Unknown),
     ];
+    let step = prop_oneof![
+        (any::<u8>(), decided()).prop_map(|(option, why)| QuestionStep::Decided { option, why }),
+        outcome.clone().prop_map(QuestionStep::Acted),
+    ];
     prop_oneof![
+        question().prop_map(Event::Asked),
+        (any::<[u8; 16]>(), step).prop_map(|(question, step)| Event::QuestionMoved { question, step }),
         text().prop_map(|agent_version| Event::Started { agent_version }),
         (any::<[u8; 16]>(), outcome).prop_map(|(command, outcome)| Event::CommandResult { command, outcome }),
         any::<(bool, i32, i32)>().prop_map(|(departed, latitude_e7, longitude_e7)| Event::TripMark {
@@ -85,6 +92,22 @@ fn event() -> impl Strategy<Value = Event> {
             to,
         }),
     ]
+}
+
+fn question() -> impl Strategy<Value = Question> {
+    let options = vec("\\PC{1,20}", 2..=8);
+    let position = option::of(
+        any::<(i32, i32)>().prop_map(|(latitude_e7, longitude_e7)| PositionE7 { latitude_e7, longitude_e7 }),
+    );
+    (any::<[u8; 16]>(), "\\PC{1,40}", options, any::<u8>(), 1_000..=3_600_000_u32, any::<u32>(), position)
+        .prop_map(|(id, text, options, default, timeout_ms, waited_ms, position)| {
+            let safe_default = default % options.len() as u8;
+            Question { id, text, options, safe_default, timeout_ms, waited_ms, position }
+        })
+}
+
+fn decided() -> impl Strategy<Value = Decided> {
+    prop_oneof![Just(Decided::Answered), Just(Decided::TimedOut), Just(Decided::Restarted)]
 }
 
 fn values(rows: usize) -> impl Strategy<Value = Vec<Option<i64>>> {
@@ -273,7 +296,8 @@ pub fn down() -> impl Strategy<Value = Down> {
         any::<bool>().prop_map(CommandKind::Lock),
         Just(CommandKind::Honk),
         any::<u16>().prop_map(CommandKind::SpeedLimit),
-        Just(CommandKind::Reboot)
+        Just(CommandKind::Reboot),
+        any::<([u8; 16], u8)>().prop_map(|(question, option)| CommandKind::Answer { question, option }),
     ];
     let command = (any::<([u8; 16], u64, i64)>(), incarnation(), kind, vec(any::<u8>(), 64)).prop_map(
         |((id, epoch, expires_ms), incarnation, kind, signature)| Command {

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use remuda_model::{ConnectionId, Epoch, Incarnation, Lane, SignalId, signal};
 use remuda_wire::frame::{self, CommandOutcome, Event};
 use remuda_wire::{
-    Ack, Ask, Body, BudgetStatus, ClockQuality, CollectionLevel, Column, Command, CommandKind, Down,
+    Ack, Ask, Body, BudgetStatus, ClockQuality, CollectionLevel, Column, Command, CommandKind, Decided, Down,
     Farewell, FarewellReason, FloorReason, Frame, FrameHeader, Frames, HandOver, Hello, LaneAck, LaneState,
-    LinkKind, Live, Policy, PolicyRefused, SampleBlock, Status, TimeUnit, TraceContext, Up, Welcome, limits,
+    LinkKind, Live, Policy, PolicyRefused, PositionE7, Question, QuestionStep, SampleBlock, Status, TimeUnit,
+    TraceContext, Up, Welcome, limits,
 };
 
 /// What a file's bytes are.
@@ -32,10 +33,20 @@ pub type Named = (&'static str, &'static str, Case);
 
 /// All cases.
 pub fn cases() -> Vec<Named> {
-    [messages(), statuses(), commands(), events(), blocks(), longer_codings(), bad_messages(), bad_frames()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        messages(),
+        statuses(),
+        commands(),
+        events(),
+        questions(),
+        blocks(),
+        longer_codings(),
+        bad_messages(),
+        bad_frames(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 const INCARNATION: Incarnation = Incarnation(0x0123_4567_89ab_cdef);
@@ -254,6 +265,11 @@ fn commands() -> Vec<Named> {
         ("down-command-honk", "Sound the horn.", command(CommandKind::Honk)),
         ("down-command-speed-limit", "Limit the speed to 300 km/h.", command(CommandKind::SpeedLimit(300))),
         ("down-command-reboot", "Restart the agent.", command(CommandKind::Reboot)),
+        (
+            "down-command-answer",
+            "Answers a question with its second option.",
+            command(CommandKind::Answer { question: *b"question-0000001", option: 1 }),
+        ),
     ]
 }
 
@@ -319,6 +335,69 @@ fn events() -> Vec<Named> {
                 },
                 body: Body::Damaged,
             }),
+        ),
+    ]
+}
+
+fn question() -> Question {
+    Question {
+        id: *b"question-0000001",
+        text: "A cone stands in my lane.".to_owned(),
+        options: vec!["wait".to_owned(), "pass on the left".to_owned()],
+        safe_default: 0,
+        timeout_ms: 60_000,
+        waited_ms: 0,
+        position: Some(PositionE7 { latitude_e7: 601_699_000, longitude_e7: -249_384_000 }),
+    }
+}
+
+fn questions() -> Vec<Named> {
+    let event = |seq, event| Case::Frame(plain(seq, Body::Event(event)));
+    let moved = |seq, step| event(seq, Event::QuestionMoved { question: *b"question-0000001", step });
+    let again = Question { waited_ms: 12_345, position: None, ..question() };
+    vec![
+        ("frame-event-asked", "The vehicle asks a person.", event(11, Event::Asked(question()))),
+        ("frame-event-asked-again", "Said again after a restart.", event(12, Event::Asked(again))),
+        (
+            "frame-event-decided-answered",
+            "Somebody answered in time.",
+            moved(13, QuestionStep::Decided { option: 1, why: Decided::Answered }),
+        ),
+        (
+            "frame-event-decided-timed-out",
+            "Nobody did: the safe default.",
+            moved(14, QuestionStep::Decided { option: 0, why: Decided::TimedOut }),
+        ),
+        (
+            "frame-event-decided-restarted",
+            "The agent started anew: the safe default.",
+            moved(15, QuestionStep::Decided { option: 0, why: Decided::Restarted }),
+        ),
+        (
+            "frame-event-question-acted",
+            "It has done so.",
+            moved(16, QuestionStep::Acted(CommandOutcome::Done)),
+        ),
+        (
+            "frame-event-question-failed",
+            "It tried in vain.",
+            moved(17, QuestionStep::Acted(CommandOutcome::Failed("blocked".to_owned()))),
+        ),
+        (
+            "bad-frame-event-question",
+            "A question whose safe default is none of its options.",
+            Case::BadFrame(bytes_of(&plain(
+                18,
+                Body::Event(Event::Asked(Question { safe_default: 2, ..question() })),
+            ))),
+        ),
+        (
+            "bad-frame-event-options",
+            "A question with more options than there may be.",
+            Case::BadFrame(bytes_of(&plain(
+                19,
+                Body::Event(Event::Asked(Question { options: vec!["x".to_owned(); 9], ..question() })),
+            ))),
         ),
     ]
 }

@@ -1,0 +1,85 @@
+//! Questions that vehicles ask people, out of their streams, for whoever brings them to people.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use remuda_contracts::assistance::{ReportOffsets, ReportPage, Reports, VehicleReport};
+use remuda_eventsourcing::Event as Recorded;
+use remuda_model::{SHARDS, VehicleId};
+use remuda_wire::{Body, ClockQuality, Event, Frame, frame};
+use tokio::sync::watch;
+
+use super::node::Node;
+use crate::event::VehicleEvent;
+
+// Events of one shard read at a time.
+const PAGE: usize = 256;
+// Events looked at before an answer is given.
+const LOOKED_AT_MAX: usize = 16 * PAGE;
+
+/// See [`Reports`].
+pub(crate) struct Questions(pub Arc<Node>);
+
+fn frame_of(fact: &VehicleEvent) -> Option<Frame> {
+    let VehicleEvent::Reported { payload, .. } = fact else { return None };
+    let frame = frame::decode(payload).ok()?;
+    matches!(frame.body, Body::Event(Event::Asked(_) | Event::QuestionMoved { .. })).then_some(frame)
+}
+
+/// Whether a report is about a question.
+pub(crate) fn is_question(fact: &VehicleEvent) -> bool {
+    frame_of(fact).is_some()
+}
+
+fn report_of(recorded: &Recorded) -> Option<VehicleReport> {
+    let fact = VehicleEvent::open(&recorded.event)?;
+    let frame = frame_of(&fact)?;
+    let (VehicleEvent::Reported { received_ms, .. }, Body::Event(event)) = (fact, frame.body) else {
+        return None;
+    };
+    let stream = &recorded.event.stream;
+    let said_ms = frame.header.wall_ms.filter(|_| frame.header.clock != ClockQuality::Unknown);
+    Some(VehicleReport {
+        organization: stream.organization,
+        vehicle: VehicleId::new(&stream.aggregate_id).ok()?,
+        event_id: recorded.event.event_id.iter().map(|byte| format!("{byte:02x}")).collect(),
+        // No vehicle says anything after it was heard.
+        time_ms: said_ms.map_or(received_ms, |said_ms| said_ms.min(received_ms)),
+        received_ms,
+        event,
+    })
+}
+
+#[async_trait]
+impl Reports for Questions {
+    async fn questions(&self, after: &ReportOffsets) -> Result<ReportPage, String> {
+        let said = |error: remuda_eventsourcing::JournalError| error.to_string();
+        let journal = &self.0.journal;
+        let mut page = ReportPage { offsets: after.clone(), ..ReportPage::default() };
+        page.offsets.resize(usize::from(SHARDS), 0);
+        let mut looked_at = 0;
+        for (shard, head) in journal.heads().await.map_err(said)? {
+            let offset = &mut page.offsets[usize::from(shard.number())];
+            if *offset > head {
+                // The journal was restored to an earlier moment: what follows from a report follows once.
+                *offset = 0;
+            }
+            while *offset < head {
+                if looked_at >= LOOKED_AT_MAX {
+                    page.more = true;
+                    return Ok(page);
+                }
+                let events = journal.read_feed(shard, *offset, PAGE).await.map_err(said)?;
+                let Some(last) = events.last() else { break };
+                *offset = last.position;
+                looked_at += events.len();
+                page.reports.extend(events.iter().filter_map(report_of));
+            }
+        }
+        Ok(page)
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.0.questions.subscribe()
+    }
+}
