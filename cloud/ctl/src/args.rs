@@ -1,10 +1,15 @@
 //! What can be typed.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::manual::EXIT_CODES;
+use crate::target::{Secret, Target};
 
 /// Operate a Remuda fleet.
 #[derive(Debug, Parser)]
-#[command(name = "remudactl", version, arg_required_else_help = true)]
+#[command(name = "remudactl", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub struct Cli {
     /// What every command takes.
     #[command(flatten)]
@@ -15,23 +20,37 @@ pub struct Cli {
 }
 
 /// What every command takes.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Global {
-    /// The console's address, such as `http://127.0.0.1:7070`; may carry `#token=...`, as a node prints it.
-    #[arg(
-        long,
-        global = true,
-        env = "REMUDA_SERVER",
-        hide_env_values = true,
-        default_value = "http://127.0.0.1:7070"
-    )]
-    pub server: String,
-    /// The console's token, when the address does not carry it.
-    #[arg(long, global = true, env = "REMUDA_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
-    /// The organization.
-    #[arg(long, global = true, env = "REMUDA_ORGANIZATION", default_value = "default")]
+    /// The console's address, such as `https://fleet.example:7070`; may carry `#token=...`, as a node prints it. Nothing is taken
+    /// out of a context then [env: REMUDA_SERVER] [default: the current context's, or http://127.0.0.1:7070]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub server: Option<String>,
+    /// The context to use, of those that `remudactl contexts list` shows. Nothing is taken out of the environment then
+    /// [env: REMUDA_CONTEXT]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// The console's token, when neither the address nor the context has it [env: REMUDA_TOKEN]
+    #[arg(long, global = true)]
+    pub token: Option<Secret>,
+    /// PEM file with the authorities that vouch for the server, in place of the system's [env: REMUDA_CA]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// PEM file with the client certificate to come in with [env: REMUDA_CERT]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// PEM file with its key [env: REMUDA_KEY]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// The organization [env: REMUDA_ORGANIZATION] [default: the context's, or default]
+    #[arg(long = "organization", global = true, value_name = "ORGANIZATION")]
+    pub in_organization: Option<String>,
+    /// The organization, as it was found.
+    #[arg(skip)]
     pub organization: String,
+    /// The server and how to come in, as they were found.
+    #[arg(skip)]
+    pub target: Target,
     /// How to print; `csv` and `ndjson` are for history.
     #[arg(short = 'o', long = "output", global = true, value_enum, default_value_t = Output::Table)]
     pub print: Output,
@@ -44,9 +63,10 @@ pub struct Global {
 }
 
 /// How to print, as it is typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Output {
     /// Columns.
+    #[default]
     Table,
     /// More columns.
     Wide,
@@ -132,6 +152,15 @@ pub enum Command {
 }
 
 /// What can be done with vehicles.
+    /// Servers, and how to come in: kept in a file of yours.
+    #[command(subcommand, visible_alias = "context")]
+    Contexts(crate::context_commands::ContextsCommand),
+    /// Logs in at your organization's issuer with a browser, on this machine or another; keeps the token in the context.
+    Login(crate::login::LoginArgs),
+    /// Prints what a shell needs to complete commands.
+    Completion(crate::manual::CompletionArgs),
+    /// Writes the man pages.
+    Man(crate::manual::ManArgs),
 #[derive(Debug, Subcommand)]
 pub enum VehiclesCommand {
     /// Lists vehicles in order of their ids.

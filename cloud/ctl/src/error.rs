@@ -3,14 +3,21 @@
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+use crate::client::innermost;
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CtlError {
     /// The address cannot be used.
-    #[error("`{0}` is not a server address; it looks like http://127.0.0.1:7070")]
+    #[error(
+        "`{0}` is not a server address; it looks like http://127.0.0.1:7070 or https://fleet.example:7070"
+    )]
     Address(String),
     /// No token.
-    #[error("a token is wanted: --token, REMUDA_TOKEN, or an address that ends with #token=...")]
+    #[error(
+        "a token is wanted: log in with `remudactl login`, choose a context with `remudactl contexts use`, or give --token, REMUDA_TOKEN, \
+         --cert and --key, or an address that ends with #token=..."
+    )]
     NoToken,
     /// The token cannot be sent.
     #[error("the token has characters that a header cannot carry")]
@@ -22,6 +29,54 @@ pub enum CtlError {
         address: String,
         /// The innermost reason.
         reason: String,
+    },
+    /// A file does not hold what it should.
+    #[error("{file} does not hold {what} in PEM; name another file")]
+    Pem {
+        /// Which.
+        file: String,
+        /// What it should hold.
+        what: &'static str,
+    },
+    /// The contexts file cannot be used.
+    #[error("{file}: {problem}")]
+    Contexts {
+        /// Which.
+        file: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// There is no such context.
+    #[error(
+        "there is no context `{name}`; {}",
+        if known.is_empty() { "make one with `remudactl contexts set` or `remudactl login`".to_owned() } else { format!("there are: {}", known.join(", ")) }
+    )]
+    NoSuchContext {
+        /// What was asked for.
+        name: String,
+        /// Which there are.
+        known: Vec<String>,
+    },
+    /// No context is the current one.
+    #[error("no context is the current one; choose one with `remudactl contexts use NAME`")]
+    NoContext,
+    /// Nobody could log in.
+    #[error("cannot log in at {issuer}: {problem}")]
+    Login {
+        /// Where.
+        issuer: String,
+        /// Why not.
+        problem: String,
+    },
+    /// The token's time is over, and there is no way to another.
+    #[error(
+        "the login of the context `{context}` has ended ({problem}); run `remudactl login --context {context}`"
+    )]
+    LoginEnded {
+        /// Which context.
+        context: String,
+        /// Why.
+        problem: String,
     },
     /// A file cannot be read.
     #[error("{file} cannot be read: {source}")]
@@ -137,11 +192,17 @@ impl CtlError {
             | Self::Usage(_)
             | Self::Signal(_)
             | Self::File { .. }
+            | Self::Pem { .. }
+            | Self::Contexts { .. }
+            | Self::NoSuchContext { .. }
             | Self::Unwritable { .. }
             | Self::Csv { .. }
             | Self::Document { .. } => 2,
             Self::Refused(status) if status.code() == Code::InvalidArgument => 2,
             Self::Connect { .. }
+            | Self::NoContext
+            | Self::Login { .. }
+            | Self::LoginEnded { .. }
             | Self::Differs(_)
             | Self::Refused(_)
             | Self::Output(_)
@@ -155,6 +216,21 @@ impl CtlError {
     }
 }
 
+/// Why a connection broke, by the cause behind it.
+fn broken(cause: &str) -> String {
+    // With TLS 1.3 a server says what it thinks of a client's certificate after the client has connected.
+    if cause.contains("received fatal alert") {
+        return format!("the server ended the connection: {cause}; see whether --cert is one that it trusts");
+    }
+    // What a server says that speaks something else.
+    let hint = if cause.contains("frame") {
+        "; if the server speaks TLS, its address begins with https://"
+    } else {
+        ""
+    };
+    format!("the connection broke: {cause}{hint}")
+}
+
 fn describe(status: &Status) -> String {
     let reason =
         status.get_details_error_info().map(|info| format!(" ({})", info.reason)).unwrap_or_default();
@@ -164,7 +240,7 @@ fn describe(status: &Status) -> String {
         }
         Code::Unavailable if status.message().is_empty() => format!("the server is not available{reason}"),
         // A transport's own words say less than nothing.
-        Code::Unknown if status.message().contains("transport error") => "the connection broke".to_owned(),
+        Code::Unknown if status.message().contains("transport error") => broken(&innermost(status)),
         _ => format!("{}{reason}", status.message()),
     }
 }

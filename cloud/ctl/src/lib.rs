@@ -1,8 +1,8 @@
 //! remudactl, the operators' command line: `remudactl <resource> <verb>`.
 //!
 //! Owns: arguments, the client, how answers are printed. Deliberately absent: scales of signals (the server answers in physical
-//! values with their units; the registry is asked for names only), and any address or token of its own: both come from flags
-//! or the environment.
+//! values with their units; the registry is asked for names only), and any address or token of its own: both come from flags,
+//! the environment, or the contexts file.
 
 mod args;
 mod assistance;
@@ -11,16 +11,21 @@ mod business;
 mod client;
 mod commands;
 mod delivery;
+mod context_commands;
+mod contexts;
 mod error;
 mod feeds;
 mod groups;
 mod history;
 mod identities;
 mod policies;
+mod login;
+mod manual;
 mod print;
 mod run;
 mod table;
 mod text;
+mod target;
 mod yaml;
 
 pub use args::{Cli, Command, Global, Output, OutputFormat, VehiclesCommand};
@@ -29,9 +34,13 @@ pub use business::{How, SagasCommand, TripsCommand, UsersCommand};
 pub use commands::{ActionName, CommandsCommand, SendArgs};
 pub use error::CtlError;
 pub use feeds::{CreateArgs, FeedsCommand, FromArgs, ToArgs, What, WhatArgs};
+pub use context_commands::ContextsCommand;
 pub use history::{
     Aggregate, ExportArgs, Format, HistoryCommand, JourneysArgs, QueryArgs, ScopeArgs, SignalArgs,
 };
 pub use identities::IdentityCommand;
 pub use policies::{PoliciesCommand, TargetArgs};
 pub use run::run;
+pub use login::LoginArgs;
+pub use manual::{CompletionArgs, ManArgs};
+pub use target::{Secret, Target};

@@ -13,8 +13,10 @@ use tonic::{Request, Status, Streaming};
 
 use crate::args::{Cli, Command, Global, Output, OutputFormat, VehiclesCommand};
 use crate::client::{Client, connect};
+use crate::contexts::ContextsFile;
 use crate::error::CtlError;
 use crate::print::{VehiclePrinter, vehicle_json};
+use crate::target::resolve;
 use crate::text::id;
 use crate::yaml::Yaml;
 
@@ -35,6 +37,11 @@ pub async fn run(mut cli: Cli, out: &mut dyn Write, colours: bool) -> Result<(),
         Output::Json | Output::Yaml | Output::Ndjson => OutputFormat::Json,
         Output::Name => OutputFormat::Name,
     };
+    match &cli.command {
+        Command::Completion(args) => return crate::manual::completion(args, out),
+        Command::Man(args) => return crate::manual::man(args, out),
+        _ => {}
+    }
     if cli.global.print == Output::Yaml {
         return dispatch(cli, &mut Yaml::new(out), false).await;
     }
@@ -42,8 +49,22 @@ pub async fn run(mut cli: Cli, out: &mut dyn Write, colours: bool) -> Result<(),
 }
 
 async fn dispatch(cli: Cli, out: &mut dyn Write, colours: bool) -> Result<(), CtlError> {
-    let Cli { global, command } = cli;
+    let Cli { mut global, command } = cli;
+    let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let contexts = ContextsFile::of(&env);
     let command = match command {
+        Command::Contexts(command) => {
+            return crate::context_commands::run(command, &global, &contexts, out, colours);
+        }
+        Command::Login(args) => return crate::login::run(args, &global, &env, &contexts, out).await,
+        command => command,
+    };
+    let (target, organization) = resolve(&global, &env, || contexts.load())?;
+    global.target = crate::login::fresh(target, &contexts).await?;
+    global.organization = organization;
+    let command = match command {
+        // Answered above, and before.
+        Command::Contexts(_) | Command::Login(_) | Command::Completion(_) | Command::Man(_) => return Ok(()),
         Command::Vehicles(VehiclesCommand::Identity(command)) => {
             return crate::identities::run(command, global, out, colours).await;
         }

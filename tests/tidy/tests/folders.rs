@@ -12,8 +12,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cloud/platform/", &["protocol/model", "cloud/platform/"]),
     ("cloud/contracts", &["protocol/"]),
     ("cloud/ingress", &["protocol/", "cloud/contracts", "cloud/platform/"]),
-    // Exports are written where the person sits: the server streams columns, whatever the format.
-    ("cloud/ctl", &["protocol/", "cloud/platform/exports"]),
+    // Exports are written where the person sits: the server streams columns, whatever the format. Access asks issuers, for both.
+    ("cloud/ctl", &["protocol/", "cloud/platform/access", "cloud/platform/exports"]),
     ("cloud/console", &["protocol/", "cloud/contracts", "cloud/platform/"]),
     ("cloud/node", &["protocol/", "cloud/", "sim/demo"]),
     (

@@ -3,9 +3,16 @@
 // In a test, also in what it is made of, a panic is the answer.
 #![allow(clippy::unwrap_used)]
 
+mod contexts;
+#[path = "../../../platform/access/tests/support/issuer.rs"]
+mod issuer;
+mod login;
+mod tls;
+
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::process::{Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use prost_types::Timestamp;
@@ -28,17 +35,31 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const VEHICLES: usize = 1_200;
 
 /// Answers what the tests need; counts nothing, keeps nothing.
-struct Fake;
+#[derive(Default)]
+struct Fake {
+    /// Whose tokens are good beside [`TOKEN`].
+    oidc: Option<Arc<remuda_access::Oidc>>,
+    /// Who shows a client certificate needs no token.
+    certificates: bool,
+}
 
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-fn check<T>(request: &Request<T>) -> Result<(), Status> {
-    let authorization = request.metadata().get("authorization").and_then(|v| v.to_str().ok());
-    if authorization == Some(&format!("Bearer {TOKEN}")) {
-        Ok(())
-    } else {
-        Err(Status::unauthenticated("a valid token is wanted"))
+async fn check<T: Sync>(fake: &Fake, request: &Request<T>) -> Result<(), Status> {
+    if fake.certificates && request.peer_certs().is_some() {
+        return Ok(());
     }
+    let authorization = request.metadata().get("authorization").and_then(|v| v.to_str().ok());
+    let token = authorization.and_then(|text| text.strip_prefix("Bearer ")).unwrap_or_default();
+    if token == TOKEN {
+        return Ok(());
+    }
+    if let Some(oidc) = &fake.oidc
+        && oidc.verify(token).await.is_ok()
+    {
+        return Ok(());
+    }
+    Err(Status::unauthenticated("a valid token is wanted"))
 }
 
 fn vehicle(n: usize) -> Vehicle {
@@ -109,7 +130,7 @@ fn with_twin(n: usize) -> Vehicle {
 #[tonic::async_trait]
 impl VehicleService for Fake {
     async fn get_vehicle(&self, request: Request<GetVehicleRequest>) -> Result<Response<Vehicle>, Status> {
-        check(&request)?;
+        check(self, &request).await?;
         match request.get_ref().name.strip_prefix("organizations/default/vehicles/V") {
             Some("0003") => Ok(Response::new(with_twin(3))),
             Some("slow") => std::future::pending().await,
@@ -121,7 +142,7 @@ impl VehicleService for Fake {
         &self,
         request: Request<ListVehiclesRequest>,
     ) -> Result<Response<ListVehiclesResponse>, Status> {
-        check(&request)?;
+        check(self, &request).await?;
         let request = request.into_inner();
         if request.filter.contains("wrong") {
             return Err(Status::invalid_argument("filter: at byte 0: there is no field `wrong`"));
@@ -139,7 +160,7 @@ impl VehicleService for Fake {
         &self,
         request: Request<GetFleetStatusRequest>,
     ) -> Result<Response<FleetStatus>, Status> {
-        check(&request)?;
+        check(self, &request).await?;
         Ok(Response::new(FleetStatus::default()))
     }
 
@@ -149,7 +170,7 @@ impl VehicleService for Fake {
         &self,
         request: Request<WatchVehiclesRequest>,
     ) -> Result<Response<Self::WatchVehiclesStream>, Status> {
-        check(&request)?;
+        check(self, &request).await?;
         let response = |n| {
             Ok(WatchVehiclesResponse {
                 vehicles: vec![vehicle(n)],
@@ -167,15 +188,19 @@ impl VehicleService for Fake {
         &self,
         request: Request<WatchVehicleRequest>,
     ) -> Result<Response<Self::WatchVehicleStream>, Status> {
-        check(&request)?;
+        check(self, &request).await?;
         Ok(Response::new(Box::pin(tokio_stream::iter([Ok(with_twin(3))]))))
     }
 }
 
 async fn start() -> SocketAddr {
+    serve(Server::builder(), Fake::default()).await
+}
+
+async fn serve(mut server: Server, fake: Fake) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let server = Server::builder().add_service(VehicleServiceServer::new(Fake));
+    let server = server.add_service(VehicleServiceServer::new(fake));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     addr
 }
@@ -188,8 +213,12 @@ fn remudactl(addr: SocketAddr, arguments: &[&str]) -> Command {
 }
 
 async fn run(addr: SocketAddr, arguments: &[&str]) -> (i32, String, String) {
-    let output: Output =
-        tokio::time::timeout(PATIENCE, remudactl(addr, arguments).output()).await.expect("it ends").unwrap();
+    ended(remudactl(addr, arguments)).await
+}
+
+/// Exit code, what it wrote, and what it said.
+async fn ended(mut command: Command) -> (i32, String, String) {
+    let output: Output = tokio::time::timeout(PATIENCE, command.output()).await.expect("it ends").unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
 }
@@ -256,7 +285,7 @@ async fn errors_are_one_sentence_and_a_code() {
         (&["vehicles", "list", "--filter", "wrong = 1"], 2, "there is no field `wrong`"),
         (&["vehicles", "list", "--token", "other"], 1, "a valid token is wanted"),
         (&["vehicles", "list", "--server", "ftp://x", "--token", "t"], 2, "is not a server address"),
-        (&["vehicles", "list", "--server", "http://127.0.0.1:1"], 2, "a token is wanted"),
+        (&["vehicles", "list", "--server", "http://127.0.0.1:1"], 2, "a token is wanted: log in"),
         (&["vehicles", "list", "--server", "http://127.0.0.1:1", "--token", "t"], 1, "cannot connect to"),
         (&["vehicles", "get", "Vslow", "--timeout", "1"], 1, "did not answer in time"),
         (&["vehicles", "list", "--page-size", "0"], 2, "--page-size"),

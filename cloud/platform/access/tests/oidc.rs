@@ -1,69 +1,19 @@
 //! Tokens of an issuer that runs here: which are believed, and what happens when its keys change.
 
+#[path = "support/issuer.rs"]
+mod issuer;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use issuer::{claims, issuer, now, signer, token};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use parking_lot::Mutex;
 use remuda_access::{Fetcher, Oidc, OidcError, OidcSettings, Permission, TokenRefusal};
 use remuda_model::OrganizationId;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-
-struct Signer {
-    id: String,
-    key: EncodingKey,
-    jwk: Value,
-}
-
-fn signer(id: &str) -> Signer {
-    let document =
-        EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).expect("works");
-    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref()).expect("works");
-    let point = pair.public_key().as_ref();
-    let (x, y) = (URL_SAFE_NO_PAD.encode(&point[1..33]), URL_SAFE_NO_PAD.encode(&point[33..]));
-    let jwk = json!({"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": id, "x": x, "y": y});
-    Signer { id: id.into(), key: EncodingKey::from_ec_der(document.as_ref()), jwk }
-}
-
-struct Issuer {
-    address: String,
-    keys: Arc<Mutex<Vec<Value>>>,
-    asked: Arc<AtomicUsize>,
-}
-
-/// Serves a discovery document and whatever keys there are at the moment.
-async fn issuer(keys: Vec<Value>) -> Issuer {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("works");
-    let address = format!("http://{}", listener.local_addr().expect("works"));
-    let (keys, asked) = (Arc::new(Mutex::new(keys)), Arc::new(AtomicUsize::new(0)));
-    let (served, counted, own) = (Arc::clone(&keys), Arc::clone(&asked), address.clone());
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut head = vec![0; 4096];
-            let read = stream.read(&mut head).await.unwrap_or(0);
-            let line = String::from_utf8_lossy(&head[..read]).into_owned();
-            let body = if line.starts_with("GET /keys ") {
-                counted.fetch_add(1, Ordering::Relaxed);
-                json!({"keys": *served.lock()}).to_string()
-            } else {
-                json!({"issuer": own, "jwks_uri": format!("{own}/keys")}).to_string()
-            };
-            let answer = format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-                body.len()
-            );
-            let _ = stream.write_all(answer.as_bytes()).await;
-        }
-    });
-    Issuer { address, keys, asked }
-}
 
 fn oidc(issuer: &str) -> Oidc {
     let settings = OidcSettings {
@@ -75,23 +25,6 @@ fn oidc(issuer: &str) -> Oidc {
         groups: vec![("night-shift".into(), "default:dispatcher".parse().expect("works"))],
     };
     Oidc::new(settings, Fetcher::new([]).expect("works")).expect("works")
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("works").as_secs()
-}
-
-fn claims(issuer: &str) -> Value {
-    json!({
-        "iss": issuer, "aud": "remuda", "sub": "42", "email": "ada@example.com",
-        "exp": now() + 600, "groups": ["night-shift", "other:viewer", "operator", "cleaners"],
-    })
-}
-
-fn token(signer: &Signer, claims: &Value) -> String {
-    let mut header = Header::new(Algorithm::ES256);
-    header.kid = Some(signer.id.clone());
-    encode(&header, claims, &signer.key).expect("works")
 }
 
 #[tokio::test]
