@@ -16,6 +16,7 @@ struct Step {
 const STEPS: &[Step] = &[
     Step { name: "format", check: |_| fmt(true) },
     Step { name: "install", check: |_| tools::install_all() },
+    Step { name: "protos", check: |_| protos() },
     Step { name: "clippy", check: |_| clippy() },
     Step { name: "licences", check: |_| licences() },
     Step { name: "rustdoc", check: |_| rustdoc() },
@@ -95,8 +96,17 @@ fn tests(full: bool) -> Outcome {
     tests.args(["test", "--workspace", "--no-fail-fast"]).args(FAILPOINTS);
     // The web step has installed what the browser tests need, so that a skip would hide a fault.
     tests.env("REMUDA_TEST_TIER", if full { "full" } else { "ci" }).env("REMUDA_BROWSER_TEST", "required");
-    tests.env("REMUDA_BASELINE_TEST", "required");
+    tests.env("REMUDA_BASELINE_TEST", "required").env("REMUDA_BUF_TEST", "required");
     run(&mut tests)
+}
+
+/// The protos keep their style, and break nothing that clients may rely on.
+fn protos() -> Outcome {
+    let buf = tools::buf()?;
+    for check in ["lint", "breaking"] {
+        run(command("npm").args(["run", "--silent", check]).current_dir(&buf))?;
+    }
+    Ok(())
 }
 
 /// The committed web build is the one its sources give; its tests in a browser run with the others.

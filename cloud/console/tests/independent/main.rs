@@ -6,6 +6,7 @@
 // In a test, also in what it is made of, a panic is the answer.
 #![allow(clippy::unwrap_used)]
 
+mod buf;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
