@@ -4,6 +4,7 @@
 //! and reflection, `/health`, `/ready`, `/metrics`, the roads and the web app. Deliberately absent: any state of its own
 //! that matters (the mirror is a cache), and vehicles' connections (`remuda-ingress`).
 
+mod alerts;
 mod approvals;
 mod assistance;
 mod audit;

@@ -84,6 +84,8 @@ pub const STANDING_KMH_MAX: f32 = 3.0;
 pub const GROUP_VEHICLES_MAX: usize = 10_000;
 /// Least time between two answers of a watched group command.
 pub const GROUP_WATCH_INTERVAL: Duration = Duration::from_millis(250);
+/// Least time between two answers of watched alerts.
+pub const ALERT_WATCH_INTERVAL: Duration = Duration::from_millis(250);
 /// Pages of the largest size that a gathered answer is made of: 100,000 vehicles.
 pub const REST_PAGES_MAX: usize = 100;
 /// Longest reason of an erasure, bytes: it stays for ever.

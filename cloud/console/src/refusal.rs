@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use remuda_access::{CertificateRefusal, RateRefusal, TokenRefusal};
 use remuda_api::ERROR_DOMAIN;
+use remuda_contracts::alerts::AlertError;
 use remuda_contracts::business::BusinessError;
 use remuda_contracts::commands::CommandError;
 use remuda_contracts::erasures::ErasureError;
@@ -67,6 +68,9 @@ pub enum Refusal {
     /// There is no such policy.
     #[error("there is no policy `{0}`")]
     NoSuchPolicy(String),
+    /// There is no such alert.
+    #[error("there is no alert `{0}`, or it ended long ago; list alerts to see which there are")]
+    NoSuchAlert(String),
     /// There is no such command.
     #[error("there is no command `{0}`; list the vehicle's commands to see which there are")]
     NoSuchCommand(String),
@@ -143,6 +147,7 @@ impl Refusal {
             Self::Token(TokenRefusal::Expired) => (Code::Unauthenticated, "TOKEN_EXPIRED"),
             Self::Token(TokenRefusal::Unavailable) => (Code::Unavailable, "ISSUER_UNAVAILABLE"),
             Self::Token(TokenRefusal::Invalid(_)) => (Code::Unauthenticated, "TOKEN_INVALID"),
+            Self::Certificate(refusal) => (Code::Unauthenticated, certificate(*refusal)),
             Self::PermissionMissing { .. } => (Code::PermissionDenied, "PERMISSION_MISSING"),
             Self::TooManyCalls(_) => (Code::ResourceExhausted, "CALLS_EXHAUSTED"),
             Self::AuditUnavailable => (Code::Unavailable, "AUDIT_UNAVAILABLE"),
@@ -153,7 +158,7 @@ impl Refusal {
             Self::ForeignOrganization(_) => (Code::PermissionDenied, "ORGANIZATION_FOREIGN"),
             Self::NoSuchVehicle(_) => (Code::NotFound, "VEHICLE_NOT_FOUND"),
             Self::NoSuchPolicy(_) => (Code::NotFound, "POLICY_NOT_FOUND"),
-            Self::Certificate(refusal) => (Code::Unauthenticated, certificate(*refusal)),
+            Self::NoSuchAlert(_) => (Code::NotFound, "ALERT_NOT_FOUND"),
             Self::NoSuchCommand(_) => (Code::NotFound, "COMMAND_NOT_FOUND"),
             Self::Command { code, reason, .. } => (*code, reason),
             Self::OtherVehicles => (Code::Aborted, "VEHICLES_CHANGED"),
@@ -200,6 +205,21 @@ impl Refusal {
                 _ => (business(&code), code),
             },
             OperationsError::Command(_) => (Code::Unavailable, "commands-unavailable".into()),
+        };
+        Self::Business { code, reason: reason.replace('-', "_").to_uppercase(), sentence }
+    }
+
+    /// What the vehicle domain says of an alert.
+    pub(crate) fn alert(error: AlertError, id: String) -> Self {
+        let sentence = error.to_string();
+        let (code, reason) = match error {
+            AlertError::NoSuchAlert => return Self::NoSuchAlert(id),
+            AlertError::Unavailable(_) => (Code::Unavailable, "alerts-unavailable"),
+            AlertError::Refused { code: "etag-mismatch", .. } => (Code::Aborted, "etag-mismatch"),
+            AlertError::Refused { code: "request-id-reused", .. } => {
+                (Code::AlreadyExists, "request-id-reused")
+            }
+            AlertError::Refused { code, .. } => (business(code), code),
         };
         Self::Business { code, reason: reason.replace('-', "_").to_uppercase(), sentence }
     }

@@ -18,6 +18,7 @@ use remuda_api::telemetry::v1::telemetry_service_server::TelemetryServiceServer;
 use remuda_api::vehicles::v1::vehicle_service_server::VehicleServiceServer;
 use remuda_api::{DESCRIPTORS, MESSAGE_BYTES_MAX};
 use remuda_audit::AuditLog;
+use remuda_contracts::alerts::AlertDesk;
 use remuda_contracts::assistance::AssistanceDesk;
 use remuda_contracts::business::BusinessDesk;
 use remuda_contracts::commands::CommandDesk;
@@ -36,6 +37,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic_web::GrpcWebLayer;
 use tower::Layer;
 
+use crate::alerts::Alerts;
 use crate::approvals::Approvals;
 use crate::assistance::Assistance;
 use crate::audit::AuditLayer;
@@ -79,6 +81,8 @@ pub struct ConsoleSources {
     pub view: Arc<dyn FleetView>,
     /// What vehicles are to collect.
     pub policies: Arc<dyn PolicyBook>,
+    /// Alerts on vehicles.
+    pub alerts: Arc<dyn AlertDesk>,
     /// Commands to vehicles.
     pub commands: Arc<dyn CommandDesk>,
     /// Group commands and second persons; without it one person commands one vehicle at a time, whatever it is.
@@ -207,6 +211,15 @@ impl Console {
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
 
+        let alerts = AlertServiceServer::new(Alerts {
+            desk: sources.alerts,
+            scope: scope.clone(),
+            watchers: Arc::new(Semaphore::new(limits::WATCHERS_MAX)),
+            stopping: stopping.clone(),
+        })
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+
         let groups = sources.operations.map(|desk| {
             let approvals = Approvals { desk: Arc::clone(&desk), scope: scope.clone() };
             let groups = Groups {
@@ -277,6 +290,7 @@ impl Console {
             .add_service(GrpcWebLayer::new().layer(audited.layer(vehicles)))
             .add_service(GrpcWebLayer::new().layer(audited.layer(history)))
             .add_service(GrpcWebLayer::new().layer(audited.layer(commands)))
+            .add_service(GrpcWebLayer::new().layer(audited.layer(alerts)))
             .add_service(GrpcWebLayer::new().layer(audited.layer(policies)))
             .add_service(GrpcWebLayer::new().layer(audited.layer(identities)))
             .add_service(GrpcWebLayer::new().layer(audited.layer(audits)))
@@ -408,8 +422,9 @@ async fn report_health(
     mut stopping: watch::Receiver<bool>,
 ) {
     use tonic_health::ServingStatus;
-    const SERVICES: [&str; 20] = [
+    const SERVICES: [&str; 21] = [
         "",
+        "remuda.alerts.v1.AlertService",
         "remuda.analytics.v1.AnalyticsService",
         "remuda.assistance.v1.AssistanceService",
         "remuda.audit.v1.AuditService",

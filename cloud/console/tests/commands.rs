@@ -3,6 +3,8 @@
 // In a test, also in what it is made of, a panic is the answer.
 #![allow(clippy::unwrap_used)]
 
+#[path = "commands/alerts.rs"]
+mod alerts;
 mod support;
 
 use std::net::SocketAddr;

@@ -4,6 +4,7 @@
 //!
 //! Owns: data and the ports between crates that must not know each other. Deliberately absent: behaviour.
 
+pub mod alerts;
 pub mod assistance;
 pub mod booking;
 pub mod business;

@@ -108,6 +108,9 @@ pub enum Command {
     /// Questions that vehicles ask people: take one, answer it, see what the vehicle did.
     #[command(subcommand)]
     Assistance(crate::assistance::AssistanceCommand),
+    /// Alerts on vehicles: see them, look after them, want quiet, end them.
+    #[command(subcommand, visible_alias = "alert")]
+    Alerts(crate::alerts::AlertsCommand),
     /// What vehicles collect: documents, whom they are meant for, how far they have come.
     #[command(subcommand, visible_alias = "policy")]
     Policies(crate::policies::PoliciesCommand),

@@ -4,6 +4,7 @@
 //! values with their units; the registry is asked for names only), and any address or token of its own: both come from flags,
 //! the environment, or the contexts file.
 
+mod alerts;
 mod args;
 mod assistance;
 mod audit;
@@ -28,6 +29,7 @@ mod text;
 mod target;
 mod yaml;
 
+pub use alerts::AlertsCommand;
 pub use args::{Cli, Command, Global, Output, OutputFormat, VehiclesCommand};
 pub use audit::AuditCommand;
 pub use business::{How, SagasCommand, TripsCommand, UsersCommand};

@@ -73,6 +73,7 @@ async fn dispatch(cli: Cli, out: &mut dyn Write, colours: bool) -> Result<(), Ct
         }
         Command::Vehicles(command) => command,
         Command::Commands(command) => return crate::commands::run(command, global, out, colours).await,
+        Command::Alerts(command) => return crate::alerts::run(command, global, out, colours).await,
         Command::Policies(command) => return crate::policies::run(command, global, out, colours).await,
         Command::Trips(command) => return crate::business::trips(command, global, out, colours).await,
         Command::Users(command) => return crate::business::users(command, global, out, colours).await,

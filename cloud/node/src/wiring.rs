@@ -385,6 +385,7 @@ async fn open_console(
         view: Arc::clone(&system.view),
         policies: Arc::clone(&system.policies),
         commands: Arc::clone(&system.commands),
+        alerts: Arc::clone(&system.alerts),
         history: Arc::new(history),
         business,
         operations: Some(operations),

@@ -4,6 +4,8 @@ use remuda_eventsourcing::{NewEvent, StreamId};
 use remuda_model::{Incarnation, Lane, OrganizationId, Seq, VehicleId};
 use serde::{Deserialize, Serialize};
 
+use crate::alerts::AlertEvent;
+
 /// Kind of aggregate in the journal.
 pub const AGGREGATE: &str = "vehicle";
 /// Version of the payloads this code writes.
@@ -122,6 +124,8 @@ pub enum VehicleEvent {
         /// Which frame.
         place: Place,
     },
+    /// Somebody, or time, did something about an alert.
+    Alert(AlertEvent),
 }
 
 impl VehicleEvent {
@@ -134,6 +138,7 @@ impl VehicleEvent {
             Self::AlertRaised(_) => "vehicle.alert-raised",
             Self::AlertCleared(_) => "vehicle.alert-cleared",
             Self::Reprocessed { .. } => "vehicle.reprocessed",
+            Self::Alert(event) => event.event_type(),
         }
     }
 
@@ -150,6 +155,15 @@ impl VehicleEvent {
                 let Cause { rule, incarnation, seq, row } = fact.cause;
                 format!("rule/{}/{incarnation}/{seq}/{row}", rule.as_str())
             }
+            Self::Alert(event) => event.causation(),
+        }
+    }
+
+    /// Who made it: the vehicle, unless somebody did.
+    fn actor(&self, stream: &StreamId) -> String {
+        match self {
+            Self::Alert(event) if !event.by.is_empty() => event.by.clone(),
+            _ => format!("vehicle/{}", stream.aggregate_id),
         }
     }
 
@@ -169,7 +183,7 @@ impl VehicleEvent {
             time_ms,
             correlation_id: stream.aggregate_id.clone(),
             causation_id,
-            actor: format!("vehicle/{}", stream.aggregate_id),
+            actor: self.actor(&stream),
             stream,
             payload,
         }

@@ -2,6 +2,7 @@
 
 use remuda_model::Lane;
 
+use crate::alerts::{self, AlertStep};
 use crate::event::{AlertFact, Timeliness, VehicleEvent};
 use crate::state::VehicleState;
 
@@ -20,10 +21,20 @@ pub fn evolve(state: &mut VehicleState, event: &VehicleEvent) {
         }
         VehicleEvent::Reprocessed { lane: Lane::Events, .. } => state.reprocessed.events += 1,
         VehicleEvent::Reprocessed { lane: Lane::Samples, .. } => state.reprocessed.samples += 1,
-        VehicleEvent::AlertRaised(fact) => raised(state, fact),
+        VehicleEvent::AlertRaised(fact) => {
+            raised(state, fact);
+            alerts::evolve::raised(&mut state.book, fact);
+        }
         VehicleEvent::AlertCleared(fact) => {
+            alerts::evolve::cleared(&mut state.book, fact);
             if fact.timeliness != Timeliness::Historical {
                 state.alerts.retain(|open| open.cause.rule != fact.cause.rule);
+            }
+        }
+        VehicleEvent::Alert(event) => {
+            alerts::evolve::stepped(&mut state.book, event);
+            if matches!(event.step, AlertStep::ClearedByHand { .. }) {
+                state.alerts.retain(|open| open.cause != event.alert.0);
             }
         }
     }

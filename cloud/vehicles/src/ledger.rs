@@ -71,7 +71,7 @@ pub struct Decision {
     pub raised: bool,
 }
 
-/// Reads a journal event; `None` for one that is not a vehicle's, or that this code cannot open.
+/// Reads a journal event; `None` for one that is not a vehicle's, that is about neither, or that this code cannot open.
 pub fn read(event: &NewEvent) -> Option<(VehicleId, Booked)> {
     let vehicle = VehicleId::new(&event.stream.aggregate_id).ok()?;
     let booked = match VehicleEvent::open(event)? {
@@ -90,6 +90,8 @@ pub fn read(event: &NewEvent) -> Option<(VehicleId, Booked)> {
         }
         VehicleEvent::AlertRaised(fact) => Booked::Decided(Decision { cause: fact.cause, raised: true }),
         VehicleEvent::AlertCleared(fact) => Booked::Decided(Decision { cause: fact.cause, raised: false }),
+        // What people do is no frame, and no rule demands it.
+        VehicleEvent::Alert(_) => return None,
     };
     Some((vehicle, booked))
 }

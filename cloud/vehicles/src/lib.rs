@@ -4,9 +4,11 @@
 //! the fleet index. Deliberately absent: MQTT (`remuda-ingress`), files (`remuda-lake`), and how people see it
 //! (`remuda-console`).
 //!
-//! Everything outside `actor`, `index`, `figures`, `metrics` and `reprocess` is pure: no runtime, clock or randomness (I10).
+//! Everything outside `actor`, `alert_index`, `index`, `figures`, `metrics` and `reprocess` is pure: no runtime, clock or randomness (I10).
 
 mod actor;
+mod alert_index;
+pub mod alerts;
 pub mod command;
 pub mod decide;
 pub mod diagnostics;

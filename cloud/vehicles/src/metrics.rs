@@ -37,6 +37,20 @@ pub struct OrderLabel {
     pub event: &'static str,
 }
 
+/// How much an alert matters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SeverityLabel {
+    /// `info`, `warning` or `critical`.
+    pub severity: &'static str,
+}
+
+/// What people did about alerts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AlertLabel {
+    /// The event's type, such as `vehicle.alert-acknowledged`.
+    pub event: &'static str,
+}
+
 /// Everything the vehicle domain counts.
 #[derive(Debug, Clone)]
 pub struct VehicleMetrics {
@@ -56,6 +70,14 @@ pub struct VehicleMetrics {
     pub decisions: Family<DecisionLabel, Counter>,
     /// What happened to commands.
     pub orders: Family<OrderLabel, Counter>,
+    /// Alerts that are not over.
+    pub open_alerts: Family<SeverityLabel, Gauge>,
+    /// Times that an alert began to want somebody's attention: raised in time, or back from a snooze.
+    pub alert_calls: Family<SeverityLabel, Counter>,
+    /// What people, and time, did about alerts.
+    pub alert_steps: Family<AlertLabel, Counter>,
+    /// From the sample that raised an alert to its acknowledgement, seconds.
+    pub alert_acknowledge_seconds: Histogram,
     /// Vehicles greeted on a living connection.
     pub online: Gauge,
     /// Vehicle actors alive.
@@ -99,6 +121,11 @@ impl Default for VehicleMetrics {
             refusals: Family::default(),
             decisions: Family::default(),
             orders: Family::default(),
+            open_alerts: Family::default(),
+            alert_calls: Family::default(),
+            alert_steps: Family::default(),
+            // 5 s to 10 days.
+            alert_acknowledge_seconds: Histogram::new(exponential_buckets(5.0, 3.0, 12)),
             online: Gauge::default(),
             actors: Gauge::default(),
             parked: Gauge::default(),
@@ -132,6 +159,11 @@ impl VehicleMetrics {
         add("refusals", "Messages and frames refused", Box::new(self.refusals.clone()));
         add("decisions", "Decisions of rules", Box::new(self.decisions.clone()));
         add("orders", "What happened to commands", Box::new(self.orders.clone()));
+        add("open_alerts", "Alerts that are not over", Box::new(self.open_alerts.clone()));
+        add("alert_calls", "Alerts that began to want attention", Box::new(self.alert_calls.clone()));
+        add("alert_steps", "What people did about alerts", Box::new(self.alert_steps.clone()));
+        let acknowledge = self.alert_acknowledge_seconds.clone();
+        add("alert_acknowledge_seconds", "From an alert to its acknowledgement", Box::new(acknowledge));
         add("online_vehicles", "Vehicles greeted on a living connection", Box::new(self.online.clone()));
         add("active_actors", "Vehicle actors alive", Box::new(self.actors.clone()));
         add("parked_vehicles", "Vehicles whose actor failed again and again", Box::new(self.parked.clone()));

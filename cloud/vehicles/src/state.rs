@@ -3,6 +3,7 @@
 use remuda_model::{Incarnation, Seq};
 use serde::{Deserialize, Serialize};
 
+use crate::alerts::AlertBook;
 use crate::event::{AlertFact, RuleId};
 use crate::limits;
 
@@ -57,6 +58,9 @@ pub struct VehicleState {
     /// Frames that were in quarantine and could be read since; encoded behind a snapshot, so that older ones are read.
     #[serde(skip)]
     pub reprocessed: Reprocessed,
+    /// Alerts with what people did about them; encoded behind a snapshot as well.
+    #[serde(skip)]
+    pub book: AlertBook,
 }
 
 /// Frames that were in quarantine and could be read since, per lane.

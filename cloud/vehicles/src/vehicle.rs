@@ -7,6 +7,7 @@ use remuda_model::{Incarnation, Lane, OrganizationId, Seq, SignalId, VehicleId};
 use remuda_wire::{Body, Frame, Live};
 use serde::{Deserialize, Serialize};
 
+use crate::alerts::AlertBook;
 use crate::command::Command;
 use crate::error::Refusal;
 use crate::event::{AlertFact, Timeliness, VehicleEvent};
@@ -18,6 +19,8 @@ use crate::state::{Marks, VehicleState};
 use crate::twin::{Greetings, Moment, Twin};
 
 const SNAPSHOT_FORM: u8 = 1;
+/// First byte of the alerts behind a snapshot.
+const ALERTS_FORM: u8 = 1;
 const NS_PER_MS: i64 = 1_000_000;
 
 /// What samples left behind; as of the rows of `marks`.
@@ -105,7 +108,8 @@ impl Vehicle {
         let form = SnapshotForm1 { form: SNAPSHOT_FORM, covered_to, state: state.clone(), memory };
         // What came later stands behind it, where older code does not look.
         let bytes = postcard::to_allocvec(&form).unwrap_or_default();
-        postcard::to_extend(&state.reprocessed, bytes).unwrap_or_default()
+        let bytes = postcard::to_extend(&state.reprocessed, bytes).unwrap_or_default();
+        postcard::to_extend(&(ALERTS_FORM, &state.book), bytes).unwrap_or_default()
     }
 
     /// Reads a snapshot, and up to which manifest position it covers the vehicle's rows. `None` for a form this code
@@ -116,8 +120,15 @@ impl Vehicle {
         }
         let (form, behind) = postcard::take_from_bytes::<SnapshotForm1>(bytes).ok()?;
         let memory = Memory::decode(&form.memory)?;
-        let reprocessed = postcard::from_bytes(behind).unwrap_or_default();
-        Some((Self { state: VehicleState { reprocessed, ..form.state }, memory }, form.covered_to))
+        let (reprocessed, behind) = postcard::take_from_bytes(behind).unwrap_or_default();
+        let book = match behind.first() {
+            // Written before there was one.
+            None => AlertBook::of_open(&form.state.alerts),
+            Some(&ALERTS_FORM) => postcard::from_bytes(&behind[1..]).ok()?,
+            Some(_) => return None,
+        };
+        let state = VehicleState { reprocessed, book, ..form.state };
+        Some((Self { state, memory }, form.covered_to))
     }
 
     /// Watermark of a lane.

@@ -1,5 +1,7 @@
 //! Commands to vehicles: sent when the vehicle is there, obeyed once, answered from its reports, through restarts.
 
+#[path = "orders/alerts.rs"]
+mod alerts;
 mod common;
 
 use std::sync::Arc;

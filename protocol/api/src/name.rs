@@ -129,7 +129,9 @@ impl FromStr for AlertName {
                 vehicle: (*vehicle).to_owned(),
                 alert: (*alert).to_owned(),
             }),
-            _ => Err(NameError { expected: "organizations/{organization}/vehicles/{vehicle}/alerts/{alert}" }),
+            _ => {
+                Err(NameError { expected: "organizations/{organization}/vehicles/{vehicle}/alerts/{alert}" })
+            }
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The filter of List and Watch (AIP-160, a small part of it): comparisons joined by AND, OR, NOT and parentheses.
 //!
-//! Three-valued: a comparison with a value that is not known is neither true nor false; only what is true matches.
+//! Three-valued: a comparison with a value that is not known is neither true nor false; only what is true matches. One
+//! language; what is listed says which fields there are (vehicles here, alerts in [`alerts`]).
 
+pub(crate) mod alerts;
 mod lexer;
 mod parser;
 
@@ -10,10 +12,11 @@ use std::fmt;
 use remuda_contracts::fleet::{Presence, VehicleSummary};
 
 use crate::limits;
+use parser::{Fields, Kind, Value};
 
-/// A filter that was understood.
+/// A filter of vehicles that was understood.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Filter(Option<Node>);
+pub struct Filter(Option<Node<VehicleLeaf>>);
 
 /// Why a text is not a filter, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,14 +35,85 @@ impl fmt::Display for FilterError {
 
 impl std::error::Error for FilterError {}
 
+/// Comparisons and what joins them.
 #[derive(Debug, Clone, PartialEq)]
-enum Node {
-    All(Vec<Node>),
-    Any(Vec<Node>),
-    Not(Box<Node>),
+enum Node<L> {
+    All(Vec<Node<L>>),
+    Any(Vec<Node<L>>),
+    Not(Box<Node<L>>),
+    Leaf(L),
+}
+
+impl<L> Node<L> {
+    /// Whether any comparison is so.
+    fn any(&self, is: &impl Fn(&L) -> bool) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(|part| part.any(is)),
+            Self::Not(part) => part.any(is),
+            Self::Leaf(leaf) => is(leaf),
+        }
+    }
+
+    fn evaluate(&self, holds: &impl Fn(&L) -> Option<bool>) -> Option<bool> {
+        match self {
+            Self::All(parts) => fold(parts, holds, false),
+            Self::Any(parts) => fold(parts, holds, true),
+            Self::Not(part) => part.evaluate(holds).map(|known| !known),
+            Self::Leaf(leaf) => holds(leaf),
+        }
+    }
+}
+
+/// `decisive` settles the whole: false in a conjunction, true in a disjunction.
+fn fold<L>(parts: &[Node<L>], holds: &impl Fn(&L) -> Option<bool>, decisive: bool) -> Option<bool> {
+    let mut result = Some(!decisive);
+    for part in parts {
+        match part.evaluate(holds) {
+            Some(known) if known == decisive => return Some(decisive),
+            Some(_) => {}
+            None => result = None,
+        }
+    }
+    result
+}
+
+/// Reads a filter over some fields; none for an empty text.
+fn parse<F: Fields>(text: &str) -> Result<Option<Node<F>>, FilterError> {
+    if text.len() > limits::FILTER_BYTES_MAX {
+        return Err(FilterError {
+            at: limits::FILTER_BYTES_MAX,
+            problem: format!("longer than {} bytes", limits::FILTER_BYTES_MAX),
+        });
+    }
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    parser::parse(text).map(Some)
+}
+
+/// A text, or with a `*` at its end what begins so.
+#[derive(Debug, Clone, PartialEq)]
+struct Pattern {
+    text: String,
+    prefix: bool,
+}
+
+impl Pattern {
+    fn new(value: &str) -> Self {
+        let prefix = value.strip_suffix('*');
+        Self { text: prefix.unwrap_or(value).to_owned(), prefix: prefix.is_some() }
+    }
+
+    fn takes(&self, text: &str) -> bool {
+        if self.prefix { text.starts_with(self.text.as_str()) } else { text == self.text }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum VehicleLeaf {
     Number { field: NumberField, comparison: Comparison, value: f64 },
     Presence { value: Presence, equal: bool },
-    Vehicle { text: String, prefix: bool, equal: bool },
+    Vehicle { pattern: Pattern, equal: bool },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,22 +134,43 @@ enum Comparison {
     GreaterOrEqual,
 }
 
+impl Fields for VehicleLeaf {
+    const NAMES: &'static str = "vehicle, presence, charge_percent, speed_kmh, open_alerts, last_seen_age_s";
+
+    fn kind(field: &str) -> Option<Kind> {
+        match field {
+            "presence" | "vehicle" => Some(Kind::Word),
+            _ => NumberField::named(field).map(|_| Kind::Number),
+        }
+    }
+
+    fn leaf(field: &str, comparison: Comparison, value: Value) -> Result<Self, String> {
+        let equal = comparison == Comparison::Equal;
+        match (field, value) {
+            ("presence", Value::Text(text)) => match text.as_str() {
+                "UNKNOWN" => Ok(Presence::Unknown),
+                "ONLINE" => Ok(Presence::Online),
+                "OFFLINE" => Ok(Presence::Offline),
+                other => Err(format!("`{other}` is not a presence: UNKNOWN, ONLINE, OFFLINE")),
+            }
+            .map(|value| Self::Presence { value, equal }),
+            ("vehicle", Value::Text(text)) => Ok(Self::Vehicle { pattern: Pattern::new(&text), equal }),
+            (field, Value::Number(value)) => match NumberField::named(field) {
+                Some(field) => Ok(Self::Number { field, comparison, value }),
+                None => Err(parser::no_field::<Self>(field)),
+            },
+            (field, Value::Text(_)) => Err(parser::no_field::<Self>(field)),
+        }
+    }
+}
+
 impl Filter {
     /// Reads a filter; an empty text matches everything.
     ///
     /// # Errors
     /// When the text is too long, too deep or not a filter.
     pub fn parse(text: &str) -> Result<Self, FilterError> {
-        if text.len() > limits::FILTER_BYTES_MAX {
-            return Err(FilterError {
-                at: limits::FILTER_BYTES_MAX,
-                problem: format!("longer than {} bytes", limits::FILTER_BYTES_MAX),
-            });
-        }
-        if text.trim().is_empty() {
-            return Ok(Self(None));
-        }
-        parser::parse(text).map(|node| Self(Some(node)))
+        parse(text).map(Self)
     }
 
     /// Whether it matches every vehicle.
@@ -85,54 +180,37 @@ impl Filter {
 
     /// Whether its answer changes by time alone.
     pub fn depends_on_time(&self) -> bool {
-        fn of(node: &Node) -> bool {
-            match node {
-                Node::All(parts) | Node::Any(parts) => parts.iter().any(of),
-                Node::Not(part) => of(part),
-                Node::Number { field, .. } => *field == NumberField::LastSeenAge,
-                Node::Presence { .. } | Node::Vehicle { .. } => false,
-            }
-        }
-        self.0.as_ref().is_some_and(of)
+        let is_age =
+            |leaf: &VehicleLeaf| matches!(leaf, VehicleLeaf::Number { field: NumberField::LastSeenAge, .. });
+        self.0.as_ref().is_some_and(|node| node.any(&is_age))
     }
 
     /// Whether a vehicle matches at a time, ms since 1970 UTC.
     pub fn matches(&self, vehicle: &VehicleSummary, now_ms: i64) -> bool {
-        self.0.as_ref().is_none_or(|node| evaluate(node, vehicle, now_ms) == Some(true))
+        let holds = |leaf: &VehicleLeaf| match leaf {
+            VehicleLeaf::Number { field, comparison, value } => {
+                field.of(vehicle, now_ms).map(|known| comparison.holds(known, *value))
+            }
+            VehicleLeaf::Presence { value, equal } => Some((vehicle.presence == *value) == *equal),
+            VehicleLeaf::Vehicle { pattern, equal } => {
+                Some(pattern.takes(vehicle.vehicle.as_str()) == *equal)
+            }
+        };
+        self.0.as_ref().is_none_or(|node| node.evaluate(&holds) == Some(true))
     }
-}
-
-fn evaluate(node: &Node, vehicle: &VehicleSummary, now_ms: i64) -> Option<bool> {
-    match node {
-        Node::All(parts) => fold(parts, vehicle, now_ms, false),
-        Node::Any(parts) => fold(parts, vehicle, now_ms, true),
-        Node::Not(part) => evaluate(part, vehicle, now_ms).map(|known| !known),
-        Node::Number { field, comparison, value } => {
-            field.of(vehicle, now_ms).map(|known| comparison.holds(known, *value))
-        }
-        Node::Presence { value, equal } => Some((vehicle.presence == *value) == *equal),
-        Node::Vehicle { text, prefix, equal } => {
-            let id = vehicle.vehicle.as_str();
-            let same = if *prefix { id.starts_with(text.as_str()) } else { id == text };
-            Some(same == *equal)
-        }
-    }
-}
-
-/// `decisive` settles the whole: false in a conjunction, true in a disjunction.
-fn fold(parts: &[Node], vehicle: &VehicleSummary, now_ms: i64, decisive: bool) -> Option<bool> {
-    let mut result = Some(!decisive);
-    for part in parts {
-        match evaluate(part, vehicle, now_ms) {
-            Some(known) if known == decisive => return Some(decisive),
-            Some(_) => {}
-            None => result = None,
-        }
-    }
-    result
 }
 
 impl NumberField {
+    fn named(field: &str) -> Option<Self> {
+        Some(match field {
+            "charge_percent" => Self::ChargePercent,
+            "speed_kmh" => Self::SpeedKmh,
+            "open_alerts" => Self::OpenAlerts,
+            "last_seen_age_s" => Self::LastSeenAge,
+            _ => return None,
+        })
+    }
+
     fn of(self, vehicle: &VehicleSummary, now_ms: i64) -> Option<f64> {
         match self {
             Self::ChargePercent => vehicle.charge_percent.map(f64::from),

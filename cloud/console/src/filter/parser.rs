@@ -1,14 +1,47 @@
 //! Recursive descent over the words of a filter.
 
-use remuda_contracts::fleet::Presence;
-
 use super::lexer::{Token, split};
-use super::{Comparison, FilterError, Node, NumberField};
+use super::{Comparison, FilterError, Node};
 use crate::limits;
 
-const FIELDS: &str = "vehicle, presence, charge_percent, speed_kmh, open_alerts, last_seen_age_s";
+/// What a field is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A number, by every comparison.
+    Number,
+    /// A word, by `=` and `!=`.
+    Word,
+    /// A word of an order, by every comparison.
+    Rank,
+}
 
-pub(super) fn parse(text: &str) -> Result<Node, FilterError> {
+/// The value of a comparison.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Value {
+    /// Of a [`Kind::Number`]; finite.
+    Number(f64),
+    /// Of any other.
+    Text(String),
+}
+
+/// The fields of what is filtered; one comparison of them.
+pub(super) trait Fields: Sized {
+    /// All of them, for people.
+    const NAMES: &'static str;
+
+    /// What a field is compared with; none when there is no such field.
+    fn kind(field: &str) -> Option<Kind>;
+
+    /// A comparison, or what is wrong with its value.
+    fn leaf(field: &str, comparison: Comparison, value: Value) -> Result<Self, String>;
+}
+
+/// What is said of a field that is not there.
+pub(super) fn no_field<F: Fields>(field: &str) -> String {
+    format!("there is no field `{field}`; there are {}", F::NAMES)
+}
+
+pub(super) fn parse<F: Fields>(text: &str) -> Result<Node<F>, FilterError> {
     let mut parser = Parser { tokens: split(text)?, next: 0, end: text.len() };
     let node = parser.joined(0)?;
     match parser.peek() {
@@ -44,7 +77,7 @@ impl Parser {
 
     /// `term (AND term)*` or `term (OR term)*`. Not mixed: AIP-160 and every programming language disagree on which
     /// binds tighter, so neither meaning would be what everybody expects.
-    fn joined(&mut self, depth: usize) -> Result<Node, FilterError> {
+    fn joined<F: Fields>(&mut self, depth: usize) -> Result<Node<F>, FilterError> {
         let mut parts = vec![self.term(depth)?];
         let Some(join @ (Token::And | Token::Or)) = self.peek().cloned() else {
             return Ok(parts.swap_remove(0));
@@ -59,7 +92,7 @@ impl Parser {
         Ok(if join == Token::And { Node::All(parts) } else { Node::Any(parts) })
     }
 
-    fn term(&mut self, depth: usize) -> Result<Node, FilterError> {
+    fn term<F: Fields>(&mut self, depth: usize) -> Result<Node<F>, FilterError> {
         if depth >= limits::FILTER_DEPTH_MAX {
             return Err(self.error(format!("nested deeper than {}", limits::FILTER_DEPTH_MAX)));
         }
@@ -81,26 +114,20 @@ impl Parser {
         }
     }
 
-    fn comparison(&mut self) -> Result<Node, FilterError> {
+    fn comparison<F: Fields>(&mut self) -> Result<Node<F>, FilterError> {
         let field_at = self.at();
         let Some(Token::Word(field)) = self.take() else {
-            return Err(FilterError { at: field_at, problem: format!("a field is wanted here: {FIELDS}") });
+            return Err(FilterError {
+                at: field_at,
+                problem: format!("a field is wanted here: {}", F::NAMES),
+            });
         };
-        let number = match field.as_str() {
-            "charge_percent" => Some(NumberField::ChargePercent),
-            "speed_kmh" => Some(NumberField::SpeedKmh),
-            "open_alerts" => Some(NumberField::OpenAlerts),
-            "last_seen_age_s" => Some(NumberField::LastSeenAge),
-            "presence" | "vehicle" => None,
-            _ => {
-                let problem = format!("there is no field `{field}`; there are {FIELDS}");
-                return Err(FilterError { at: field_at, problem });
-            }
-        };
+        let kind = F::kind(&field);
+        let kind = kind.ok_or_else(|| FilterError { at: field_at, problem: no_field::<F>(&field) })?;
         let Some(Token::Compare(comparison)) = self.peek().cloned() else {
             return Err(self.error("one of = != < <= > >= is wanted here"));
         };
-        if number.is_none() && !matches!(comparison, Comparison::Equal | Comparison::NotEqual) {
+        if kind == Kind::Word && !matches!(comparison, Comparison::Equal | Comparison::NotEqual) {
             return Err(self.error(format!("`{field}` can only be compared with = and !=")));
         }
         self.next += 1;
@@ -110,24 +137,12 @@ impl Parser {
             _ => return Err(FilterError { at: value_at, problem: "a value is wanted here".into() }),
         };
         let wrong = |problem: String| FilterError { at: value_at, problem };
-        if let Some(field) = number {
-            let value = value.parse::<f64>().ok().filter(|v| v.is_finite());
-            let value = value.ok_or_else(|| wrong("a number is wanted here".into()))?;
-            return Ok(Node::Number { field, comparison, value });
-        }
-        let equal = comparison == Comparison::Equal;
-        if field == "presence" {
-            let value = match value.as_str() {
-                "UNKNOWN" => Presence::Unknown,
-                "ONLINE" => Presence::Online,
-                "OFFLINE" => Presence::Offline,
-                other => {
-                    return Err(wrong(format!("`{other}` is not a presence: UNKNOWN, ONLINE, OFFLINE")));
-                }
-            };
-            return Ok(Node::Presence { value, equal });
-        }
-        let prefix = value.strip_suffix('*');
-        Ok(Node::Vehicle { text: prefix.unwrap_or(&value).to_owned(), prefix: prefix.is_some(), equal })
+        let value = if kind == Kind::Number {
+            let number = value.parse::<f64>().ok().filter(|v| v.is_finite());
+            Value::Number(number.ok_or_else(|| wrong("a number is wanted here".into()))?)
+        } else {
+            Value::Text(value)
+        };
+        F::leaf(&field, comparison, value).map(Node::Leaf).map_err(wrong)
     }
 }

@@ -116,6 +116,7 @@ fn sample_name(route: &Route, organization: &str) -> (String, String) {
     let mut filled = path.replace("organizations/*", &format!("organizations/{organization}"));
     for (collection, id) in [
         ("vehicles", "CAR1"),
+        ("alerts", "ALERT"),
         ("commands", "COMMAND"),
         ("policies", "everyday"),
         ("trips", "TRIP"),

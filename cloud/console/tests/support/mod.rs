@@ -2,6 +2,7 @@
 
 #![allow(dead_code, missing_docs)]
 
+pub mod alerts;
 pub mod history;
 pub mod http;
 
@@ -426,6 +427,7 @@ pub fn sources(fleet: &Arc<FakeFleet>) -> ConsoleSources {
         view: Arc::clone(fleet) as Arc<dyn FleetView>,
         policies: Arc::new(FakeBook::default()),
         commands: Arc::new(FakeDesk::default()),
+        alerts: Arc::new(alerts::FakeAlerts::default()),
         history: Arc::new(history::FakeHistory::default()),
         audit: audit(),
         feeds: None,

@@ -21,7 +21,7 @@ use crate::metrics::{DecisionLabel, lane_label};
 use crate::state::VehicleState;
 
 impl Warm {
-    fn decisions_in_flight(&self) -> bool {
+    pub(super) fn decisions_in_flight(&self) -> bool {
         self.tickets.iter().any(|ticket| !ticket.decisions.is_empty())
     }
 
@@ -83,7 +83,7 @@ impl Warm {
         Ok(())
     }
 
-    async fn append(&self, events: &[VehicleEvent], now_ms: i64) -> Result<(), Fault> {
+    pub(super) async fn append(&self, events: &[VehicleEvent], now_ms: i64) -> Result<(), Fault> {
         let envelopes = self.envelopes(events, self.vehicle.state.version, now_ms);
         let appended = self.slot().append(self.node.journal.as_ref(), envelopes).await;
         match appended.map_err(|error| Fault::Journal("appending reports", error))? {
@@ -175,6 +175,7 @@ impl Warm {
     ) -> Result<(), Fault> {
         let now = self.node.now_ms();
         let mut acks = Vec::new();
+        let mut decided = false;
         for (number, verdict) in answers {
             let Some(ticket) = self.next_answered(*number) else { continue };
             if *verdict == Verdict::Dropped {
@@ -183,6 +184,7 @@ impl Warm {
                 }
                 return Err(Fault::Dropped);
             }
+            decided |= !ticket.decisions.is_empty();
             for event in &ticket.decisions {
                 evolve(&mut self.vehicle.state, event);
                 self.count_decision(event);
@@ -207,7 +209,11 @@ impl Warm {
         if self.tickets.is_empty() {
             self.active = None;
         }
+        if decided {
+            self.show_alerts();
+        }
         self.append_deferred(&mut acks).await?;
+        Box::pin(self.work_alerts()).await?;
         Box::pin(self.work_orders()).await?;
         self.publish();
         effects_crash_point();
@@ -227,6 +233,7 @@ impl Warm {
             VehicleEvent::AlertCleared(fact) => (fact, "cleared"),
             _ => return,
         };
+        self.count_alert(event);
         let label = DecisionLabel { rule: fact.cause.rule.as_str(), kind };
         self.node.metrics.decisions.get_or_create(&label).inc();
         self.node.figures.decisions.fetch_add(1, Relaxed);

@@ -1,5 +1,6 @@
 //! The shell around the pure domain: shards and vehicles as supervised actors, their books, and what they share.
 
+mod alerts;
 mod batch;
 mod books;
 mod commit;

@@ -19,6 +19,7 @@ use super::room::Room;
 use super::shard::{ShardMessage, ShardSupervisor};
 use super::slot::{Pushed, Slot};
 use super::snapshots::SnapshotJob;
+use crate::alert_index::AlertIndex;
 use crate::error::Refusal;
 use crate::figures::Figures;
 use crate::index::Index;
@@ -118,6 +119,7 @@ pub(crate) struct Node {
     /// Set once the rounds run, before the first arrival.
     pub rounds: OnceLock<RoundsHandle>,
     pub index: Index,
+    pub alerts: AlertIndex,
     pub shelf: Shelf,
     pub desks: Desks,
     /// What erasures cover.

@@ -14,6 +14,7 @@ use remuda_wire::frame::CommandOutcome;
 use remuda_wire::{Body, Command, Down, Event, LaneState, frame, signing};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, oneshot};
 
+use super::alerts::AlertAsk;
 use super::fault::Fault;
 use super::node::Node;
 use super::warm::Warm;
@@ -62,6 +63,8 @@ pub(crate) enum OrderAsk {
     Forget {
         reply: oneshot::Sender<()>,
     },
+    /// Not of its orders: something about its alerts.
+    Alert(AlertAsk),
 }
 
 type Reply<T> = oneshot::Sender<Result<T, OrderRefusal>>;
@@ -199,12 +202,15 @@ impl Warm {
     /// Does what somebody asks.
     pub async fn order_ask(&mut self, asked: Asked) -> Result<(), Fault> {
         // The permit counts until the ask is done.
-        let Asked { ask, _permit, .. } = asked;
+        let Asked { ask, _permit: permit, .. } = asked;
         if let OrderAsk::Forget { reply } = ask {
             self.forget().await?;
             // Who asked may have given up waiting.
             let _ = reply.send(());
             return Ok(());
+        }
+        if let OrderAsk::Alert(ask) = ask {
+            return self.alert_ask(ask, permit).await;
         }
         self.desk().await?;
         let now_ms = self.node.now_ms();
@@ -232,7 +238,8 @@ impl Warm {
                 let newest_first = orders.open.iter().rev().chain(orders.finished.iter().rev());
                 let _ = reply.send(Ok(newest_first.cloned().collect()));
             }
-            OrderAsk::Forget { .. } => {}
+            // Answered above.
+            OrderAsk::Forget { .. } | OrderAsk::Alert(_) => {}
             OrderAsk::Sweep => {
                 for id in self.open_orders() {
                     // A refusal says that it has ended meanwhile.

@@ -125,6 +125,7 @@ pub(crate) async fn recover(node: &Node, recovery: &Recovery) -> Result<usize, J
         read_events(node, &stream, &mut vehicle).await?;
         replay(node, &mut vehicle, rows);
         node.index.update(node.settings.organization, *id, line_of(&vehicle, Presence::Offline));
+        node.alerts.update(*id, &vehicle.state.book);
         replayed.insert(*id, write_snapshot(node, *id, stream, &vehicle, recovery.position).await);
     }
     let mut after: Option<StreamId> = None;
@@ -136,8 +137,13 @@ pub(crate) async fn recover(node: &Node, recovery: &Recovery) -> Result<usize, J
             if stream.organization != node.settings.organization || replayed.contains_key(&id) {
                 continue;
             }
-            let (vehicle, forgot) = restore(node, &id, Some(snapshot));
+            let (mut vehicle, forgot) = restore(node, &id, Some(snapshot));
+            if !vehicle.state.book.open.is_empty() {
+                // What people did about its alerts since: it brought no row, so that nothing else leads to it.
+                read_events(node, stream, &mut vehicle).await?;
+            }
             node.index.update(stream.organization, id, line_of(&vehicle, Presence::Offline));
+            node.alerts.update(id, &vehicle.state.book);
             if let Some((_, to)) = Vehicle::restore(&snapshot.state).filter(|_| forgot) {
                 // Its erasure was asked for, and the node died before this was written again. What the stream says since is
                 // read from its version on, as before.

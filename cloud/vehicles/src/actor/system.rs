@@ -2,11 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use parking_lot::RwLock;
 use ractor::{Actor, ActorRef};
+use remuda_contracts::alerts::AlertDesk;
 use remuda_contracts::assistance::Reports;
 use remuda_contracts::commands::CommandDesk;
 use remuda_contracts::fleet::FleetView;
@@ -18,6 +19,7 @@ use remuda_model::{SHARDS, ShardId};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::alerts::{self, Watchful};
 use super::forget::Forgetting;
 use super::listener::Listener;
 use super::node::{Node, NodeMessage, NodeSupervisor, VehicleSettings};
@@ -29,6 +31,7 @@ use super::shard::ShardMessage;
 use super::slot::{Admitted, Pushed, Slot};
 use super::snapshots;
 use super::view::View;
+use crate::alert_index::AlertIndex;
 use crate::error::Refusal;
 use crate::figures::{Figures, FiguresNow};
 use crate::index::Index;
@@ -64,6 +67,8 @@ pub struct VehicleSystem {
     pub policies: Arc<dyn PolicyBook>,
     /// Commands to vehicles.
     pub commands: Arc<dyn CommandDesk>,
+    /// Alerts on vehicles.
+    pub alerts: Arc<dyn AlertDesk>,
     /// What vehicles ask people.
     pub questions: Arc<dyn Reports>,
     /// Has vehicles forget what erasures cover.
@@ -99,6 +104,7 @@ impl VehicleSystem {
             lake,
             rounds: OnceLock::new(),
             index: Index::new((settings.clock.0)(), metrics.online.clone()),
+            alerts: AlertIndex::new(settings.organization, started_ns(), metrics.open_alerts.clone()),
             shelf: Shelf::default(),
             desks: Desks::new(settings.signer.0.clone()),
             forgotten: RwLock::default(),
@@ -130,16 +136,24 @@ impl VehicleSystem {
         tasks.push(tokio::spawn(broadcast(Arc::clone(&node))));
         tasks.push(tokio::spawn(policies::push(Arc::clone(&node))));
         tasks.push(tokio::spawn(orders::sweep(Arc::clone(&node))));
+        tasks.push(tokio::spawn(alerts::sweep(Arc::clone(&node))));
         Ok(Self {
             intake: Arc::new(ShardIntake(Arc::clone(&node))),
             view: Arc::new(View(Arc::clone(&node))),
             policies: Arc::new(Book(Arc::clone(&node))),
             commands: Arc::new(Orderly(Arc::clone(&node))),
+            alerts: Arc::new(Watchful(Arc::clone(&node))),
             questions: Arc::new(Questions(Arc::clone(&node))),
             forgetting: Forgetting(Arc::clone(&node)),
             handle: VehicleHandle { node, rounds, root, tasks },
         })
     }
+}
+
+/// Tells this start's list of alerts from that of the start before.
+fn started_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (since.as_nanos() as u64) ^ (u64::from(std::process::id()) << 48)
 }
 
 /// Wakes idle-looking shards now and then.

@@ -13,6 +13,7 @@ use remuda_wire::{
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::alerts::AlertAsk;
 use super::batch::{AckDue, Batch, Deferred, Ticket};
 use super::fault::Fault;
 use super::node::Node;
@@ -46,6 +47,8 @@ pub(crate) struct Warm {
     pub(super) changed: bool,
     pub(super) snapshot_at: Instant,
     pub(super) snapshot_version: u64,
+    /// What was asked of its alerts and waits for decisions in flight; bounded by the node's count of asks.
+    pub(super) alert_asks: VecDeque<(AlertAsk, OwnedSemaphorePermit)>,
     /// Its orders, while there are open ones.
     pub(super) desk: Option<Box<Desk>>,
     /// Last reports of earlier starts that the vehicle still held when it greeted.
@@ -117,6 +120,7 @@ impl Warm {
             changed: loaded.replayed,
             snapshot_at: now.checked_sub(spread).unwrap_or(now),
             snapshot_version,
+            alert_asks: VecDeque::new(),
             desk: None,
             lanes_behind: Vec::new(),
             orders_due: false,
@@ -124,6 +128,7 @@ impl Warm {
             resync_at: None,
         };
         warm.publish();
+        warm.show_alerts();
         warm
     }
 
