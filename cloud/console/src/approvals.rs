@@ -8,15 +8,16 @@ use remuda_api::commands::v1::{
     ListApprovalsResponse,
 };
 use remuda_api::{ChildName, CommandName};
-use remuda_contracts::operations::{ApprovalPhase, ApprovalView, OperationsDesk, Party};
+use remuda_contracts::operations::{ApprovalPhase, ApprovalView, OperationsDesk, OperationsError, Party};
 use tonic::{Request, Response, Status};
 
 use crate::commands::action_of;
 use crate::convert::timestamp_of;
-use crate::groups::{duration_of, page};
+use crate::groups::{duration_of, group, page};
 use crate::page::PageToken;
 use crate::refusal::Refusal;
-use crate::scope::{Scope, party};
+use crate::scope::{Scope, party, sight};
+use crate::sight::Sight;
 
 /// The service, over the desk of operations.
 pub(crate) struct Approvals {
@@ -64,13 +65,34 @@ impl Approvals {
         }
     }
 
-    async fn get(&self, name: &str) -> Result<Approval, Refusal> {
-        let id = self.scope.child("approvals", name)?;
-        let found = self.desk.approval(&self.scope.organization, &id).await;
-        found.map(|view| self.approval_of(&view)).map_err(Refusal::operations)
+    /// Whether all vehicles that it is about are the caller's to see.
+    async fn is_seen(&self, view: &ApprovalView, sight: &Sight) -> bool {
+        match &view.vehicle {
+            _ if sight.is_whole() => true,
+            Some(vehicle) => sight.sees(vehicle),
+            None => group(&self.desk, &self.scope, &view.id, sight).await.is_ok(),
+        }
     }
 
-    async fn list(&self, request: ListApprovalsRequest) -> Result<ListApprovalsResponse, Refusal> {
+    /// One that the caller sees; for others it is not there.
+    async fn seen(&self, id: &str, sight: &Sight) -> Result<ApprovalView, Refusal> {
+        let view = self.desk.approval(&self.scope.organization, id).await.map_err(Refusal::operations)?;
+        if self.is_seen(&view, sight).await {
+            return Ok(view);
+        }
+        Err(Refusal::operations(OperationsError::NotFound { what: "approval", id: id.to_owned() }))
+    }
+
+    async fn get(&self, name: &str, sight: &Sight) -> Result<Approval, Refusal> {
+        let id = self.scope.child("approvals", name)?;
+        Ok(self.approval_of(&self.seen(&id, sight).await?))
+    }
+
+    async fn list(
+        &self,
+        request: ListApprovalsRequest,
+        sight: &Sight,
+    ) -> Result<ListApprovalsResponse, Refusal> {
         self.scope.parent(&request.parent)?;
         let (size, after) = page(request.page_size, &request.page_token, "approvals")?;
         let found = self.desk.approvals(&self.scope.organization, after.as_deref(), size + 1).await;
@@ -81,19 +103,31 @@ impl Approvals {
             Some(last) if more => PageToken::write_text(&last.id, "approvals"),
             _ => String::new(),
         };
-        let approvals = found.iter().map(|view| self.approval_of(view)).collect();
+        // A page may be shorter for it; the next one goes on behind what was left out.
+        let mut approvals = Vec::with_capacity(found.len());
+        for view in &found {
+            if self.is_seen(view, sight).await {
+                approvals.push(self.approval_of(view));
+            }
+        }
         Ok(ListApprovalsResponse { approvals, next_page_token })
     }
 
-    async fn approved(&self, request: ApproveRequest, by: Party) -> Result<Approval, Refusal> {
+    async fn approved(&self, request: ApproveRequest, by: Party, sight: &Sight) -> Result<Approval, Refusal> {
         let id = self.scope.child("approvals", &request.name)?;
+        if !sight.is_whole() {
+            self.seen(&id, sight).await?;
+        }
         let (hash, reason) = (request.content_hash.trim(), request.reason.trim());
         let done = self.desk.approve(&self.scope.organization, &id, hash, reason, by).await;
         done.map(|view| self.approval_of(&view)).map_err(Refusal::operations)
     }
 
-    async fn denied(&self, request: DenyRequest, by: Party) -> Result<Approval, Refusal> {
+    async fn denied(&self, request: DenyRequest, by: Party, sight: &Sight) -> Result<Approval, Refusal> {
         let id = self.scope.child("approvals", &request.name)?;
+        if !sight.is_whole() {
+            self.seen(&id, sight).await?;
+        }
         let done = self.desk.deny(&self.scope.organization, &id, request.reason.trim(), by).await;
         done.map(|view| self.approval_of(&view)).map_err(Refusal::operations)
     }
@@ -102,23 +136,25 @@ impl Approvals {
 #[tonic::async_trait]
 impl ApprovalService for Approvals {
     async fn get_approval(&self, request: Request<GetApprovalRequest>) -> Result<Response<Approval>, Status> {
-        self.scope.measured("GetApproval", self.get(&request.get_ref().name)).await
+        let sight = sight(&request);
+        self.scope.measured("GetApproval", self.get(&request.get_ref().name, &sight)).await
     }
 
     async fn list_approvals(
         &self,
         request: Request<ListApprovalsRequest>,
     ) -> Result<Response<ListApprovalsResponse>, Status> {
-        self.scope.measured("ListApprovals", self.list(request.into_inner())).await
+        let sight = sight(&request);
+        self.scope.measured("ListApprovals", self.list(request.into_inner(), &sight)).await
     }
 
     async fn approve(&self, request: Request<ApproveRequest>) -> Result<Response<Approval>, Status> {
-        let by = party(&request);
-        self.scope.measured("Approve", self.approved(request.into_inner(), by)).await
+        let (by, sight) = (party(&request), sight(&request));
+        self.scope.measured("Approve", self.approved(request.into_inner(), by, &sight)).await
     }
 
     async fn deny(&self, request: Request<DenyRequest>) -> Result<Response<Approval>, Status> {
-        let by = party(&request);
-        self.scope.measured("Deny", self.denied(request.into_inner(), by)).await
+        let (by, sight) = (party(&request), sight(&request));
+        self.scope.measured("Deny", self.denied(request.into_inner(), by, &sight)).await
     }
 }

@@ -18,9 +18,10 @@ use tower::{Layer, Service};
 
 use crate::metrics::name_of;
 use crate::refusal::Refusal;
+use crate::sight::{Sight, names_within};
 use crate::time::now_ms;
-
 use crate::tls::Peer;
+
 /// Methods by their path.
 static TABLE: LazyLock<HashMap<&'static str, &'static Method>> =
     LazyLock::new(|| METHODS.iter().map(|method| (method.path, method)).collect());
@@ -39,8 +40,8 @@ pub(crate) fn what<B>(principal: &Principal, request: &axum::http::Request<B>) -
     let via = match principal.via {
         Via::NodeToken => "node-token",
         Via::Account => "account",
-        Via::Oidc => "oidc",
         Via::Certificate => "certificate",
+        Via::Oidc => "oidc",
     };
     What {
         who: principal.subject.clone(),
@@ -65,7 +66,8 @@ impl<S> Layer<S> for AuditLayer {
     }
 }
 
-/// A service whose changing methods stand in the log. Sits inside the gRPC-Web layer, so that it sees plain gRPC.
+/// A service whose changing methods stand in the log, and that is asked only about vehicles that its caller sees. Sits inside
+/// the gRPC-Web layer, so that it sees plain gRPC.
 #[derive(Clone)]
 pub(crate) struct Audited<S> {
     inner: S,
@@ -98,6 +100,10 @@ where
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let log = Arc::clone(&self.log);
         Box::pin(async move {
+            let request = match within_sight(request).await {
+                Ok(request) => request,
+                Err(refusal) => return Ok(Status::from(refusal).into_http()),
+            };
             let audited = method(request.uri().path()).filter(|method| method.audited);
             let Some(method) = audited else { return inner.call(request).await };
             // A caller who goes away does not stop what has begun, nor its end from being written.
@@ -105,6 +111,20 @@ where
             Ok(call.await.unwrap_or_else(|_| Status::from(Refusal::Stopping).into_http()))
         })
     }
+}
+
+/// The same request, when all vehicles that it names are its caller's to see. Costs nothing for who sees them all.
+async fn within_sight(request: Request) -> Result<Request, Refusal> {
+    let sight = request.extensions().get::<Sight>().filter(|sight| !sight.is_whole()).cloned();
+    let (Some(sight), Some(method)) = (sight, method(request.uri().path())) else { return Ok(request) };
+    let (parts, body) = request.into_parts();
+    let body = Limited::new(body, MESSAGE_BYTES_MAX + 5).collect().await;
+    let body = body.map_err(|_| Refusal::RequestTooLarge)?.to_bytes();
+    let message = only_message(&body).ok_or(Refusal::NotOneMessage)?;
+    let described = POOL.as_ref().and_then(|pool| pool.get_message_by_name(method.request));
+    let message = described.and_then(|descriptor| decode(descriptor, message));
+    names_within(&sight, &message.ok_or(Refusal::Undescribable)?)?;
+    Ok(Request::from_parts(parts, Body::new(http_body_util::Full::new(body))))
 }
 
 async fn through<S>(inner: &mut S, log: &Arc<AuditLog>, method: &'static Method, request: Request) -> Response

@@ -13,8 +13,8 @@ use remuda_api::feeds::v1::{
     ReplayDeadLetterRequest, ReplayDeadLetterResponse, ResumeFeedRequest,
 };
 use remuda_feeds::{
-    Batch, DeadLetter, FeedError, FeedSpec, FeedStream, FeedView, Feeds, Filter, Phase, Secret, SinkSpec,
-    Start, chain, limits,
+    Batch, Channel, DeadLetter, FeedError, FeedSpec, FeedStream, FeedView, Feeds, Filter, Item, Phase,
+    Secret, SinkSpec, Start, chain, limits,
 };
 use remuda_model::OrganizationId;
 use tokio::sync::{mpsc, watch};
@@ -24,7 +24,8 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::convert::timestamp_of;
 use crate::refusal::Refusal;
-use crate::scope::{Scope, field, who};
+use crate::scope::{Scope, field, sight, who};
+use crate::sight::{Sight, vehicle_in};
 use crate::time::now_ms;
 use crate::watch::stopped;
 
@@ -126,6 +127,16 @@ fn response_of(batch: Batch, organization: &OrganizationId) -> FollowFeedRespons
         cursor: batch.cursor.token(organization),
         lag_positions: batch.lag.positions,
         lag_seconds: seconds_since(batch.lag.since_ms),
+    }
+}
+
+/// Whether an item is the caller's to see: about a vehicle of theirs, or about the feed itself. What is about something else, such
+/// as a trip, is for who sees everything.
+fn is_seen(item: &Item, sight: &Sight) -> bool {
+    match vehicle_in(&item.source) {
+        _ if sight.is_whole() => true,
+        Some(vehicle) => sight.sees(&vehicle),
+        None => item.channel == Channel::Feed,
     }
 }
 
@@ -247,7 +258,7 @@ impl FeedDesk {
         Ok(DeleteDeadLetterResponse {})
     }
 
-    async fn follow(&self, request: FollowFeedRequest) -> Result<Responses, Refusal> {
+    async fn follow(&self, request: FollowFeedRequest, sight: Sight) -> Result<Responses, Refusal> {
         self.scope.parent(&request.parent)?;
         let (filter, start) = (filter_of(request.filter), start_of(request.start));
         let items_max = match request.items_max as usize {
@@ -258,7 +269,7 @@ impl FeedDesk {
         let stream = self.feeds.follow(self.scope.organization, &filter, &start).await.map_err(refused)?;
         let (to, from) = mpsc::channel(AHEAD);
         let (organization, stopping) = (self.scope.organization, self.stopping.clone());
-        tokio::spawn(send(stream, organization, items_max, to, stopping));
+        tokio::spawn(send((stream, sight), organization, items_max, to, stopping));
         Ok(Box::pin(ReceiverStream::new(from)))
     }
 }
@@ -268,7 +279,7 @@ type Responses = Pin<Box<dyn Stream<Item = Answer> + Send>>;
 
 /// Reads when there is room, sends, waits.
 async fn send(
-    mut stream: FeedStream,
+    (mut stream, sight): (FeedStream, Sight),
     organization: OrganizationId,
     items_max: usize,
     to: mpsc::Sender<Answer>,
@@ -288,7 +299,8 @@ async fn send(
         };
         let Ok(place) = place else { return };
         match stream.reader.next(items_max).await {
-            Ok(batch) => {
+            Ok(mut batch) => {
+                batch.items.retain(|item| is_seen(item, &sight));
                 let (caught_up, silent) = (batch.caught_up, batch.items.is_empty());
                 if !silent || first || said.elapsed() >= HEARTBEAT {
                     place.send(Ok(response_of(batch, &organization)));
@@ -320,7 +332,8 @@ impl FeedService for FeedDesk {
         &self,
         request: Request<FollowFeedRequest>,
     ) -> Result<Response<Self::FollowFeedStream>, Status> {
-        self.scope.measured("FollowFeed", self.follow(request.into_inner())).await
+        let sight = sight(&request);
+        self.scope.measured("FollowFeed", self.follow(request.into_inner(), sight)).await
     }
 
     async fn list_feeds(
@@ -373,5 +386,44 @@ impl FeedService for FeedDesk {
         request: Request<DeleteDeadLetterRequest>,
     ) -> Result<Response<DeleteDeadLetterResponse>, Status> {
         self.scope.measured("DeleteDeadLetter", self.drop_letter(&request.get_ref().name)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use remuda_access::{Part, Reach};
+
+    use super::*;
+    use crate::sight::Homes;
+
+    #[test]
+    fn whoever_sees_a_part_is_told_of_no_other_vehicle_and_of_the_feed_itself() {
+        let homes = Arc::new(Homes::new(None, OrganizationId::default()));
+        let item = |channel, source: &str| Item {
+            id: "1".into(),
+            channel,
+            kind: "k".into(),
+            source: source.into(),
+            subject: "s".into(),
+            time: String::new(),
+            had_ms: 0,
+            data: "{}".into(),
+        };
+        let (part, whole) = (
+            Sight::new(Reach::of(&[Part::Fleet("north".into())]), Arc::clone(&homes)),
+            Sight::new(Reach::Everywhere, homes),
+        );
+        for (channel, source, seen) in [
+            (Channel::Telemetry, "organizations/default/vehicles/V1", false),
+            (Channel::Events, "organizations/default/vehicles/V1", false),
+            (Channel::Events, "organizations/default/trips/t1", false),
+            (Channel::Feed, "organizations/default/vehicles/V1", false),
+            (Channel::Feed, "organizations/default", true),
+        ] {
+            assert_eq!(is_seen(&item(channel, source), &part), seen, "{source}");
+            assert!(is_seen(&item(channel, source), &whole), "{source}");
+        }
     }
 }

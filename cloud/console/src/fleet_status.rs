@@ -5,16 +5,21 @@ use remuda_contracts::fleet::{Presence, VehicleSummary};
 
 use crate::convert::timestamp_of;
 use crate::mirror::Mirror;
+use crate::sight::Sight;
 
 /// Slower than this is standing: what GNSS shows of a vehicle that is parked.
 const MOVING_KMH: f32 = 1.0;
 /// Below this a driver looks for a charger.
 const LOW_CHARGE_PERCENT: f32 = 20.0;
 
-/// Counts every vehicle of the mirror.
-pub(crate) fn fleet_status(mirror: &Mirror, now_ms: i64) -> FleetStatus {
+/// Counts every vehicle of the mirror that the caller sees.
+pub(crate) fn fleet_status(mirror: &Mirror, sight: &Sight, now_ms: i64) -> FleetStatus {
     let mut status = FleetStatus { read_time: timestamp_of(now_ms), ..FleetStatus::default() };
-    mirror.visit(|_, vehicle| count(&mut status, vehicle));
+    mirror.visit(|_, vehicle| {
+        if sight.sees(&vehicle.vehicle) {
+            count(&mut status, vehicle);
+        }
+    });
     status
 }
 

@@ -15,8 +15,8 @@ use remuda_api::commands::v1::{
 use remuda_api::{ChildName, VehicleName};
 use remuda_contracts::fleet::{FleetView, Presence, VehicleSummary};
 use remuda_contracts::operations::{
-    FailureThreshold, GroupOutcome, GroupPhase, GroupRequest, GroupVehicle, GroupView, OperationsDesk, Party,
-    Steering,
+    FailureThreshold, GroupOutcome, GroupPhase, GroupRequest, GroupVehicle, GroupView, OperationsDesk,
+    OperationsError, Party, Steering,
 };
 use remuda_model::VehicleId;
 use sha2::{Digest, Sha256};
@@ -29,8 +29,8 @@ use crate::convert::timestamp_of;
 use crate::limits;
 use crate::page::PageToken;
 use crate::refusal::Refusal;
-use crate::scope::{Scope, field, party};
-use crate::service::parse_filter;
+use crate::scope::{Scope, field, party, sight};
+use crate::sight::{Sight, Wanted};
 use crate::time::now_ms;
 use crate::watch::stopped;
 
@@ -116,11 +116,11 @@ impl Groups {
     }
 
     /// Whom the filter finds, and who is left out.
-    fn find(&self, request: &CreateCommandGroupRequest) -> Result<Found, Refusal> {
+    fn find(&self, request: &CreateCommandGroupRequest, sight: Sight) -> Result<Found, Refusal> {
         if request.filter.trim().is_empty() && !request.all_vehicles {
             return Err(field("filter", "it is empty; say which vehicles, or set all_vehicles"));
         }
-        let filter = parse_filter(&request.filter)?;
+        let filter = Wanted::parse(&request.filter, sight)?;
         let now_ms = now_ms();
         let organization = &self.scope.organization;
         // One more than may be: then it is refused.
@@ -152,10 +152,15 @@ impl Groups {
         Ok(all)
     }
 
-    async fn create(&self, request: CreateCommandGroupRequest, by: Party) -> Result<CommandGroup, Refusal> {
+    async fn create(
+        &self,
+        request: CreateCommandGroupRequest,
+        by: Party,
+        sight: Sight,
+    ) -> Result<CommandGroup, Refusal> {
         self.scope.parent(&request.parent)?;
         let kind = kind_of(request.action)?;
-        let found = self.find(&request)?;
+        let found = self.find(&request, sight)?;
         let rate = if request.vehicles_per_second == 0.0 { RATE } else { request.vehicles_per_second };
         if !(0.01..=1_000.0).contains(&rate) {
             return Err(field("vehicles_per_second", "it is from 0.01 to 1000"));
@@ -236,13 +241,17 @@ impl Groups {
         }
     }
 
-    async fn get(&self, name: &str) -> Result<CommandGroup, Refusal> {
+    async fn get(&self, name: &str, sight: &Sight) -> Result<CommandGroup, Refusal> {
         let id = self.scope.child("commandGroups", name)?;
-        let found = self.desk.group(&self.scope.organization, &id).await;
-        found.map(|(view, _)| self.group_of(&view)).map_err(Refusal::operations)
+        let (view, _) = group(&self.desk, &self.scope, &id, sight).await?;
+        Ok(self.group_of(&view))
     }
 
-    async fn list(&self, request: ListCommandGroupsRequest) -> Result<ListCommandGroupsResponse, Refusal> {
+    async fn list(
+        &self,
+        request: ListCommandGroupsRequest,
+        sight: &Sight,
+    ) -> Result<ListCommandGroupsResponse, Refusal> {
         self.scope.parent(&request.parent)?;
         let (size, after) = page(request.page_size, &request.page_token, "commandGroups")?;
         let mut found = self
@@ -256,7 +265,13 @@ impl Groups {
             Some(last) if more => PageToken::write_text(&last.id, "commandGroups"),
             _ => String::new(),
         };
-        let command_groups = found.iter().map(|view| self.group_of(view)).collect();
+        // A page may be shorter for it; the next one goes on behind what was left out.
+        let mut command_groups = Vec::with_capacity(found.len());
+        for view in &found {
+            if sight.is_whole() || group(&self.desk, &self.scope, &view.id, sight).await.is_ok() {
+                command_groups.push(self.group_of(view));
+            }
+        }
         Ok(ListCommandGroupsResponse { command_groups, next_page_token })
     }
 
@@ -265,8 +280,12 @@ impl Groups {
         steering: Steering,
         (name, reason, etag): (&str, &str, &str),
         by: Party,
+        sight: Sight,
     ) -> Result<CommandGroup, Refusal> {
         let id = self.scope.child("commandGroups", name)?;
+        if !sight.is_whole() {
+            group(&self.desk, &self.scope, &id, &sight).await?;
+        }
         let expected = match etag.trim_matches('"') {
             "" => None,
             version => {
@@ -279,7 +298,7 @@ impl Groups {
         done.map(|view| self.group_of(&view)).map_err(Refusal::operations)
     }
 
-    async fn watch(&self, request: WatchCommandGroupRequest) -> Result<Changes, Refusal> {
+    async fn watch(&self, request: WatchCommandGroupRequest, sight: Sight) -> Result<Changes, Refusal> {
         let id = self.scope.child("commandGroups", &request.name)?;
         let mut seen = match request.resume_token.as_str() {
             "" => 0,
@@ -294,7 +313,7 @@ impl Groups {
             .map_err(|_| Refusal::TooManyWatchers(limits::WATCHERS_MAX))?;
         // Before the first look: no change falls in between.
         let mut changes = self.desk.changes();
-        let first = self.desk.group(&self.scope.organization, &id).await.map_err(Refusal::operations)?;
+        let first = group(&self.desk, &self.scope, &id, &sight).await?;
         let (this, mut stopping) = (self.clone(), self.stopping.clone());
         let (to, from) = mpsc::channel(limits::WATCH_AHEAD_MAX);
         tokio::spawn(async move {
@@ -304,8 +323,9 @@ impl Groups {
             loop {
                 let (view, vehicles) = match found {
                     Ok(found) => found,
-                    Err(error) => {
-                        let _ = to.send(Err(Refusal::operations(error).into())).await;
+                    Err(refusal) => {
+                        let refusal: Refusal = refusal;
+                        let _ = to.send(Err(refusal.into())).await;
                         return;
                     }
                 };
@@ -335,7 +355,7 @@ impl Groups {
                 // Everything that comes meanwhile is told together.
                 tokio::time::sleep(limits::GROUP_WATCH_INTERVAL).await;
                 changes.mark_unchanged();
-                found = this.desk.group(&this.scope.organization, &id).await;
+                found = group(&this.desk, &this.scope, &id, &sight).await;
             }
         });
         Ok(Box::pin(ReceiverStream::new(from)))
@@ -358,6 +378,21 @@ impl Groups {
         };
         ApiVehicle { vehicle: self.vehicle_name(&vehicle.vehicle), state: state.into(), detail }
     }
+}
+
+/// A group and its vehicles, for who sees all of them; for others it is not there.
+pub(crate) async fn group(
+    desk: &Arc<dyn OperationsDesk>,
+    scope: &Scope,
+    id: &str,
+    sight: &Sight,
+) -> Result<(GroupView, Vec<GroupVehicle>), Refusal> {
+    let found = desk.group(&scope.organization, id).await.map_err(Refusal::operations)?;
+    if found.1.iter().all(|vehicle| sight.sees(&vehicle.vehicle)) {
+        return Ok(found);
+    }
+    let (what, id) = ("command-group", id.to_owned());
+    Err(Refusal::operations(OperationsError::NotFound { what, id }))
 }
 
 /// How many, and after which: what a page's fields say.
@@ -402,22 +437,24 @@ impl CommandGroupService for Groups {
         &self,
         request: Request<CreateCommandGroupRequest>,
     ) -> Result<Response<CommandGroup>, Status> {
-        let by = party(&request);
-        self.scope.measured("CreateCommandGroup", self.create(request.into_inner(), by)).await
+        let (by, sight) = (party(&request), sight(&request));
+        self.scope.measured("CreateCommandGroup", self.create(request.into_inner(), by, sight)).await
     }
 
     async fn get_command_group(
         &self,
         request: Request<GetCommandGroupRequest>,
     ) -> Result<Response<CommandGroup>, Status> {
-        self.scope.measured("GetCommandGroup", self.get(&request.get_ref().name)).await
+        let sight = sight(&request);
+        self.scope.measured("GetCommandGroup", self.get(&request.get_ref().name, &sight)).await
     }
 
     async fn list_command_groups(
         &self,
         request: Request<ListCommandGroupsRequest>,
     ) -> Result<Response<ListCommandGroupsResponse>, Status> {
-        self.scope.measured("ListCommandGroups", self.list(request.into_inner())).await
+        let sight = sight(&request);
+        self.scope.measured("ListCommandGroups", self.list(request.into_inner(), &sight)).await
     }
 
     type WatchCommandGroupStream = Changes;
@@ -426,16 +463,17 @@ impl CommandGroupService for Groups {
         &self,
         request: Request<WatchCommandGroupRequest>,
     ) -> Result<Response<Changes>, Status> {
-        self.scope.measured("WatchCommandGroup", self.watch(request.into_inner())).await
+        let sight = sight(&request);
+        self.scope.measured("WatchCommandGroup", self.watch(request.into_inner(), sight)).await
     }
 
     async fn pause_command_group(
         &self,
         request: Request<PauseCommandGroupRequest>,
     ) -> Result<Response<CommandGroup>, Status> {
-        let by = party(&request);
+        let (by, sight) = (party(&request), sight(&request));
         let r = request.into_inner();
-        let call = self.steer(Steering::Pause, (&r.name, &r.reason, &r.etag), by);
+        let call = self.steer(Steering::Pause, (&r.name, &r.reason, &r.etag), by, sight);
         self.scope.measured("PauseCommandGroup", call).await
     }
 
@@ -443,9 +481,9 @@ impl CommandGroupService for Groups {
         &self,
         request: Request<ResumeCommandGroupRequest>,
     ) -> Result<Response<CommandGroup>, Status> {
-        let by = party(&request);
+        let (by, sight) = (party(&request), sight(&request));
         let r = request.into_inner();
-        let call = self.steer(Steering::Resume, (&r.name, &r.reason, &r.etag), by);
+        let call = self.steer(Steering::Resume, (&r.name, &r.reason, &r.etag), by, sight);
         self.scope.measured("ResumeCommandGroup", call).await
     }
 
@@ -453,9 +491,9 @@ impl CommandGroupService for Groups {
         &self,
         request: Request<AbortCommandGroupRequest>,
     ) -> Result<Response<CommandGroup>, Status> {
-        let by = party(&request);
+        let (by, sight) = (party(&request), sight(&request));
         let r = request.into_inner();
-        let call = self.steer(Steering::Abort, (&r.name, &r.reason, &r.etag), by);
+        let call = self.steer(Steering::Abort, (&r.name, &r.reason, &r.etag), by, sight);
         self.scope.measured("AbortCommandGroup", call).await
     }
 }

@@ -18,7 +18,8 @@ use crate::convert::timestamp_of;
 use crate::limits;
 use crate::page::PageToken;
 use crate::refusal::Refusal;
-use crate::scope::{Scope, field, who};
+use crate::scope::{Scope, field, sight, who};
+use crate::sight::Sight;
 use crate::time::now_ms;
 
 /// Where vehicles are registered.
@@ -119,7 +120,11 @@ impl IdentityDesk {
         Ok(registration_of(&found))
     }
 
-    fn list(&self, request: &ListRegistrationsRequest) -> Result<ListRegistrationsResponse, Refusal> {
+    fn list(
+        &self,
+        request: &ListRegistrationsRequest,
+        sight: &Sight,
+    ) -> Result<ListRegistrationsResponse, Refusal> {
         self.scope.parent(&request.parent)?;
         let size = match usize::try_from(request.page_size) {
             Ok(0) => limits::PAGE_DEFAULT,
@@ -135,6 +140,8 @@ impl IdentityDesk {
             Some(last) if more => PageToken::write(&last.identity.vehicle, PAGES),
             _ => String::new(),
         };
+        // A page may be shorter for it; the next one goes on behind what was left out.
+        found.retain(|known| sight.sees(&known.identity.vehicle));
         let registrations = found.iter().map(registration_of).collect();
         Ok(ListRegistrationsResponse { registrations, next_page_token })
     }
@@ -241,7 +248,7 @@ impl IdentityService for IdentityDesk {
         &self,
         request: Request<ListRegistrationsRequest>,
     ) -> Result<Response<ListRegistrationsResponse>, Status> {
-        let request = request.into_inner();
-        self.scope.measured("ListRegistrations", async { self.list(&request) }).await
+        let (sight, request) = (sight(&request), request.into_inner());
+        self.scope.measured("ListRegistrations", async { self.list(&request, &sight) }).await
     }
 }

@@ -7,6 +7,8 @@ use remuda_access::{Permission, Principal};
 use remuda_model::signal::{LATITUDE, LONGITUDE};
 use remuda_model::{OrganizationId, SignalId};
 
+use crate::scope::sight;
+
 /// Side of a cell, 1e-7 degrees.
 const CELL_E7: i64 = 100_000;
 
@@ -23,7 +25,9 @@ impl Precision {
     /// Of whoever calls; of nobody that the gate knows: coarse.
     pub fn of<T>(request: &tonic::Request<T>, organization: OrganizationId) -> Self {
         let principal = request.extensions().get::<Principal>();
-        if principal.is_some_and(|principal| principal.may(Permission::HistoryExact, organization)) {
+        // Exactly of everything that they are shown, or of nothing.
+        let exact = principal.map(|principal| principal.reach(Permission::HistoryExact, organization));
+        if exact.is_some_and(|exact| sight(request).is_within(&exact)) {
             Self::Exact
         } else {
             Self::Coarse

@@ -24,10 +24,10 @@ pub enum Refusal {
     /// A token that is not believed, or grants nothing.
     #[error("{0}")]
     Token(TokenRefusal),
-    /// The caller's roles do not include what the method needs.
     /// A client certificate that opens nothing.
     #[error("{0}")]
     Certificate(CertificateRefusal),
+    /// The caller's roles do not include what the method needs.
     #[error(
         "this needs the permission `{permission}`, which {roles} have; ask your administrator for the role"
     )]
@@ -37,6 +37,12 @@ pub enum Refusal {
         /// Who has it.
         roles: String,
     },
+    /// The caller's role does not reach far enough.
+    #[error(
+        "this needs the permission `{0}` in the whole organization, and your role is on fleets or depots only; ask your \
+         administrator"
+    )]
+    GrantTooNarrow(&'static str),
     /// The caller calls too often.
     #[error("{0}")]
     TooManyCalls(RateRefusal),
@@ -149,6 +155,7 @@ impl Refusal {
             Self::Token(TokenRefusal::Invalid(_)) => (Code::Unauthenticated, "TOKEN_INVALID"),
             Self::Certificate(refusal) => (Code::Unauthenticated, certificate(*refusal)),
             Self::PermissionMissing { .. } => (Code::PermissionDenied, "PERMISSION_MISSING"),
+            Self::GrantTooNarrow(_) => (Code::PermissionDenied, "GRANT_TOO_NARROW"),
             Self::TooManyCalls(_) => (Code::ResourceExhausted, "CALLS_EXHAUSTED"),
             Self::AuditUnavailable => (Code::Unavailable, "AUDIT_UNAVAILABLE"),
             Self::AuditBroken(_) => (Code::DataLoss, "AUDIT_BROKEN"),
@@ -254,6 +261,16 @@ impl Refusal {
     }
 }
 
+fn certificate(refusal: CertificateRefusal) -> &'static str {
+    match refusal {
+        CertificateRefusal::Unknown => "CERTIFICATE_UNKNOWN",
+        CertificateRefusal::Ambiguous => "CERTIFICATE_AMBIGUOUS",
+        CertificateRefusal::Expired => "CERTIFICATE_EXPIRED",
+        CertificateRefusal::Revoked => "CERTIFICATE_REVOKED",
+        CertificateRefusal::Foreign => "CERTIFICATE_FOREIGN",
+    }
+}
+
 /// The status of a domain's own code, by how such codes are made.
 fn business(code: &str) -> Code {
     match code {
@@ -281,16 +298,6 @@ fn policy(refusal: &PolicyRefusal) -> (Code, &'static str) {
         PolicyRefusal::Assigned(_) => (Code::FailedPrecondition, "POLICY_ASSIGNED"),
         PolicyRefusal::TooMany { .. } => (Code::ResourceExhausted, "POLICIES_EXHAUSTED"),
         PolicyRefusal::Unavailable => (Code::Unavailable, "POLICIES_UNAVAILABLE"),
-fn certificate(refusal: CertificateRefusal) -> &'static str {
-    match refusal {
-        CertificateRefusal::Unknown => "CERTIFICATE_UNKNOWN",
-        CertificateRefusal::Ambiguous => "CERTIFICATE_AMBIGUOUS",
-        CertificateRefusal::Expired => "CERTIFICATE_EXPIRED",
-        CertificateRefusal::Revoked => "CERTIFICATE_REVOKED",
-        CertificateRefusal::Foreign => "CERTIFICATE_FOREIGN",
-    }
-}
-
     }
 }
 
@@ -298,7 +305,7 @@ impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let (code, reason) = refusal.code_and_reason();
         let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::new());
-        if let Refusal::PermissionMissing { permission, .. } = &refusal {
+        if let Refusal::PermissionMissing { permission, .. } | Refusal::GrantTooNarrow(permission) = &refusal {
             let metadata = HashMap::from([("permission".to_owned(), (*permission).to_owned())]);
             details.set_error_info(reason, ERROR_DOMAIN, metadata);
         }

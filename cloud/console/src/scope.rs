@@ -1,8 +1,9 @@
 //! What every service of the console does first and last: whose names a call may use, and what is counted of it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use remuda_access::Principal;
+use remuda_access::{Principal, Reach};
 use remuda_api::{ChildName, OrganizationName, VehicleName};
 use remuda_contracts::operations::Party;
 use remuda_model::{OrganizationId, VehicleId};
@@ -10,11 +11,18 @@ use tonic::{Code, Response, Status};
 
 use crate::metrics::ConsoleMetrics;
 use crate::refusal::Refusal;
+use crate::sight::{Homes, Sight};
 
 /// Who calls, as it stands in journals. The gate let nobody through without a principal.
 pub(crate) fn who<T>(request: &tonic::Request<T>) -> String {
     let principal = request.extensions().get::<Principal>();
     principal.map_or_else(|| "unknown".to_owned(), |principal| principal.subject.clone())
+}
+
+/// What they see. Without a word of the gate: nothing.
+pub(crate) fn sight<T>(request: &tonic::Request<T>) -> Sight {
+    let nothing = || Sight::new(Reach::NOWHERE, Arc::new(Homes::new(None, OrganizationId::default())));
+    request.extensions().get::<Sight>().cloned().unwrap_or_else(nothing)
 }
 
 /// Who calls, where it matters that two are not one.

@@ -57,13 +57,14 @@ use crate::pages::{About, MetricsText, Pages, Readiness, Roads, router};
 use crate::policies::Policies;
 use crate::rest::{self, Rest};
 use crate::scope::Scope;
+use crate::sight::Homes;
 use crate::service::Vehicles;
+use crate::tls::{ConsoleTls, own_pages_only};
 use crate::token::Token;
 use crate::watch::stopped;
 
 /// How the console is reached, and by whom.
 #[derive(Debug, Clone)]
-use crate::tls::{ConsoleTls, own_pages_only};
 pub struct ConsoleSettings {
     /// Where to listen; port 0 takes a free one.
     pub addr: SocketAddr,
@@ -136,6 +137,7 @@ pub enum ConsoleError {
 /// A console that serves. Dropping it ends it at once; [`Console::stop`] lets calls end first.
 #[derive(Debug)]
 pub struct Console {
+    scheme: &'static str,
     local_addr: SocketAddr,
     token: Token,
     stop: watch::Sender<bool>,
@@ -145,20 +147,10 @@ pub struct Console {
 
 impl Console {
     /// Listens and serves without TLS, on tasks of the current runtime.
-    scheme: &'static str,
     ///
     /// # Errors
     /// When the address cannot be listened on.
     pub async fn bind(settings: ConsoleSettings, sources: ConsoleSources) -> Result<Self, ConsoleError> {
-        let failed = |source| ConsoleError::Listen { addr: settings.addr, source };
-        let listener = TcpListener::bind(settings.addr).await.map_err(failed)?;
-        let local_addr = listener.local_addr().map_err(failed)?;
-        let (stop, stopping) = watch::channel(false);
-
-        let (mirror, changes) = Mirror::new(Arc::clone(&sources.view), settings.organization, instance());
-        let mirror = Arc::new(mirror);
-        let following = Arc::clone(&mirror);
-        let follow = tokio::spawn(async move { following.follow(changes).await });
         Self::open(settings, None, sources).await
     }
 
@@ -179,6 +171,15 @@ impl Console {
         tls: Option<Arc<ConsoleTls>>,
         sources: ConsoleSources,
     ) -> Result<Self, ConsoleError> {
+        let failed = |source| ConsoleError::Listen { addr: settings.addr, source };
+        let listener = TcpListener::bind(settings.addr).await.map_err(failed)?;
+        let local_addr = listener.local_addr().map_err(failed)?;
+        let (stop, stopping) = watch::channel(false);
+
+        let (mirror, changes) = Mirror::new(Arc::clone(&sources.view), settings.organization, instance());
+        let mirror = Arc::new(mirror);
+        let following = Arc::clone(&mirror);
+        let follow = tokio::spawn(async move { following.follow(changes).await });
 
         let scope = Scope { organization: settings.organization, metrics: sources.metrics.clone() };
         let history = TelemetryServiceServer::new(History {
@@ -261,7 +262,8 @@ impl Console {
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX);
 
-        let business = sources.business.map(|desk| Business { desk, scope: scope.clone() });
+        let homes = Arc::new(Homes::new(sources.business.clone(), settings.organization));
+        let business = sources.business.map(|desk| Business::new(desk, scope.clone(), stopping.clone()));
 
         let (reporter, health) = tonic_health::server::health_reporter();
         let ready = Arc::clone(&sources.ready);
@@ -320,9 +322,12 @@ impl Console {
             token: settings.token.clone(),
             access: settings.access,
             organization: settings.organization,
+            tls: tls.clone(),
             audit: Arc::clone(&sources.audit),
             metrics: sources.metrics,
             strangers: Arc::new(limiter(limits::STRANGER_CALLS)),
+            followers: Arc::new(limiter(limits::FOLLOWER_CALLS)),
+            homes,
             denials: Arc::default(),
         };
         let guarded = routes.into_axum_router().layer(from_fn_with_state(gate, pass));
@@ -359,7 +364,6 @@ impl Console {
         tracing::info!(addr = %local_addr, scheme, "console serves");
         Ok(Self { scheme, local_addr, token: settings.token, stop, server, helpers })
     }
-            tls: tls.clone(),
 
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
@@ -422,7 +426,7 @@ async fn report_health(
     mut stopping: watch::Receiver<bool>,
 ) {
     use tonic_health::ServingStatus;
-    const SERVICES: [&str; 21] = [
+    const SERVICES: [&str; 22] = [
         "",
         "remuda.alerts.v1.AlertService",
         "remuda.analytics.v1.AnalyticsService",
@@ -441,6 +445,7 @@ async fn report_health(
         "remuda.registry.v1.RegistryService",
         "remuda.sagas.v1.SagaService",
         "remuda.telemetry.v1.TelemetryService",
+        "remuda.trips.v1.FeedbackService",
         "remuda.trips.v1.TripService",
         "remuda.users.v1.UserService",
         "remuda.vehicles.v1.VehicleService",

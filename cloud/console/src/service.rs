@@ -19,7 +19,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
 
 use crate::convert::{vehicle_of, vehicle_with_twin};
-use crate::filter::Filter;
 use crate::fleet_status::fleet_status;
 use crate::limits;
 use crate::metrics::ConsoleMetrics;
@@ -27,7 +26,8 @@ use crate::mirror::{Mark, Mirror};
 use crate::page::PageToken;
 use crate::precision::Precision;
 use crate::refusal::Refusal;
-use crate::scope::Scope;
+use crate::scope::{Scope, sight};
+use crate::sight::{Sight, Wanted};
 use crate::time::now_ms;
 use crate::watch::{Watch, stopped};
 
@@ -62,9 +62,10 @@ impl Vehicles {
         &self,
         request: &ListVehiclesRequest,
         precision: Precision,
+        sight: Sight,
     ) -> Result<ListVehiclesResponse, Refusal> {
         self.scope.parent(&request.parent)?;
-        let filter = parse_filter(&request.filter)?;
+        let filter = Wanted::parse(&request.filter, sight)?;
         let size = match usize::try_from(request.page_size) {
             Ok(0) => limits::PAGE_DEFAULT,
             Ok(size) => size.min(limits::PAGE_MAX),
@@ -88,19 +89,20 @@ impl Vehicles {
         Ok(ListVehiclesResponse {
             vehicles: found.iter().map(|vehicle| vehicle_of(vehicle, precision)).collect(),
             next_page_token,
-            total_size: i32::try_from(self.view.count(&self.scope.organization)).unwrap_or(i32::MAX),
+            total_size: filter.total(&self.mirror, self.view.count(&self.scope.organization)),
         })
     }
 
-    fn status(&self, request: &GetFleetStatusRequest) -> Result<FleetStatus, Refusal> {
+    fn status(&self, request: &GetFleetStatusRequest, sight: &Sight) -> Result<FleetStatus, Refusal> {
         self.scope.parent(&request.parent)?;
-        Ok(fleet_status(&self.mirror, now_ms()))
+        Ok(fleet_status(&self.mirror, sight, now_ms()))
     }
 
     fn watch(
         &self,
         request: &WatchVehiclesRequest,
         precision: Precision,
+        sight: Sight,
     ) -> Result<Responses<WatchVehiclesResponse>, Refusal> {
         self.scope.parent(&request.parent)?;
         let encoding = VehicleEncoding::try_from(request.encoding).map_err(|_| Refusal::Field {
@@ -111,7 +113,7 @@ impl Vehicles {
             mirror: Arc::clone(&self.mirror),
             metrics: self.scope.metrics.clone(),
             organization: self.scope.organization,
-            filter: parse_filter(&request.filter)?,
+            filter: Wanted::parse(&request.filter, sight)?,
             encoding,
             precision,
             interval: interval_of(request.interval_ms)?,
@@ -128,6 +130,7 @@ impl Vehicles {
         &self,
         request: &WatchVehicleRequest,
         precision: Precision,
+        sight: Sight,
     ) -> Result<Responses<Vehicle>, Refusal> {
         let interval = interval_of(request.interval_ms)?;
         let first = self.get(GetVehicleRequest { name: request.name.clone() }, precision).await?;
@@ -138,6 +141,7 @@ impl Vehicles {
             organization: self.scope.organization,
             interval,
             precision,
+            sight,
             stopping: self.stopping.clone(),
         };
         let slot = self.slot()?;
@@ -212,15 +216,16 @@ impl VehicleService for Vehicles {
         &self,
         request: Request<ListVehiclesRequest>,
     ) -> Result<Response<ListVehiclesResponse>, Status> {
-        let precision = self.precision(&request);
-        self.scope.measured("ListVehicles", async { self.list(request.get_ref(), precision) }).await
+        let (precision, sight) = (self.precision(&request), sight(&request));
+        self.scope.measured("ListVehicles", async { self.list(request.get_ref(), precision, sight) }).await
     }
 
     async fn get_fleet_status(
         &self,
         request: Request<GetFleetStatusRequest>,
     ) -> Result<Response<FleetStatus>, Status> {
-        self.scope.measured("GetFleetStatus", async { self.status(request.get_ref()) }).await
+        let sight = sight(&request);
+        self.scope.measured("GetFleetStatus", async { self.status(request.get_ref(), &sight) }).await
     }
 
     type WatchVehiclesStream = Responses<WatchVehiclesResponse>;
@@ -229,7 +234,7 @@ impl VehicleService for Vehicles {
         &self,
         request: Request<WatchVehiclesRequest>,
     ) -> Result<Response<Self::WatchVehiclesStream>, Status> {
-        self.begun("WatchVehicles", self.watch(request.get_ref(), self.precision(&request)))
+        self.begun("WatchVehicles", self.watch(request.get_ref(), self.precision(&request), sight(&request)))
     }
 
     type WatchVehicleStream = Responses<Vehicle>;
@@ -238,13 +243,11 @@ impl VehicleService for Vehicles {
         &self,
         request: Request<WatchVehicleRequest>,
     ) -> Result<Response<Self::WatchVehicleStream>, Status> {
-        self.begun("WatchVehicle", self.watch_one(request.get_ref(), self.precision(&request)).await)
+        self.begun(
+            "WatchVehicle",
+            self.watch_one(request.get_ref(), self.precision(&request), sight(&request)).await,
+        )
     }
-}
-
-pub(crate) fn parse_filter(text: &str) -> Result<Filter, Refusal> {
-    Filter::parse(text)
-        .map_err(|e| Refusal::Field { field: "filter", problem: format!("at byte {}: {}", e.at, e.problem) })
 }
 
 fn interval_of(ms: i32) -> Result<Duration, Refusal> {
@@ -271,6 +274,7 @@ struct TwinWatch {
     organization: OrganizationId,
     interval: Duration,
     precision: Precision,
+    sight: Sight,
     stopping: watch::Receiver<bool>,
 }
 
@@ -296,7 +300,12 @@ impl TwinWatch {
                 continue;
             }
             (seen, read) = (change, Instant::now());
-            let Some(twin) = self.view.twin(&self.organization, &self.vehicle).await else {
+            // It may have gone to a fleet that is not theirs.
+            let twin = match self.sight.sees(&self.vehicle) {
+                true => self.view.twin(&self.organization, &self.vehicle).await,
+                false => None,
+            };
+            let Some(twin) = twin else {
                 let gone = Refusal::NoSuchVehicle(self.vehicle.to_string());
                 let _ = to.send(Err(gone.into())).await;
                 return;

@@ -14,12 +14,12 @@ use tonic::Status;
 
 use crate::columns::Rows;
 use crate::convert::{timestamp_of, vehicle_of};
-use crate::filter::Filter;
 use crate::limits;
 use crate::metrics::ConsoleMetrics;
 use crate::mirror::{Mark, Mirror};
 use crate::precision::Precision;
 use crate::refusal::Refusal;
+use crate::sight::Wanted;
 use crate::time::now_ms;
 
 pub(crate) type Sender = mpsc::Sender<Result<WatchVehiclesResponse, Status>>;
@@ -29,7 +29,7 @@ pub(crate) struct Watch {
     pub mirror: Arc<Mirror>,
     pub metrics: ConsoleMetrics,
     pub organization: OrganizationId,
-    pub filter: Filter,
+    pub filter: Wanted,
     pub encoding: VehicleEncoding,
     pub precision: Precision,
     pub interval: Duration,
@@ -169,7 +169,7 @@ impl Watch {
         };
         self.metrics.sent(gathered.vehicles.len(), lagged);
         let now_ms = now_ms();
-        let total = i32::try_from(self.mirror.len()).unwrap_or(i32::MAX);
+        let total = self.filter.total(&self.mirror, self.mirror.len());
         let parts = gathered.vehicles.len().div_ceil(at_once).max(1);
         let mut removed = gathered.removed.iter().map(|vehicle| self.name_of(vehicle)).collect();
         for part in 0..parts {

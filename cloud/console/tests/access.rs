@@ -87,6 +87,7 @@ fn accounts() -> Accounts {
     let mut all: Vec<Account> =
         Role::ALL.iter().map(|role| account(role.as_str(), role.to_string())).collect();
     all.push(account("stranger", "another:admin".into()));
+    all.push(account("north", "default/fleets/north:admin".into()));
     Accounts::new(all).unwrap()
 }
 
@@ -187,6 +188,10 @@ async fn every_method_lets_in_the_roles_of_the_table_and_nobody_else() {
             let open = answer.as_ref().err().is_some_and(|status| status.code() == Code::Unauthenticated);
             assert!(!open, "{} as {role}: {answer:?}", method.path);
         }
+        // A role on a fleet opens what says so, and nothing else, whatever the role.
+        let answer = call(&channel, method.path, &token_of("north")).await;
+        let narrow = answer.as_ref().err().is_some_and(|status| reason_of(status) == "GRANT_TOO_NARROW");
+        assert_eq!(narrow, !method.parts, "{} on a fleet: {answer:?}", method.path);
         for token in [token_of("stranger"), "no-token-of-anybody".into()] {
             let status = call(&channel, method.path, &token).await.unwrap_err();
             let wanted =

@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod assistance;
+#[path = "support/business.rs"]
+mod business;
+mod parts;
 mod support;
 
 use std::collections::BTreeSet;
@@ -22,7 +25,7 @@ use remuda_api::commands::v1::{
     ListCommandGroupsRequest, PauseCommandGroupRequest, State, WatchCommandGroupRequest, WatchCommandRequest,
     action,
 };
-use remuda_console::{Access, Console, ConsoleSettings, Token};
+use remuda_console::{Access, Console, ConsoleSettings, ConsoleSources, Token};
 use remuda_contracts::commands::{CommandDesk, CommandError, CommandRequest, CommandState, CommandView};
 use remuda_contracts::fleet::Presence;
 use remuda_entities::{EntityMetrics, Shards};
@@ -125,6 +128,20 @@ struct Stage {
 }
 
 async fn stage() -> Stage {
+    let grants = [
+        ("ada", vec!["operator"]),
+        ("bob", vec!["operator"]),
+        ("dora", vec!["dispatcher"]),
+        ("vera", vec!["viewer"]),
+    ];
+    stage_with(Arc::new(FakeFleet::new(20)), &grants, |_| ()).await
+}
+
+async fn stage_with(
+    fleet: Arc<FakeFleet>,
+    grants: &[(&str, Vec<&str>)],
+    more: impl FnOnce(&mut ConsoleSources),
+) -> Stage {
     let folder = tempfile::tempdir().unwrap();
     let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
     let shards = Shards::take_all(journal, EntityMetrics::default()).await.unwrap();
@@ -142,15 +159,13 @@ async fn stage() -> Stage {
     let metrics = OperationsMetrics::default();
     let said = Arc::new(assistance::Said::default());
     let operations = Operations::start(settings, &shards, desk.clone(), said.clone(), metrics).await.unwrap();
-    let fleet = Arc::new(FakeFleet::new(20));
-    let account = |name: &str, grant: &str| Account {
-        name: name.into(),
+    let account = |(name, grants): &(&str, Vec<&str>)| Account {
+        name: (*name).into(),
         secret: Secret::of(&format!("{name}-token-for-tests-0123")),
-        grants: vec![grant.parse().unwrap()],
+        grants: grants.iter().map(|grant| grant.parse().unwrap()).collect(),
     };
-    let accounts =
-        vec![account("ada", "operator"), account("bob", "operator"), account("dora", "dispatcher"), account("vera", "viewer")];
-    let access = Access { accounts: Arc::new(Accounts::new(accounts).unwrap()), ..Access::default() };
+    let accounts = Accounts::new(grants.iter().map(account).collect()).unwrap();
+    let access = Access { accounts: Arc::new(accounts), ..Access::default() };
     let settings = ConsoleSettings {
         addr: SocketAddr::from(([127, 0, 0, 1], 0)),
         token: Token::new(TOKEN).unwrap(),
@@ -161,6 +176,7 @@ async fn stage() -> Stage {
     sources.commands = desk.clone();
     sources.operations = Some(operations.desk());
     sources.assistance = Some(operations.assistance());
+    more(&mut sources);
     let console = Console::bind(settings, sources).await.unwrap();
     Stage { desk, fleet, operations, said, console, _folder: folder }
 }

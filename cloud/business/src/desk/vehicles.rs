@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use remuda_contracts::business::vehicles::{
-    DiagnosticsDesk, RecordDesk, RecordDetails, RecordFilter, RecordView, ServicePlanView, TroubleFilter,
+    DiagnosticsDesk, Home, RecordDesk, RecordDetails, RecordFilter, RecordView, ServicePlanView, TroubleFilter,
     TroubleReport, TroubleView,
 };
 use remuda_contracts::business::{Asker, BusinessError};
@@ -209,6 +209,18 @@ impl RecordDesk for Desk {
         vehicle: &str,
     ) -> Result<RecordView, BusinessError> {
         self.record_now(organization, vehicle).await
+    }
+
+    fn home(&self, organization: &OrganizationId, vehicle: &str) -> Option<Home> {
+        let line = match self.0.record_lists.record(organization, vehicle) {
+            Ok(line) => line?,
+            Err(error) => {
+                tracing::warn!(vehicle_id = vehicle, %error, "where a vehicle belongs cannot be read");
+                return None;
+            }
+        };
+        let details = line.record.details?;
+        Some(Home { fleet: details.fleet, depot: details.depot })
     }
 
     async fn records(

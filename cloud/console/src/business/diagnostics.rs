@@ -11,7 +11,8 @@ use tonic::{Request, Response, Status};
 use super::{Business, asker, convert, page};
 use crate::page::PageToken;
 use crate::refusal::Refusal;
-use crate::scope::who;
+use crate::scope::{sight, who};
+use crate::sight::Sight;
 use crate::time::now_ms;
 
 impl Business {
@@ -34,7 +35,11 @@ impl Business {
         }
     }
 
-    async fn troubles(&self, request: ListTroubleCodesRequest) -> Result<ListTroubleCodesResponse, Refusal> {
+    async fn troubles(
+        &self,
+        request: ListTroubleCodesRequest,
+        sight: &Sight,
+    ) -> Result<ListTroubleCodesResponse, Refusal> {
         self.scope.parent(&request.parent)?;
         let of = format!("troubles {} {}", request.gone, request.vehicle);
         let (size, after) = page(request.page_size, &request.page_token, &of)?;
@@ -43,7 +48,12 @@ impl Business {
         let found = self.desk.troubles(&self.scope.organization, filter, after.as_deref(), size).await;
         let (found, next) = found.map_err(Refusal::business)?;
         Ok(ListTroubleCodesResponse {
-            trouble_codes: found.into_iter().map(|view| self.trouble_of(view)).collect(),
+            // A page may be shorter for it; the next one goes on behind what was left out.
+            trouble_codes: found
+                .into_iter()
+                .filter(|view| sight.sees_named(&view.vehicle))
+                .map(|view| self.trouble_of(view))
+                .collect(),
             next_page_token: next.map(|next| PageToken::write_text(&next, &of)).unwrap_or_default(),
         })
     }
@@ -95,7 +105,8 @@ impl DiagnosticsService for Business {
         &self,
         request: Request<ListTroubleCodesRequest>,
     ) -> Result<Response<ListTroubleCodesResponse>, Status> {
-        self.scope.measured("ListTroubleCodes", self.troubles(request.into_inner())).await
+        let sight = sight(&request);
+        self.scope.measured("ListTroubleCodes", self.troubles(request.into_inner(), &sight)).await
     }
 
     async fn get_trouble_code(

@@ -9,10 +9,10 @@ use remuda_contracts::history::{HistoryMode, HistoryPlace};
 use remuda_model::signal::{self, SignalId};
 use remuda_model::{VehicleId, shard};
 
-use crate::filter::Filter;
 use crate::limits;
 use crate::refusal::Refusal;
 use crate::scope::{Scope, field};
+use crate::sight::{Sight, Wanted};
 use crate::time::now_ms;
 
 /// Vehicles by name or by filter.
@@ -21,6 +21,7 @@ pub(super) fn vehicles(
     view: &Arc<dyn FleetView>,
     names: &[String],
     filter: &str,
+    sight: Sight,
 ) -> Result<Vec<VehicleId>, Refusal> {
     match (names.is_empty(), filter.trim().is_empty()) {
         (true, true) => Err(field("vehicles", "name vehicles here, or give a filter; `vehicle = *` are all")),
@@ -31,8 +32,7 @@ pub(super) fn vehicles(
         }
         (false, true) => names.iter().map(|name| scope.vehicle(name, "vehicles")).collect(),
         (true, false) => {
-            let filter = Filter::parse(filter)
-                .map_err(|e| field("filter", format!("at byte {}: {}", e.at, e.problem)))?;
+            let filter = Wanted::parse(filter, sight)?;
             let (now_ms, max) = (now_ms(), limits::HISTORY_VEHICLES_MAX);
             let found =
                 view.list(&scope.organization, None, max + 1, &|vehicle| filter.matches(vehicle, now_ms));

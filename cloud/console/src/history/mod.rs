@@ -37,7 +37,8 @@ use crate::limits;
 use crate::metrics::ConsoleMetrics;
 use crate::precision::Precision;
 use crate::refusal::Refusal;
-use crate::scope::{Scope, field, who};
+use crate::scope::{Scope, field, sight, who};
+use crate::sight::Sight;
 use crate::watch::stopped;
 use positions::Tracks;
 use tell::Shown;
@@ -51,12 +52,14 @@ pub(crate) struct History {
 }
 
 /// What is known of a caller.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Caller {
     /// How long they wait.
     deadline: Option<Duration>,
     /// How exactly they see positions.
     precision: Precision,
+    /// What they see.
+    sight: Sight,
 }
 
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -159,7 +162,7 @@ impl<T: Telling> Answering<T> {
 impl History {
     fn caller<T>(&self, request: &Request<T>) -> Caller {
         let precision = Precision::of(request, self.scope.organization);
-        Caller { deadline: deadline_of(request.metadata().as_ref()), precision }
+        Caller { deadline: deadline_of(request.metadata().as_ref()), precision, sight: sight(request) }
     }
 
     /// The stream of an answer, its first message already made.
@@ -202,7 +205,8 @@ impl History {
         if after.is_some() && mode != HistoryMode::Raw {
             return Err(field("page_token", "only raw samples have pages; narrow the range instead"));
         }
-        let vehicles = ask::vehicles(&self.scope, &self.view, &request.vehicles, &request.filter)?;
+        let vehicles =
+            ask::vehicles(&self.scope, &self.view, &request.vehicles, &request.filter, caller.sight.clone())?;
         let looked_at = vehicles.len() as i64;
         let organization = self.scope.organization;
         let shown: Vec<Shown> = signals.iter().map(|id| Shown::of(*id, caller.precision)).collect();
@@ -231,7 +235,8 @@ impl History {
             Some(ns) if ns >= 0 => ns,
             _ => return Err(field("interval_ms", "it is below 0, or longer than 292 years")),
         };
-        let vehicles = ask::vehicles(&self.scope, &self.view, &request.vehicles, &request.filter)?;
+        let vehicles =
+            ask::vehicles(&self.scope, &self.view, &request.vehicles, &request.filter, caller.sight.clone())?;
         let looked_at = vehicles.len() as i64;
         let organization = self.scope.organization;
         let query = HistoryQuery {
@@ -273,7 +278,8 @@ impl History {
         };
         let print = ask::fingerprint(&[&request.vehicles.join(","), &request.filter], (from_ns, until_ns));
         let after = ask::read_journey(&request.page_token, print)?;
-        let vehicles = ask::vehicles(&self.scope, &self.view, &request.vehicles, &request.filter)?;
+        let vehicles =
+            ask::vehicles(&self.scope, &self.view, &request.vehicles, &request.filter, caller.sight.clone())?;
         let organization = self.scope.organization;
         // Tracks are bounded as a whole: 1,000 journeys of 1,000 positions would not fit into a message.
         let page = page.min(limits::JOURNEY_POINTS_MAX.checked_div(track_points).unwrap_or(page));

@@ -32,6 +32,15 @@ pub struct RecordDetails {
     pub depot: Option<String>,
 }
 
+/// Where a vehicle belongs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Home {
+    /// Fleet.
+    pub fleet: Option<String>,
+    /// Depot.
+    pub depot: Option<String>,
+}
+
 /// When a vehicle must be serviced: whichever comes first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ServicePlanView {
@@ -131,6 +140,9 @@ pub trait RecordDesk: Send + Sync + 'static {
     /// One record.
     async fn record(&self, organization: &OrganizationId, vehicle: &str)
     -> Result<RecordView, BusinessError>;
+
+    /// Where a vehicle belongs, as of some milliseconds ago; none for one that is not on record. Does not wait.
+    fn home(&self, organization: &OrganizationId, vehicle: &str) -> Option<Home>;
 
     /// Records by vehicle after `after`, at most `limit`.
     async fn records(

@@ -11,6 +11,7 @@ pub mod limits;
 mod oidc;
 mod principal;
 mod rate;
+mod reach;
 mod role;
 mod secret;
 
@@ -21,6 +22,7 @@ pub use certificate::{
 pub use fetch::{FetchError, Fetcher, is_loopback};
 pub use oidc::{Oidc, OidcClaims, OidcError, OidcSettings, TokenRefusal};
 pub use principal::{Grant, GrantError, Principal, Via};
+pub use reach::{Part, Reach};
 pub use rate::{Rate, RateLimiter, RateRefusal};
 pub use role::{Permission, Role, UnknownRole};
 pub use secret::Secret;

@@ -239,7 +239,7 @@ impl Oidc {
             let named = self.settings.groups.iter().find(|(group, _)| group == role);
             // An explicit organisation is wanted in a token: a bare word is somebody else's group.
             let granted = self.settings.grants_in_token && role.contains(':');
-            named.map(|(_, grant)| *grant).or_else(|| granted.then(|| role.parse().ok()).flatten())
+            named.map(|(_, grant)| grant.clone()).or_else(|| granted.then(|| role.parse().ok()).flatten())
         };
         let grants: Vec<Grant> = roles.iter().filter_map(of_groups).collect();
         if grants.is_empty() {

@@ -1,0 +1,397 @@
+//! Who has a role on a fleet or a depot sees and does only what is of its vehicles: every method that such a role opens, asked
+//! about a vehicle of another fleet of the same organisation.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use remuda_api::METHODS;
+use remuda_business::Business;
+use remuda_contracts::business::BusinessDesk;
+use remuda_contracts::business::vehicles::RecordDetails;
+use serde_json::{Value as Json, json};
+
+use super::support::history::FakeHistory;
+use super::support::http::{Answer, ask, reason_of};
+use super::*;
+use crate::business;
+
+/// In the fleet of the north; in that of the south, standing at the quay; on no record.
+const NORTH: &str = "V000000";
+const SOUTH: &str = "V000001";
+const NOBODYS: &str = "V000002";
+const AT: &str = "/api/v1/organizations/default";
+
+struct Parts {
+    stage: Stage,
+    history: Arc<FakeHistory>,
+    business: Business,
+    desk: Arc<dyn BusinessDesk>,
+    _records: tempfile::TempDir,
+}
+
+impl Parts {
+    async fn call(&self, who: &str, verb: &str, path: &str, body: Option<&Json>) -> Answer {
+        let bearer = format!("authorization: Bearer {who}-token-for-tests-0123");
+        let body = body.map(Json::to_string);
+        let path = if path.starts_with("/api/") { path.to_owned() } else { format!("{AT}{path}") };
+        ask(self.stage.console.local_addr(), verb, &path, &[&bearer], body.as_deref()).await
+    }
+
+    /// An answer that is there at once, whatever it is.
+    async fn json(&self, who: &str, verb: &str, path: &str, body: Option<&Json>) -> (u16, Json) {
+        let answer = self.call(who, verb, path, body).await;
+        (answer.status, answer.json().await)
+    }
+
+    async fn made(&self, verb: &str, path: &str, body: Json) -> Json {
+        let (status, json) = self.json("whole", verb, path, Some(&body)).await;
+        assert_eq!(status, 200, "{verb} {path}: {json}");
+        json
+    }
+
+    async fn stop(self) {
+        self.stage.stop().await;
+        self.business.stop().await;
+    }
+}
+
+async fn parts() -> Parts {
+    let records = tempfile::tempdir().unwrap();
+    let fleet = Arc::new(FakeFleet::new(4));
+    for vehicle in [NORTH, SOUTH, NOBODYS] {
+        fleet.change(vehicle, |line| line.presence = Presence::Online);
+        business::put(&fleet, vehicle, 0, 0.0);
+    }
+    let business = business::start(records.path(), &fleet).await;
+    let desk = business.desk();
+    business::vehicle(&desk, NORTH, Some("north"), None).await;
+    business::vehicle(&desk, SOUTH, Some("south"), Some("quay")).await;
+    for (n, vehicle) in [NORTH, SOUTH].into_iter().enumerate() {
+        business::rider(&desk, &format!("rider-{n}")).await;
+        business::book(&desk, &format!("trip-{n}"), &format!("rider-{n}"), vehicle).await;
+    }
+    business.settle(Duration::from_secs(60)).await.unwrap();
+    let grants = [
+        ("whole", vec!["admin"]),
+        ("north", vec!["default/fleets/north:admin"]),
+        ("quay", vec!["default/depots/quay:admin"]),
+        ("empty", vec!["default/fleets/west:admin"]),
+        ("mixed", vec!["viewer", "default/fleets/north:operator"]),
+        ("elsewhere", vec!["another/fleets/north:admin"]),
+    ];
+    let history = Arc::new(FakeHistory::default());
+    let (given, past) = (Arc::clone(&desk), Arc::clone(&history));
+    let stage = stage_with(fleet, &grants, move |sources| {
+        sources.business = Some(given);
+        sources.history = past;
+    })
+    .await;
+    Parts { stage, history, business, desk, _records: records }
+}
+
+/// What there is of one vehicle, made by somebody who may do all.
+struct Made {
+    vehicle: &'static str,
+    trip: &'static str,
+    rider: &'static str,
+    command: String,
+    share: String,
+    group: String,
+    approval: String,
+}
+
+async fn made(parts: &Parts, vehicle: &'static str, n: usize) -> Made {
+    let command = |action: &str| json!({ "action": { action: true }, "reason": "a drill" });
+    let honk = parts.made("POST", &format!("/vehicles/{vehicle}/commands"), command("honk")).await;
+    let mut reboot = command("reboot");
+    reboot["requestId"] = "a-longer-request-id".into();
+    let reboot = parts.made("POST", &format!("/vehicles/{vehicle}/commands"), reboot).await;
+    let group =
+        json!({ "action": { "honk": true }, "reason": "a drill", "filter": format!("vehicle = {vehicle}") });
+    let group = parts.made("POST", "/commandGroups", group).await;
+    let trip = ["trip-0", "trip-1"][n];
+    let share = parts.made("POST", &format!("/trips/{trip}:share"), json!({})).await;
+    let trouble = json!({ "ecu": "engine", "code": "P0420", "severity": "info" });
+    parts.made("POST", &format!("/vehicles/{vehicle}/troubleCode:report"), trouble).await;
+    let id = |name: &Json| name.as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    Made {
+        vehicle,
+        trip,
+        rider: ["rider-0", "rider-1"][n],
+        command: id(&honk["name"]),
+        share: id(&share["share"]["name"]),
+        group: id(&group["name"]),
+        approval: id(&reboot["approval"]),
+    }
+}
+
+type Case = (&'static str, &'static str, String, Option<Json>, &'static str);
+
+/// Every method about one thing, asked about these; the reason with which it is refused when it is not there.
+fn cases(of: &Made) -> Vec<Case> {
+    let Made { vehicle, trip, rider, command, share, group, approval } = of;
+    let because = || Some(json!({ "reason": "a drill" }));
+    let (v, t, g, a) =
+        ("VEHICLE_NOT_FOUND", "TRIP_NOT_FOUND", "COMMAND_GROUP_NOT_FOUND", "APPROVAL_NOT_FOUND");
+    let name = format!("organizations/default/vehicles/{vehicle}");
+    let times = "start_time=2023-01-01T00:00:00Z&end_time=2023-01-01T00:00:03Z";
+    let code = json!({ "ecu": "engine", "code": "P0420", "severity": "info", "note": "seen" });
+    let with = |fields: [&str; 3]| {
+        let fields = fields.into_iter().map(|field| (field.to_owned(), code[field].clone()));
+        Some(Json::Object(fields.collect()))
+    };
+    let honk = json!({ "action": { "honk": true }, "reason": "a drill" });
+    let hash = json!({ "contentHash": "0", "reason": "a drill" });
+    let (times, vehicle) = (times.to_owned(), format!("/vehicles/{vehicle}"));
+    vec![
+        ("GetVehicle", "GET", vehicle.clone(), None, v),
+        ("WatchVehicle", "GET", format!("{vehicle}:watch"), None, v),
+        ("CreateCommand", "POST", format!("{vehicle}/commands"), Some(honk), v),
+        ("ListCommands", "GET", format!("{vehicle}/commands"), None, v),
+        ("GetCommand", "GET", format!("{vehicle}/commands/{command}"), None, v),
+        ("WatchCommand", "GET", format!("{vehicle}/commands/{command}:watch"), None, v),
+        ("CancelCommand", "POST", format!("{vehicle}/commands/{command}:cancel"), because(), v),
+        ("GetTroubleCode", "GET", format!("{vehicle}/troubleCode?ecu=engine&code=P0420"), None, v),
+        (
+            "ReportTroubleCode",
+            "POST",
+            format!("{vehicle}/troubleCode:report"),
+            with(["ecu", "code", "severity"]),
+            v,
+        ),
+        (
+            "AcknowledgeTroubleCode",
+            "POST",
+            format!("{vehicle}/troubleCode:acknowledge"),
+            with(["ecu", "code", "note"]),
+            v,
+        ),
+        ("GetRecord", "GET", format!("{vehicle}/record"), None, v),
+        (
+            "PlanService",
+            "POST",
+            format!("{vehicle}/record:planService"),
+            Some(json!({ "plan": { "everyDays": 30 } })),
+            v,
+        ),
+        (
+            "RecordService",
+            "POST",
+            format!("{vehicle}/record:service"),
+            Some(json!({ "odometerM": "5", "note": "x" })),
+            v,
+        ),
+        ("SetVehicleService", "POST", format!("{vehicle}:setService"), Some(json!({ "inService": true })), v),
+        ("QueryHistory", "GET", format!("/history?vehicles={name}&signals=Vehicle.Speed&{times}"), None, v),
+        ("QueryPositions", "GET", format!("/positions?vehicles={name}&{times}"), None, v),
+        ("ListJourneys", "GET", format!("/journeys?vehicles={name}&{times}"), None, v),
+        ("GetTrip", "GET", format!("/trips/{trip}"), None, t),
+        ("TrackTrip", "GET", format!("/trips/{trip}:track"), None, t),
+        ("ListShares", "GET", format!("/trips/{trip}/shares"), None, t),
+        ("ShareTrip", "POST", format!("/trips/{trip}:share"), Some(json!({})), t),
+        ("RevokeShare", "POST", format!("/trips/{trip}/shares/{share}:revoke"), Some(json!({})), t),
+        (
+            "CreateFeedback",
+            "POST",
+            "/feedback".into(),
+            Some(json!({ "trip": trip, "rider": rider, "stars": 5 })),
+            t,
+        ),
+        ("GetFeedback", "GET", format!("/feedback/{trip}"), None, t),
+        ("GetCommandGroup", "GET", format!("/commandGroups/{group}"), None, g),
+        ("WatchCommandGroup", "GET", format!("/commandGroups/{group}:watch"), None, g),
+        ("PauseCommandGroup", "POST", format!("/commandGroups/{group}:pause"), because(), g),
+        ("ResumeCommandGroup", "POST", format!("/commandGroups/{group}:resume"), because(), g),
+        ("AbortCommandGroup", "POST", format!("/commandGroups/{group}:abort"), because(), g),
+        ("GetApproval", "GET", format!("/approvals/{approval}"), None, a),
+        ("Approve", "POST", format!("/approvals/{approval}:approve"), Some(hash), a),
+        ("Deny", "POST", format!("/approvals/{approval}:deny"), because(), a),
+        ("CancelTrip", "POST", format!("/trips/{trip}:cancel"), because(), t),
+        ("GetRegistration", "GET", format!("{vehicle}/registration"), None, v),
+        ("CreateEnrolmentToken", "POST", format!("{vehicle}:createEnrolmentToken"), Some(json!({})), v),
+        ("RevokeVehicle", "POST", format!("{vehicle}:revoke"), because(), v),
+    ]
+}
+
+/// Methods that list, or choose: what they show is in the other test.
+const LISTS: [&str; 12] = [
+    "CreateCommandGroup",
+    // Its items are held against the same, see `feeds.rs`.
+    "FollowFeed",
+    "GetFleetStatus",
+    "ListApprovals",
+    "ListCommandGroups",
+    "ListFeedback",
+    "ListRecords",
+    "ListRegistrations",
+    "ListTrips",
+    "ListTroubleCodes",
+    "ListVehicles",
+    "WatchVehicles",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_of_another_fleet_is_not_there_and_what_is_of_ones_own_is() {
+    let parts = parts().await;
+    let new = json!({ "vehicles": [{ "vehicle": NORTH }, { "vehicle": SOUTH }] });
+    parts.made("POST", "/vehicles:batchCreate", new).await;
+    let (own, other) = (made(&parts, NORTH, 0).await, made(&parts, SOUTH, 1).await);
+    let nothing = Made {
+        vehicle: "V999999",
+        trip: "trip-9",
+        rider: "rider-1",
+        command: other.command.clone(),
+        share: "0".repeat(16),
+        group: "0".repeat(32),
+        approval: "0".repeat(32),
+    };
+    // Every method is here or among the lists: one that is given to fleets later must come here first.
+    let listed = LISTS.into_iter();
+    let tried: BTreeSet<&str> = cases(&other).iter().map(|case| case.0).chain(listed).collect();
+    let there = METHODS.iter().filter(|method| method.parts);
+    let there: BTreeSet<&str> = there.map(|method| method.path.rsplit('/').next().unwrap()).collect();
+    assert_eq!(tried, there);
+
+    for ((method, verb, path, body, reason), missing) in cases(&other).into_iter().zip(cases(&nothing)) {
+        for who in ["north", "empty"] {
+            let (status, refusal) = parts.json(who, verb, &path, body.as_ref()).await;
+            assert_eq!((status, reason_of(&refusal)), (404, reason), "{method} as {who}: {refusal}");
+            // In the words for what is not there at all.
+            let gone = parts.json(who, missing.1, &missing.2, missing.3.as_ref()).await;
+            let plain = |refusal: &Json, of: &Made| {
+                // The longest first: a command's id may hold its vehicle's.
+                let ids = [of.approval.as_str(), &of.group, of.trip, of.vehicle];
+                ids.iter().fold(refusal.to_string(), |text, id| text.replace(*id, "ID"))
+            };
+            assert_eq!(
+                (gone.0, plain(&gone.1, &nothing)),
+                (404, plain(&refusal, &other)),
+                "{method} as {who}"
+            );
+        }
+        let answer = parts.call("elsewhere", verb, &path, body.as_ref()).await;
+        assert_eq!(answer.status, 403, "{method} in another organisation");
+    }
+    // Nothing of it was done.
+    assert_eq!(parts.desk.trip(&business::HOME(), "trip-1").await.unwrap().state, "assigned");
+    let theirs =
+        |view: &&CommandView| ["account/north", "account/empty"].contains(&view.requested_by.as_str());
+    assert_eq!(parts.stage.desk.given.lock().iter().filter(theirs).count(), 0);
+
+    for (method, verb, path, body, reason) in cases(&own) {
+        let answer = parts.call("north", verb, &path, body.as_ref()).await;
+        let status = answer.status;
+        assert!(![401, 403, 501].contains(&status), "{method}: {status}");
+        if status != 200 {
+            let refusal = answer.json().await;
+            assert_ne!(reason_of(&refusal), reason, "{method}: {refusal}");
+        }
+    }
+    // A depot is a part as a fleet is.
+    assert_eq!(parts.json("quay", "GET", &format!("/vehicles/{SOUTH}/record"), None).await.0, 200);
+    assert_eq!(parts.json("quay", "GET", &format!("/vehicles/{NORTH}/record"), None).await.0, 404);
+    // A viewer of all who operates the north.
+    let honk = json!({ "action": { "honk": true }, "reason": "a drill", "requestId": "m-1" });
+    assert_eq!(parts.json("mixed", "GET", &format!("/vehicles/{SOUTH}"), None).await.0, 200);
+    assert_eq!(parts.json("mixed", "POST", &format!("/vehicles/{SOUTH}/commands"), Some(&honk)).await.0, 404);
+    assert_eq!(parts.json("mixed", "POST", &format!("/vehicles/{NORTH}/commands"), Some(&honk)).await.0, 200);
+    parts.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_have_the_vehicles_of_ones_fleets_only_and_follow_where_they_go() {
+    let parts = parts().await;
+    let new = json!({ "vehicles": [{ "vehicle": NORTH }, { "vehicle": SOUTH }, { "vehicle": NOBODYS }] });
+    parts.made("POST", "/vehicles:batchCreate", new).await;
+    for (n, vehicle) in [NORTH, SOUTH].into_iter().enumerate() {
+        made(&parts, vehicle, n).await;
+    }
+    let both = json!({ "action": { "honk": true }, "reason": "a drill", "filter": format!("vehicle = {NORTH} OR vehicle = {SOUTH}") });
+    let both = parts.made("POST", "/commandGroups", both).await;
+    let times = "start_time=2023-01-01T00:00:00Z&end_time=2023-01-01T00:00:03Z";
+    let all = "filter=vehicle%20%3D%20%2A";
+    let lists = [
+        "/vehicles".to_owned(),
+        "/records".to_owned(),
+        "/registrations".to_owned(),
+        "/troubleCodes".to_owned(),
+        format!("/troubleCodes?vehicle={SOUTH}"),
+        "/trips".to_owned(),
+        "/feedback".to_owned(),
+        "/commandGroups".to_owned(),
+        "/approvals".to_owned(),
+        format!("/journeys?{all}&{times}"),
+    ];
+    for path in &lists {
+        let (status, shown) = parts.json("north", "GET", path, None).await;
+        let shown = shown.to_string();
+        assert_eq!(status, 200, "{path}: {shown}");
+        for hidden in [SOUTH, NOBODYS, "V000003", "rider-1", "trip-1", both["name"].as_str().unwrap()] {
+            assert!(!shown.contains(hidden), "{path} shows {hidden}: {shown}");
+        }
+        if !["/feedback", "/approvals", "/commandGroups"].contains(&path.as_str()) && !path.contains(SOUTH) {
+            assert!(shown.contains(NORTH) || path.starts_with("/journeys"), "{path}: {shown}");
+        }
+        let empty = parts.json("empty", "GET", path, None).await.1.to_string();
+        assert!(!empty.contains("V0000") && !empty.contains("\"commandGroups/"), "{path}: {empty}");
+        let whole = parts.json("whole", "GET", path, None).await.1.to_string();
+        assert!(whole.len() >= shown.len(), "{path}");
+    }
+    let count = async |who: &str, path: &str, list: &str| {
+        parts.json(who, "GET", path, None).await.1[list].as_array().unwrap().len()
+    };
+    assert_eq!(count("north", "/commandGroups", "commandGroups").await, 1);
+    assert_eq!(count("whole", "/commandGroups", "commandGroups").await, 3);
+    assert_eq!(
+        (count("north", "/approvals", "approvals").await, count("whole", "/approvals", "approvals").await),
+        (1, 2)
+    );
+    assert_eq!(parts.json("north", "GET", "/vehicles", None).await.1["totalSize"], 1);
+    let status = parts.json("north", "GET", "/fleetStatus", None).await.1;
+    assert_eq!((&status["total"], &status["online"]), (&json!(1), &json!(1)), "{status}");
+    // Questions about all are questions about one's own.
+    for path in [format!("/history?{all}&signals=Vehicle.Speed&{times}"), format!("/positions?{all}&{times}")]
+    {
+        assert_eq!(parts.call("north", "GET", &path, None).await.status, 200);
+        let asked = parts.history.asked.lock().take().unwrap().vehicles;
+        assert_eq!(asked.iter().map(|vehicle| vehicle.as_str()).collect::<Vec<_>>(), [NORTH], "{path}");
+    }
+    // So is a command to all of them.
+    let everyone =
+        json!({ "action": { "honk": true }, "reason": "a drill", "allVehicles": true, "validateOnly": true });
+    let preview = parts.json("north", "POST", "/commandGroups", Some(&everyone)).await.1;
+    assert_eq!(
+        preview["preview"]["vehicles"],
+        json!([format!("organizations/default/vehicles/{NORTH}")]),
+        "{preview}"
+    );
+
+    // A watcher sees what comes into the fleet, and loses what leaves it, within moments.
+    let mut watch = parts.call("north", "GET", "/vehicles:watch?intervalMs=100", None).await;
+    let first: Json = serde_json::from_str(&watch.line().await).unwrap();
+    assert_eq!((first["vehicles"].as_array().unwrap().len(), &first["totalSize"]), (1, &json!(1)), "{first}");
+    let details = |fleet: &str| RecordDetails {
+        manufacturer: "Acme".into(),
+        model: "Box".into(),
+        year: 2026,
+        powertrain: "electric".into(),
+        seats: 4,
+        licence_class: "B".into(),
+        fleet: Some(fleet.into()),
+        ..RecordDetails::default()
+    };
+    let here = business::HOME();
+    parts.desk.change_vehicle(&here, SOUTH, details("north"), business::asker("move-1")).await.unwrap();
+    parts.desk.change_vehicle(&here, NORTH, details("south"), business::asker("move-2")).await.unwrap();
+    let (mut came, mut left) = (false, false);
+    while !(came && left) {
+        let seen: Json = serde_json::from_str(&watch.line().await).unwrap();
+        came |= seen["vehicles"].to_string().contains(SOUTH);
+        left |= seen["removed"].to_string().contains(NORTH);
+        assert!(!seen["vehicles"].to_string().contains(NOBODYS), "{seen}");
+    }
+    assert_eq!(parts.json("north", "GET", &format!("/vehicles/{NORTH}"), None).await.0, 404);
+    assert_eq!(parts.json("north", "GET", &format!("/vehicles/{SOUTH}"), None).await.0, 200);
+    parts.stop().await;
+}
