@@ -69,6 +69,14 @@ enum Command {
         #[command(flatten)]
         args: backup::RestoreArgs,
     },
+    /// Makes an account with a token of its own: prints what to put into the configuration, and the token, once.
+    Account {
+        /// Its name: 1 to 64 characters out of a-z, 0-9 and `-`.
+        name: String,
+        /// What it may do, such as `operator` or `default/fleets/north:viewer`; several may be given.
+        #[arg(long = "grant", required = true)]
+        grants: Vec<String>,
+    },
     /// Vehicles that may connect.
     Vehicles {
         #[command(flatten)]
@@ -145,6 +153,13 @@ fn run(command: Command) -> Result<ExitCode, String> {
         Command::Backup { config, args } => backup::run(&config.load()?, args).map(|()| ExitCode::SUCCESS),
         Command::Restore { config, args } => {
             backup::run_restore(&config.load()?, args).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Account { name, grants } => {
+            let (token, toml) = crate::access::new_account(&name, &grants)?;
+            // So that the output can go into the configuration as it is.
+            let _ = std::io::stdout().write_all(toml.as_bytes());
+            eprintln!("the token of account {name}, which is not shown again: {}", token.reveal());
+            Ok(ExitCode::SUCCESS)
         }
         Command::Vehicles { config, action } => {
             enrolment::run(&config.load()?, action).map(|()| ExitCode::SUCCESS)

@@ -32,14 +32,14 @@ use remuda_vehicles::{
     FiguresNow, StartError, VehicleHandle, VehicleMetrics, VehicleSettings, VehicleSystem,
 };
 
-use crate::access::access;
+use crate::access::{access, has_second_person};
 use crate::backup::{self, Backing};
 use crate::broker::{self, BrokerStartError};
 use crate::business::{self, Ledgered};
 use crate::compacting::Compacting;
 use crate::config::{Config, Identity};
-use crate::control::Control;
 use crate::console_tls;
+use crate::control::Control;
 use crate::erasing::Eraser;
 use crate::feeds::{self, FeedsStartError};
 use crate::history::{self, LakeHistory};
@@ -91,10 +91,10 @@ pub enum NodeError {
     /// The people's door.
     #[error(transparent)]
     Console(#[from] ConsoleError),
-    /// Group commands and second persons.
     /// Its TLS.
     #[error(transparent)]
     ConsoleTls(#[from] ConsoleTlsError),
+    /// Group commands and second persons.
     #[error("group commands do not start: {0}")]
     Operations(#[from] operations::StartError),
     /// The ride business.

@@ -29,6 +29,11 @@ impl Secret {
         Some(Self(bytes))
     }
 
+    /// As [`Secret::from_hex`] reads it.
+    pub fn to_hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Whether a token is the one. Takes the same time wherever they differ.
     pub fn opens(&self, token: &str) -> bool {
         self.is(&Self::of(token))
