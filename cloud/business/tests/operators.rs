@@ -431,13 +431,18 @@ async fn riders_words_are_sealed_listed_and_gone_with_the_rider() {
         |rider: &str, stars, comment| GiveFeedback { trip: "b-2".into(), ..wish(rider, stars, comment) };
     assert_eq!(code(desk.feedback(&here, "b-2").await), "no feedback");
     let long = "x".repeat(513);
-    for (wrong, wanted) in [
+    for (n, (wrong, wanted)) in [
         (wish("rob", 5, Some("mine")), "not-the-rider"),
         (wish("nobody", 5, Some("mine")), "not-the-rider"),
         (wish("rita", 6, None), "bad-value"),
         (wish("rita", 5, Some(long.as_str())), "bad-comment"),
-    ] {
-        assert_eq!(code(desk.give_feedback(&here, wrong, asker("f-2")).await), wanted);
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // Under one name, the second would be told what the first was.
+        let refused = desk.give_feedback(&here, wrong, asker(&format!("f-2-{n}"))).await;
+        assert_eq!(code(refused), wanted);
     }
     let said = desk.give_feedback(&here, wish("rita", 2, Some(words)), asker("f-3")).await.unwrap();
     assert_eq!((said.stars, said.comment.clone().unwrap().0.as_str()), (2, words));
