@@ -32,6 +32,7 @@ struct Bench {
     saved: Vec<u8>,
     samples: usize,
     live: usize,
+    connection: Option<remuda_model::ConnectionId>,
     hold_saves: bool,
     resync: bool,
 }
@@ -44,15 +45,18 @@ impl Bench {
     fn started(state: SavedState, incarnation: u64, machine: u64, now: u64) -> Self {
         let settings = Settings::new(VehicleId::new("VAN1").expect("an id"), Incarnation(incarnation), 1);
         let settings = Settings { machine, ..settings };
+        // What the disk holds until it is written again.
+        let saved = state.encode();
         let agent = Agent::new(settings, Arc::new(Signed), state, &[], now);
         let mut bench = Self {
             agent,
             events: vec![],
             performed: vec![],
             acts: vec![],
-            saved: vec![],
+            saved,
             samples: 0,
             live: 0,
+            connection: None,
             hold_saves: false,
             resync: false,
         };
@@ -84,6 +88,12 @@ impl Bench {
                     self.agent.handle_saved(now);
                 }
             }
+            Output::Connect { connection, will } => {
+                assert!(
+                    matches!(Up::decode(&will.into()), Ok(Up::Farewell(f)) if f.connection == connection)
+                );
+                self.connection = Some(connection);
+            }
             Output::Perform { id, .. } => self.performed.push(id),
             Output::Act { option, why, .. } => self.acts.push((option, why)),
             Output::Send { payload, .. } => {
@@ -102,18 +112,10 @@ impl Bench {
 
     fn connect(&mut self, hello_at: u64, welcome_at: u64) {
         self.agent.handle_timeout(hello_at);
-        let mut connection = None;
-        while let Some(output) = self.agent.poll_output() {
-            if let Output::Connect { connection: c, will } = output {
-                connection = Some(c);
-                assert!(matches!(Up::decode(&will.into()), Ok(Up::Farewell(f)) if f.connection == c));
-            } else {
-                self.carry_out(output, hello_at);
-            }
-        }
+        self.drive(hello_at);
         self.agent.handle_connected(hello_at);
         self.drive(hello_at);
-        let connection = connection.expect("asked for one");
+        let connection = self.connection.take().expect("asked for one");
         let welcome = Welcome {
             connection,
             wire: 1,
