@@ -152,9 +152,6 @@ pub enum Command {
     /// What vehicles measured: samples, positions, journeys; plots and exports.
     #[command(subcommand)]
     History(crate::history::HistoryCommand),
-}
-
-/// What can be done with vehicles.
     /// Servers, and how to come in: kept in a file of yours.
     #[command(subcommand, visible_alias = "context")]
     Contexts(crate::context_commands::ContextsCommand),
@@ -164,6 +161,9 @@ pub enum Command {
     Completion(crate::manual::CompletionArgs),
     /// Writes the man pages.
     Man(crate::manual::ManArgs),
+}
+
+/// What can be done with vehicles.
 #[derive(Debug, Subcommand)]
 pub enum VehiclesCommand {
     /// Lists vehicles in order of their ids.

@@ -57,6 +57,12 @@ pub enum CtlError {
         /// Which there are.
         known: Vec<String>,
     },
+    /// A server that says nothing to who shows a client certificate.
+    #[error(
+        "the server did not answer in time; one that does not trust the client certificate ends each connection: see whether --cert and \
+         --key are the right ones, or give it longer with --timeout"
+    )]
+    CertificateUnanswered,
     /// No context is the current one.
     #[error("no context is the current one; choose one with `remudactl contexts use NAME`")]
     NoContext,
@@ -183,6 +189,17 @@ impl From<remuda_exports::ExportError> for CtlError {
 }
 
 impl CtlError {
+    /// The same, of a call by a client certificate. With TLS 1.3 a server refuses it after the client has connected, and the channel
+    /// connects again until the deadline.
+    pub(crate) fn by_certificate(self) -> Self {
+        match self {
+            Self::Refused(status) if matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled) => {
+                Self::CertificateUnanswered
+            }
+            other => other,
+        }
+    }
+
     /// 2 when the command itself was wrong, 1 when it failed.
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -201,6 +218,7 @@ impl CtlError {
             Self::Refused(status) if status.code() == Code::InvalidArgument => 2,
             Self::Connect { .. }
             | Self::NoContext
+            | Self::CertificateUnanswered
             | Self::Login { .. }
             | Self::LoginEnded { .. }
             | Self::Differs(_)

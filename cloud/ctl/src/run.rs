@@ -62,6 +62,17 @@ async fn dispatch(cli: Cli, out: &mut dyn Write, colours: bool) -> Result<(), Ct
     let (target, organization) = resolve(&global, &env, || contexts.load())?;
     global.target = crate::login::fresh(target, &contexts).await?;
     global.organization = organization;
+    let certified = global.target.certificate.is_some();
+    let done = carry_out(command, global, out, colours).await;
+    done.map_err(|error| if certified { error.by_certificate() } else { error })
+}
+
+async fn carry_out(
+    command: Command,
+    global: Global,
+    out: &mut dyn Write,
+    colours: bool,
+) -> Result<(), CtlError> {
     let command = match command {
         // Answered above, and before.
         Command::Contexts(_) | Command::Login(_) | Command::Completion(_) | Command::Man(_) => return Ok(()),

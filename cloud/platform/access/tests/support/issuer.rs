@@ -55,6 +55,9 @@ pub enum Answer {
     Garbage,
 }
 
+/// When and where a form was sent, and what it says.
+pub type Sent = (Instant, String, HashMap<String, String>);
+
 pub struct Issuer {
     pub address: String,
     pub keys: Arc<Mutex<Vec<Value>>>,
@@ -63,8 +66,8 @@ pub struct Issuer {
     pub answers: Arc<Mutex<VecDeque<Answer>>>,
     /// Whether the discovery document offers logins by device.
     pub devices: Arc<Mutex<bool>>,
-    /// Forms sent to the device and token endpoints, and when.
-    pub forms: Arc<Mutex<Vec<(Instant, String, HashMap<String, String>)>>>,
+    /// Forms sent to the device and token endpoints.
+    pub forms: Arc<Mutex<Vec<Sent>>>,
 }
 
 /// Serves a discovery document and whatever keys there are at the moment.
