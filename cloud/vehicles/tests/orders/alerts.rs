@@ -11,8 +11,9 @@ use remuda_eventsourcing::{Journal, MemoryJournal};
 use remuda_model::{Lane, OrganizationId, VehicleId, signal};
 use remuda_vehicles::metrics::{AlertLabel, SeverityLabel};
 use remuda_vehicles::{VehicleMetrics, VehicleSettings, VehicleSystem, WallClock};
+use remuda_wire::{Body, Column, FrameHeader, SampleBlock, TimeUnit, frame};
 
-use super::common::{Scripted, eventually, now_ms, settings, start};
+use super::common::{Scripted, eventually, header, now_ms, settings, start};
 
 const CHARGE: remuda_model::SignalId = signal::CHARGE;
 
@@ -228,5 +229,26 @@ async fn lists_go_on_after_a_place_and_say_where_they_were() {
         }
     });
     assert_eq!(after, [first[0].id.clone()]);
+    system.handle.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alert_that_comes_late_is_listed_and_calls_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+    let (system, metrics) = started(folder.path(), &journal, settings()).await;
+    let mut car = Scripted::connect(&system.intake, "CAR1", 7).await;
+    car.greet(vec![]).await;
+    let raw = signal::by_id(CHARGE).unwrap().to_raw(14.0);
+    let columns = vec![Column { signal: CHARGE, values: vec![Some(raw)] }];
+    let block = SampleBlock { unit: TimeUnit::Millisecond, offsets: vec![0], columns };
+    let an_hour_ago = FrameHeader { wall_ms: Some(now_ms() - 3_600_000), ..header(1) };
+    let late = frame::encode(&an_hour_ago, &Body::Samples(block));
+    car.frames(Lane::Samples, 1, vec![late]).await;
+    car.durable(Lane::Samples, 1).await;
+    eventually("it is listed", async || all(&system).len() == 1).await;
+    let alert = all(&system).remove(0);
+    assert_eq!((alert.state, alert.late, alert.wants_attention()), (AlertState::Open, true, false));
+    assert_eq!((open(&metrics, "warning"), calls(&metrics)), (1, 0));
     system.handle.stop().await.unwrap();
 }
