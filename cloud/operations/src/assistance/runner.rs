@@ -164,8 +164,11 @@ impl Helping {
             };
             let given = match self.desk.queue(organization, &asked.vehicle, answer).await {
                 Ok(command) => Ok(command.id),
-                Err(CommandError::Unavailable(reason)) if now_ms < asked.deadline_ms => {
-                    return Err(AskError::Unavailable { reason: reason.into() });
+                // It asked, so it exists: a node that has started anew may not know it again yet.
+                Err(error @ (CommandError::Unavailable(_) | CommandError::NoSuchVehicle))
+                    if now_ms < asked.deadline_ms =>
+                {
+                    return Err(AskError::Unavailable { reason: error.to_string() });
                 }
                 Err(error) => Err(error.to_string()),
             };
