@@ -90,9 +90,10 @@ impl Verifier for CommandKey {
 /// A program that is started for each command.
 ///
 /// It gets the command's word as its only argument (`lock`, `unlock`, `honk`, `speed-limit`, `reboot`) and the value,
-/// where there is one, on standard input. For a question's option the word is `act`, and the value the question's id, the
-/// option's number and `answered`, `timed-out` or `restarted`, with a blank between. Exit code 0 is *done*; 3 is *refused*, since it does not know the word; anything
-/// else *failed*, with the first line of its standard error as the reason.
+/// where there is one, on standard input. For a question's option the word is `act`, and the value the question's id,
+/// the option's number and `answered`, `timed-out` or `restarted`, with a blank between. Exit code 0 is *done*; 3 is
+/// *refused*, since it does not know the word; anything else *failed*, with the first line of its standard error as the
+/// reason.
 #[derive(Debug, Clone)]
 pub struct Program {
     path: PathBuf,
