@@ -27,11 +27,7 @@ impl Precision {
         let principal = request.extensions().get::<Principal>();
         // Exactly of everything that they are shown, or of nothing.
         let exact = principal.map(|principal| principal.reach(Permission::HistoryExact, organization));
-        if exact.is_some_and(|exact| sight(request).is_within(&exact)) {
-            Self::Exact
-        } else {
-            Self::Coarse
-        }
+        if exact.is_some_and(|exact| sight(request).is_within(&exact)) { Self::Exact } else { Self::Coarse }
     }
 
     /// A coordinate, 1e-7 degrees, as they may see it.

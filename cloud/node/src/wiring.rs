@@ -409,7 +409,8 @@ async fn open_console(
         }),
         metrics: console_metrics,
     };
-    let (access, organization) = (access(&config.console).map_err(NodeError::Access)?, OrganizationId::default());
+    let (access, organization) =
+        (access(&config.console).map_err(NodeError::Access)?, OrganizationId::default());
     if !has_second_person(&access, organization) {
         tracing::info!(
             "nobody but the node's own token can agree to commands that need two persons; `remuda account NAME --grant \

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use remuda_contracts::business::vehicles::{
-    DiagnosticsDesk, Home, RecordDesk, RecordDetails, RecordFilter, RecordView, ServicePlanView, TroubleFilter,
-    TroubleReport, TroubleView,
+    DiagnosticsDesk, Home, RecordDesk, RecordDetails, RecordFilter, RecordView, ServicePlanView,
+    TroubleFilter, TroubleReport, TroubleView,
 };
 use remuda_contracts::business::{Asker, BusinessError};
 use remuda_model::OrganizationId;

@@ -47,13 +47,8 @@ pub(crate) fn or_else(mut query: Pairs, defaults: impl IntoIterator<Item = (&'st
 
 impl Show {
     /// The JSON mapping of the message.
-    pub const AS_IT_IS: Self = Self {
-        kind: "application/json",
-        shape: None,
-        ask: as_asked,
-        whole: false,
-        events: false,
-    };
+    pub const AS_IT_IS: Self =
+        Self { kind: "application/json", shape: None, ask: as_asked, whole: false, events: false };
 
     const fn shaped(shape: fn(Json, i64) -> Json) -> Self {
         Self { shape: Some(shape), ..Self::AS_IT_IS }

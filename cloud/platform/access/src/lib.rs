@@ -22,7 +22,7 @@ pub use certificate::{
 pub use fetch::{FetchError, Fetcher, is_loopback};
 pub use oidc::{Oidc, OidcClaims, OidcError, OidcSettings, TokenRefusal};
 pub use principal::{Grant, GrantError, Principal, Via};
-pub use reach::{Part, Reach};
 pub use rate::{Rate, RateLimiter, RateRefusal};
+pub use reach::{Part, Reach};
 pub use role::{Permission, Role, UnknownRole};
 pub use secret::Secret;
