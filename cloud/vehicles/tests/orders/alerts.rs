@@ -55,7 +55,7 @@ async fn low(system: &VehicleSystem, name: &str) -> (Scripted, Arc<AlertRecord>)
     car.durable(Lane::Samples, 2).await;
     let vehicle = car.vehicle;
     eventually("the alert is listed", async || all(system).iter().any(|a| a.vehicle == vehicle)).await;
-    let alert = all(system).into_iter().find(|a| a.vehicle == vehicle).unwrap();
+    let alert = all(system).into_iter().find(|a| a.vehicle == vehicle).expect("it is listed");
     (car, alert)
 }
 
