@@ -305,7 +305,7 @@ fn expected(model: &Model, wish: &AlertAct, fresh: bool, now: i64) -> Result<See
         (_, AlertAct::Acknowledge { .. }) => Ok(Seen::Acknowledged),
         (_, AlertAct::Snooze { until_ms, .. }) => {
             let ahead = until_ms - now;
-            let in_bounds = ahead >= limits::SNOOZE_MS_MIN && ahead <= limits::SNOOZE_MS_MAX;
+            let in_bounds = (limits::SNOOZE_MS_MIN..=limits::SNOOZE_MS_MAX).contains(&ahead);
             if in_bounds { Ok(Seen::Snoozed(*until_ms)) } else { Err("bad-snooze") }
         }
         (Seen::Snoozed(_), AlertAct::Unsnooze) => Ok(Seen::Open),
