@@ -299,7 +299,7 @@ mod tests {
         let stored = events[0].encode();
         assert_eq!(AssistanceEvent::decode(stored.event_type, 1, &stored.payload), Ok(events[0].clone()));
         let vehicle = |id| VehicleId::new(id).unwrap();
-        let organization = remuda_model::OrganizationId::default();
+        let organization = OrganizationId::default();
         let id = id_of(&organization, &vehicle("V1"), &[1; 16]);
         assert_eq!(id.len(), 32);
         assert_ne!(id, id_of(&organization, &vehicle("V2"), &[1; 16]), "no vehicle speaks of another's");
