@@ -76,7 +76,8 @@ pub(crate) fn check_address(address: &str) -> Result<(), CtlError> {
     let fits = uri.is_some_and(|uri| {
         matches!(uri.scheme_str(), Some("http" | "https"))
             && uri.host().is_some_and(|host| !host.is_empty())
-            && !uri.authority().is_some_and(|authority| authority.as_str().contains('@'))
+            // No name and password; and a port where there is a colon.
+            && !uri.authority().is_some_and(|at| at.as_str().contains('@') || at.as_str().ends_with(':'))
             && uri.path_and_query().is_none_or(|path| path == "/")
     });
     if fits { Ok(()) } else { Err(CtlError::Address(address.to_owned())) }
