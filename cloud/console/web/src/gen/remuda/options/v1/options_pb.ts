@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file remuda/options/v1/options.proto.
  */
 export const file_remuda_options_v1_options: GenFile = /*@__PURE__*/
-  fileDesc("Ch9yZW11ZGEvb3B0aW9ucy92MS9vcHRpb25zLnByb3RvEhFyZW11ZGEub3B0aW9ucy52MSItCgZBY2Nlc3MSEgoKcGVybWlzc2lvbhgBIAEoCRIPCgdhdWRpdGVkGAIgASgIOlMKBmFjY2VzcxIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGJaMAyABKAsyGS5yZW11ZGEub3B0aW9ucy52MS5BY2Nlc3NSBmFjY2Vzczo3CgZzZWNyZXQSHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGJeMAyABKAhSBnNlY3JldGIGcHJvdG8z", [file_google_protobuf_descriptor]);
+  fileDesc("Ch9yZW11ZGEvb3B0aW9ucy92MS9vcHRpb25zLnByb3RvEhFyZW11ZGEub3B0aW9ucy52MSJMCgZBY2Nlc3MSEgoKcGVybWlzc2lvbhgBIAEoCRIPCgdhdWRpdGVkGAIgASgIEg4KBnNoYXJlZBgDIAEoCBINCgVwYXJ0cxgEIAEoCDpTCgZhY2Nlc3MSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxiWjAMgASgLMhkucmVtdWRhLm9wdGlvbnMudjEuQWNjZXNzUgZhY2Nlc3M6NwoGc2VjcmV0Eh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxiXjAMgASgIUgZzZWNyZXRiBnByb3RvMw", [file_google_protobuf_descriptor]);
 
 /**
  * Who may call a method.
@@ -35,6 +35,21 @@ export type Access = Message<"remuda.options.v1.Access"> & {
    * @generated from field: bool audited = 2;
    */
   audited: boolean;
+
+  /**
+   * Whoever shows the token of a share link may call it as well, and is told nothing but what the link is for.
+   *
+   * @generated from field: bool shared = 3;
+   */
+  shared: boolean;
+
+  /**
+   * A role on a fleet or a depot is enough: the method shows, and does, only what is of its vehicles. Without it the role must
+   * be on the whole organization.
+   *
+   * @generated from field: bool parts = 4;
+   */
+  parts: boolean;
 };
 
 /**

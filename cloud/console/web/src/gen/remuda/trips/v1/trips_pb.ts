@@ -8,8 +8,8 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_remuda_options_v1_options } from "../../options/v1/options_pb";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file remuda/trips/v1/trips.proto.
  */
 export const file_remuda_trips_v1_trips: GenFile = /*@__PURE__*/
-  fileDesc("ChtyZW11ZGEvdHJpcHMvdjEvdHJpcHMucHJvdG8SD3JlbXVkYS50cmlwcy52MSIsCgVQbGFjZRIQCghsYXRpdHVkZRgBIAEoARIRCglsb25naXR1ZGUYAiABKAEi8QEKBFRyaXASDAoEbmFtZRgBIAEoCRINCgVzdGF0ZRgCIAEoCRINCgVyaWRlchgDIAEoCRIPCgd2ZWhpY2xlGAQgASgJEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFwoKZGlzdGFuY2VfbRgHIAEoBEgAiAEBEhIKCnNhZ2Ffc3RhdGUYCCABKAkSDgoGZGV0YWlsGAkgASgJQg0KC19kaXN0YW5jZV9tIoMBCg9Cb29rVHJpcFJlcXVlc3QSDgoGcGFyZW50GAEgASgJEg0KBXJpZGVyGAIgASgJEisKBXN0b3BzGAMgAygLMhYucmVtdWRhLnRyaXBzLnYxLlBsYWNlQgS44RgBEhAKCHZlaGljbGVzGAQgAygJEhIKCnJlcXVlc3RfaWQYBSABKAkiHgoOR2V0VHJpcFJlcXVlc3QSDAoEbmFtZRgBIAEoCSJYChBMaXN0VHJpcHNSZXF1ZXN0Eg4KBnBhcmVudBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCRINCgVzdGF0ZRgEIAEoCSJSChFMaXN0VHJpcHNSZXNwb25zZRIkCgV0cmlwcxgBIAMoCzIVLnJlbXVkYS50cmlwcy52MS5UcmlwEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJFChFDYW5jZWxUcmlwUmVxdWVzdBIMCgRuYW1lGAEgASgJEg4KBnJlYXNvbhgCIAEoCRISCgpyZXF1ZXN0X2lkGAMgASgJIkwKGFNldFZlaGljbGVTZXJ2aWNlUmVxdWVzdBIMCgRuYW1lGAEgASgJEhIKCmluX3NlcnZpY2UYAiABKAgSDgoGcmVhc29uGAMgASgJIhsKGVNldFZlaGljbGVTZXJ2aWNlUmVzcG9uc2UyjQYKC1RyaXBTZXJ2aWNlEooBCghCb29rVHJpcBIgLnJlbXVkYS50cmlwcy52MS5Cb29rVHJpcFJlcXVlc3QaFS5yZW11ZGEudHJpcHMudjEuVHJpcCJFsuEYEAoMdHJpcHMuY2hhbmdlEAGC0+STAisiJi9hcGkvdjEve3BhcmVudD1vcmdhbml6YXRpb25zLyp9L3RyaXBzOgEqEoEBCgdHZXRUcmlwEh8ucmVtdWRhLnRyaXBzLnYxLkdldFRyaXBSZXF1ZXN0GhUucmVtdWRhLnRyaXBzLnYxLlRyaXAiPrLhGAwKCnRyaXBzLnJlYWSC0+STAigSJi9hcGkvdjEve25hbWU9b3JnYW5pemF0aW9ucy8qL3RyaXBzLyp9EpIBCglMaXN0VHJpcHMSIS5yZW11ZGEudHJpcHMudjEuTGlzdFRyaXBzUmVxdWVzdBoiLnJlbXVkYS50cmlwcy52MS5MaXN0VHJpcHNSZXNwb25zZSI+suEYDAoKdHJpcHMucmVhZILT5JMCKBImL2FwaS92MS97cGFyZW50PW9yZ2FuaXphdGlvbnMvKn0vdHJpcHMSlQEKCkNhbmNlbFRyaXASIi5yZW11ZGEudHJpcHMudjEuQ2FuY2VsVHJpcFJlcXVlc3QaFS5yZW11ZGEudHJpcHMudjEuVHJpcCJMsuEYEAoMdHJpcHMuY2hhbmdlEAGC0+STAjIiLS9hcGkvdjEve25hbWU9b3JnYW5pemF0aW9ucy8qL3RyaXBzLyp9OmNhbmNlbDoBKhK/AQoRU2V0VmVoaWNsZVNlcnZpY2USKS5yZW11ZGEudHJpcHMudjEuU2V0VmVoaWNsZVNlcnZpY2VSZXF1ZXN0GioucmVtdWRhLnRyaXBzLnYxLlNldFZlaGljbGVTZXJ2aWNlUmVzcG9uc2UiU7LhGBAKDHRyaXBzLmNoYW5nZRABgtPkkwI5IjQvYXBpL3YxL3tuYW1lPW9yZ2FuaXphdGlvbnMvKi92ZWhpY2xlcy8qfTpzZXRTZXJ2aWNlOgEqYgZwcm90bzM", [file_google_api_annotations, file_google_protobuf_timestamp, file_remuda_options_v1_options]);
+  fileDesc("ChtyZW11ZGEvdHJpcHMvdjEvdHJpcHMucHJvdG8SD3JlbXVkYS50cmlwcy52MSIsCgVQbGFjZRIQCghsYXRpdHVkZRgBIAEoARIRCglsb25naXR1ZGUYAiABKAEi8QEKBFRyaXASDAoEbmFtZRgBIAEoCRINCgVzdGF0ZRgCIAEoCRINCgVyaWRlchgDIAEoCRIPCgd2ZWhpY2xlGAQgASgJEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFwoKZGlzdGFuY2VfbRgHIAEoBEgAiAEBEhIKCnNhZ2Ffc3RhdGUYCCABKAkSDgoGZGV0YWlsGAkgASgJQg0KC19kaXN0YW5jZV9tIoMBCg9Cb29rVHJpcFJlcXVlc3QSDgoGcGFyZW50GAEgASgJEg0KBXJpZGVyGAIgASgJEisKBXN0b3BzGAMgAygLMhYucmVtdWRhLnRyaXBzLnYxLlBsYWNlQgS44RgBEhAKCHZlaGljbGVzGAQgAygJEhIKCnJlcXVlc3RfaWQYBSABKAkiHgoOR2V0VHJpcFJlcXVlc3QSDAoEbmFtZRgBIAEoCSJYChBMaXN0VHJpcHNSZXF1ZXN0Eg4KBnBhcmVudBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCRINCgVzdGF0ZRgEIAEoCSJSChFMaXN0VHJpcHNSZXNwb25zZRIkCgV0cmlwcxgBIAMoCzIVLnJlbXVkYS50cmlwcy52MS5UcmlwEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJFChFDYW5jZWxUcmlwUmVxdWVzdBIMCgRuYW1lGAEgASgJEg4KBnJlYXNvbhgCIAEoCRISCgpyZXF1ZXN0X2lkGAMgASgJIkwKGFNldFZlaGljbGVTZXJ2aWNlUmVxdWVzdBIMCgRuYW1lGAEgASgJEhIKCmluX3NlcnZpY2UYAiABKAgSDgoGcmVhc29uGAMgASgJIhsKGVNldFZlaGljbGVTZXJ2aWNlUmVzcG9uc2UiUQoQU2hhcmVUcmlwUmVxdWVzdBIMCgRuYW1lGAEgASgJEi8KDHRpbWVfdG9fbGl2ZRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJGCgVTaGFyZRIMCgRuYW1lGAEgASgJEi8KC2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJXChFTaGFyZVRyaXBSZXNwb25zZRIlCgVzaGFyZRgBIAEoCzIWLnJlbXVkYS50cmlwcy52MS5TaGFyZRINCgV0b2tlbhgCIAEoCRIMCgRwYXRoGAMgASgJIiMKEUxpc3RTaGFyZXNSZXF1ZXN0Eg4KBnBhcmVudBgBIAEoCSI8ChJMaXN0U2hhcmVzUmVzcG9uc2USJgoGc2hhcmVzGAEgAygLMhYucmVtdWRhLnRyaXBzLnYxLlNoYXJlIjIKElJldm9rZVNoYXJlUmVxdWVzdBIMCgRuYW1lGAEgASgJEg4KBnJlYXNvbhgCIAEoCSIVChNSZXZva2VTaGFyZVJlc3BvbnNlIiAKEFRyYWNrVHJpcFJlcXVlc3QSDAoEbmFtZRgBIAEoCSLLAgoRVHJhY2tUcmlwUmVzcG9uc2USDQoFc3RhdGUYASABKAkSNQoHdmVoaWNsZRgCIAEoCzIfLnJlbXVkYS50cmlwcy52MS5UcmFja2VkVmVoaWNsZUgAiAEBEjcKCHBvc2l0aW9uGAMgASgLMiAucmVtdWRhLnRyaXBzLnYxLlRyYWNrZWRQb3NpdGlvbkgBiAEBEhEKCW5leHRfc3RvcBgEIAEoCRIwCgxhcnJpdmFsX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhgKC3JlbWFpbmluZ19tGAYgASgESAKIAQESLwoLc2VydmVyX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgoKCF92ZWhpY2xlQgsKCV9wb3NpdGlvbkIOCgxfcmVtYWluaW5nX20iRAoOVHJhY2tlZFZlaGljbGUSDQoFcGxhdGUYASABKAkSFAoMbWFudWZhY3R1cmVyGAIgASgJEg0KBW1vZGVsGAMgASgJIpcBCg9UcmFja2VkUG9zaXRpb24SEAoIbGF0aXR1ZGUYASABKAESEQoJbG9uZ2l0dWRlGAIgASgBEhMKC2hlYWRpbmdfZGVnGAMgASgCEhEKCXNwZWVkX2ttaBgEIAEoAhIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVzdGFsZRgGIAEoCDKxCwoLVHJpcFNlcnZpY2USigEKCEJvb2tUcmlwEiAucmVtdWRhLnRyaXBzLnYxLkJvb2tUcmlwUmVxdWVzdBoVLnJlbXVkYS50cmlwcy52MS5UcmlwIkWy4RgQCgx0cmlwcy5jaGFuZ2UQAYLT5JMCKyImL2FwaS92MS97cGFyZW50PW9yZ2FuaXphdGlvbnMvKn0vdHJpcHM6ASoSgwEKB0dldFRyaXASHy5yZW11ZGEudHJpcHMudjEuR2V0VHJpcFJlcXVlc3QaFS5yZW11ZGEudHJpcHMudjEuVHJpcCJAsuEYDgoKdHJpcHMucmVhZCABgtPkkwIoEiYvYXBpL3YxL3tuYW1lPW9yZ2FuaXphdGlvbnMvKi90cmlwcy8qfRKUAQoJTGlzdFRyaXBzEiEucmVtdWRhLnRyaXBzLnYxLkxpc3RUcmlwc1JlcXVlc3QaIi5yZW11ZGEudHJpcHMudjEuTGlzdFRyaXBzUmVzcG9uc2UiQLLhGA4KCnRyaXBzLnJlYWQgAYLT5JMCKBImL2FwaS92MS97cGFyZW50PW9yZ2FuaXphdGlvbnMvKn0vdHJpcHMSlwEKCkNhbmNlbFRyaXASIi5yZW11ZGEudHJpcHMudjEuQ2FuY2VsVHJpcFJlcXVlc3QaFS5yZW11ZGEudHJpcHMudjEuVHJpcCJOsuEYEgoMdHJpcHMuY2hhbmdlEAEgAYLT5JMCMiItL2FwaS92MS97bmFtZT1vcmdhbml6YXRpb25zLyovdHJpcHMvKn06Y2FuY2VsOgEqEqEBCglTaGFyZVRyaXASIS5yZW11ZGEudHJpcHMudjEuU2hhcmVUcmlwUmVxdWVzdBoiLnJlbXVkYS50cmlwcy52MS5TaGFyZVRyaXBSZXNwb25zZSJNsuEYEgoMdHJpcHMuY2hhbmdlEAEgAYLT5JMCMSIsL2FwaS92MS97bmFtZT1vcmdhbml6YXRpb25zLyovdHJpcHMvKn06c2hhcmU6ASoSoAEKCkxpc3RTaGFyZXMSIi5yZW11ZGEudHJpcHMudjEuTGlzdFNoYXJlc1JlcXVlc3QaIy5yZW11ZGEudHJpcHMudjEuTGlzdFNoYXJlc1Jlc3BvbnNlIkmy4RgOCgp0cmlwcy5yZWFkIAGC0+STAjESLy9hcGkvdjEve3BhcmVudD1vcmdhbml6YXRpb25zLyovdHJpcHMvKn0vc2hhcmVzErEBCgtSZXZva2VTaGFyZRIjLnJlbXVkYS50cmlwcy52MS5SZXZva2VTaGFyZVJlcXVlc3QaJC5yZW11ZGEudHJpcHMudjEuUmV2b2tlU2hhcmVSZXNwb25zZSJXsuEYEgoMdHJpcHMuY2hhbmdlEAEgAYLT5JMCOyI2L2FwaS92MS97bmFtZT1vcmdhbml6YXRpb25zLyovdHJpcHMvKi9zaGFyZXMvKn06cmV2b2tlOgEqEp4BCglUcmFja1RyaXASIS5yZW11ZGEudHJpcHMudjEuVHJhY2tUcmlwUmVxdWVzdBoiLnJlbXVkYS50cmlwcy52MS5UcmFja1RyaXBSZXNwb25zZSJIsuEYEAoKdHJpcHMucmVhZBgBIAGC0+STAi4SLC9hcGkvdjEve25hbWU9b3JnYW5pemF0aW9ucy8qL3RyaXBzLyp9OnRyYWNrMAESwQEKEVNldFZlaGljbGVTZXJ2aWNlEikucmVtdWRhLnRyaXBzLnYxLlNldFZlaGljbGVTZXJ2aWNlUmVxdWVzdBoqLnJlbXVkYS50cmlwcy52MS5TZXRWZWhpY2xlU2VydmljZVJlc3BvbnNlIlWy4RgSCgx0cmlwcy5jaGFuZ2UQASABgtPkkwI5IjQvYXBpL3YxL3tuYW1lPW9yZ2FuaXphdGlvbnMvKi92ZWhpY2xlcy8qfTpzZXRTZXJ2aWNlOgEqYgZwcm90bzM", [file_google_api_annotations, file_google_protobuf_duration, file_google_protobuf_timestamp, file_remuda_options_v1_options]);
 
 /**
  * A place.
@@ -351,6 +351,357 @@ export const SetVehicleServiceResponseSchema: GenMessage<SetVehicleServiceRespon
   messageDesc(file_remuda_trips_v1_trips, 8);
 
 /**
+ * Makes a link.
+ *
+ * @generated from message remuda.trips.v1.ShareTripRequest
+ */
+export type ShareTripRequest = Message<"remuda.trips.v1.ShareTripRequest"> & {
+  /**
+   * Required. `organizations/{organization}/trips/{trip}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * How long it lasts, at most and by default 24 hours. It ends two hours after its trip in any case.
+   *
+   * @generated from field: google.protobuf.Duration time_to_live = 2;
+   */
+  timeToLive?: Duration | undefined;
+};
+
+/**
+ * Describes the message remuda.trips.v1.ShareTripRequest.
+ * Use `create(ShareTripRequestSchema)` to create a new message.
+ */
+export const ShareTripRequestSchema: GenMessage<ShareTripRequest> = /*@__PURE__*/
+  messageDesc(file_remuda_trips_v1_trips, 9);
+
+/**
+ * A link with which others follow a trip.
+ *
+ * @generated from message remuda.trips.v1.Share
+ */
+export type Share = Message<"remuda.trips.v1.Share"> & {
+  /**
+   * `organizations/{organization}/trips/{trip}/shares/{share}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * When it ends.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 2;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message remuda.trips.v1.Share.
+ * Use `create(ShareSchema)` to create a new message.
+ */
+export const ShareSchema: GenMessage<Share> = /*@__PURE__*/
+  messageDesc(file_remuda_trips_v1_trips, 10);
+
+/**
+ * The link, and what opens it.
+ *
+ * @generated from message remuda.trips.v1.ShareTripResponse
+ */
+export type ShareTripResponse = Message<"remuda.trips.v1.ShareTripResponse"> & {
+  /**
+   * The link.
+   *
+   * @generated from field: remuda.trips.v1.Share share = 1;
+   */
+  share?: Share | undefined;
+
+  /**
+   * Its token, which is not answered again. Whoever has it may follow the trip.
+   *
+   * @generated from field: string token = 2;
+   */
+  token: string;
+
+  /**
+   * Where to follow on this port, with the token: the path of a stream of server-sent events.
+   *
+   * @generated from field: string path = 3;
+   */
+  path: string;
+};
+
+/**
+ * Describes the message remuda.trips.v1.ShareTripResponse.
+ * Use `create(ShareTripResponseSchema)` to create a new message.
+ */
+export const ShareTripResponseSchema: GenMessage<ShareTripResponse> = /*@__PURE__*/
+  messageDesc(file_remuda_trips_v1_trips, 11);
+
+/**
+ * Asks for the links of a trip.
+ *
+ * @generated from message remuda.trips.v1.ListSharesRequest
+ */
+export type ListSharesRequest = Message<"remuda.trips.v1.ListSharesRequest"> & {
+  /**
+   * Required. `organizations/{organization}/trips/{trip}`.
+   *
+   * @generated from field: string parent = 1;
+   */
+  parent: string;
+};
+
+/**
+ * Describes the message remuda.trips.v1.ListSharesRequest.
+ * Use `create(ListSharesRequestSchema)` to create a new message.
+ */
+export const ListSharesRequestSchema: GenMessage<ListSharesRequest> = /*@__PURE__*/
+  messageDesc(file_remuda_trips_v1_trips, 12);
+
+/**
+ * All of them.
+ *
+ * @generated from message remuda.trips.v1.ListSharesResponse
+ */
+export type ListSharesResponse = Message<"remuda.trips.v1.ListSharesResponse"> & {
+  /**
+   * The links, the oldest first.
+   *
+   * @generated from field: repeated remuda.trips.v1.Share shares = 1;
+   */
+  shares: Share[];
+};
+
+/**
+ * Describes the message remuda.trips.v1.ListSharesResponse.
+ * Use `create(ListSharesResponseSchema)` to create a new message.
+ */
+export const ListSharesResponseSchema: GenMessage<ListSharesResponse> = /*@__PURE__*/
+  messageDesc(file_remuda_trips_v1_trips, 13);
+
+/**
+ * Takes a link back.
+ *
+ * @generated from message remuda.trips.v1.RevokeShareRequest
+ */
+export type RevokeShareRequest = Message<"remuda.trips.v1.RevokeShareRequest"> & {
+  /**
+   * Required. `organizations/{organization}/trips/{trip}/shares/{share}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Why.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message remuda.trips.v1.RevokeShareRequest.
+ * Use `create(RevokeShareRequestSchema)` to create a new message.
+ */
+export const RevokeShareRequestSchema: GenMessage<RevokeShareRequest> = /*@__PURE__*/
+  messageDesc(file_remuda_trips_v1_trips, 14);
+
+/**
+ * Done.
+ *
+ * @generated from message remuda.trips.v1.RevokeShareResponse
+ */
+export type RevokeShareResponse = Message<"remuda.trips.v1.RevokeShareResponse"> & {
+};
+
+/**
+ * Describes the message remuda.trips.v1.RevokeShareResponse.
+ * Use `create(RevokeShareResponseSchema)` to create a new message.
+ */
+export const RevokeShareResponseSchema: GenMessage<RevokeShareResponse> = /*@__PURE__*/
+  messageDesc(file_remuda_trips_v1_trips, 15);
+
+/**
+ * Follows a trip.
+ *
+ * @generated from message remuda.trips.v1.TrackTripRequest
+ */
+export type TrackTripRequest = Message<"remuda.trips.v1.TrackTripRequest"> & {
+  /**
+   * Required. `organizations/{organization}/trips/{trip}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message remuda.trips.v1.TrackTripRequest.
+ * Use `create(TrackTripRequestSchema)` to create a new message.
+ */
+export const TrackTripRequestSchema: GenMessage<TrackTripRequest> = /*@__PURE__*/
+  messageDesc(file_remuda_trips_v1_trips, 16);
+
+/**
+ * How a trip stands: nothing of any person, and of no other trip.
+ *
+ * @generated from message remuda.trips.v1.TrackTripResponse
+ */
+export type TrackTripResponse = Message<"remuda.trips.v1.TrackTripResponse"> & {
+  /**
+   * requested, assigned, arriving, boarding, under-way, completed, cancelled, no-show.
+   *
+   * @generated from field: string state = 1;
+   */
+  state: string;
+
+  /**
+   * The vehicle that has the trip, until it ends.
+   *
+   * @generated from field: optional remuda.trips.v1.TrackedVehicle vehicle = 2;
+   */
+  vehicle?: TrackedVehicle | undefined;
+
+  /**
+   * Where it is, from when it sets out for the pick-up until the trip ends.
+   *
+   * @generated from field: optional remuda.trips.v1.TrackedPosition position = 3;
+   */
+  position?: TrackedPosition | undefined;
+
+  /**
+   * Where it drives next: pick-up, stop, drop-off. Empty when nowhere.
+   *
+   * @generated from field: string next_stop = 4;
+   */
+  nextStop: string;
+
+  /**
+   * When it arrives there.
+   *
+   * @generated from field: google.protobuf.Timestamp arrival_time = 5;
+   */
+  arrivalTime?: Timestamp | undefined;
+
+  /**
+   * Left to drive to there, m.
+   *
+   * @generated from field: optional uint64 remaining_m = 6;
+   */
+  remainingM?: bigint | undefined;
+
+  /**
+   * When the node said so.
+   *
+   * @generated from field: google.protobuf.Timestamp server_time = 7;
+   */
+  serverTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message remuda.trips.v1.TrackTripResponse.
+ * Use `create(TrackTripResponseSchema)` to create a new message.
+ */
+export const TrackTripResponseSchema: GenMessage<TrackTripResponse> = /*@__PURE__*/
+  messageDesc(file_remuda_trips_v1_trips, 17);
+
+/**
+ * What a vehicle is known by in the street.
+ *
+ * @generated from message remuda.trips.v1.TrackedVehicle
+ */
+export type TrackedVehicle = Message<"remuda.trips.v1.TrackedVehicle"> & {
+  /**
+   * Number plate; empty when it is not on record.
+   *
+   * @generated from field: string plate = 1;
+   */
+  plate: string;
+
+  /**
+   * Who made it.
+   *
+   * @generated from field: string manufacturer = 2;
+   */
+  manufacturer: string;
+
+  /**
+   * What they call it.
+   *
+   * @generated from field: string model = 3;
+   */
+  model: string;
+};
+
+/**
+ * Describes the message remuda.trips.v1.TrackedVehicle.
+ * Use `create(TrackedVehicleSchema)` to create a new message.
+ */
+export const TrackedVehicleSchema: GenMessage<TrackedVehicle> = /*@__PURE__*/
+  messageDesc(file_remuda_trips_v1_trips, 18);
+
+/**
+ * Where a vehicle is.
+ *
+ * @generated from message remuda.trips.v1.TrackedPosition
+ */
+export type TrackedPosition = Message<"remuda.trips.v1.TrackedPosition"> & {
+  /**
+   * Degrees, north positive.
+   *
+   * @generated from field: double latitude = 1;
+   */
+  latitude: number;
+
+  /**
+   * Degrees, east positive.
+   *
+   * @generated from field: double longitude = 2;
+   */
+  longitude: number;
+
+  /**
+   * Degrees clockwise from north.
+   *
+   * @generated from field: float heading_deg = 3;
+   */
+  headingDeg: number;
+
+  /**
+   * km/h.
+   *
+   * @generated from field: float speed_kmh = 4;
+   */
+  speedKmh: number;
+
+  /**
+   * When it was there.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 5;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * Nothing newer has come for a while.
+   *
+   * @generated from field: bool stale = 6;
+   */
+  stale: boolean;
+};
+
+/**
+ * Describes the message remuda.trips.v1.TrackedPosition.
+ * Use `create(TrackedPositionSchema)` to create a new message.
+ */
+export const TrackedPositionSchema: GenMessage<TrackedPosition> = /*@__PURE__*/
+  messageDesc(file_remuda_trips_v1_trips, 19);
+
+/**
  * Books trips and follows them.
  *
  * @generated from service remuda.trips.v1.TripService
@@ -395,6 +746,49 @@ export const TripService: GenService<{
     methodKind: "unary";
     input: typeof CancelTripRequestSchema;
     output: typeof TripSchema;
+  },
+  /**
+   * Makes a link with which somebody without an account follows a trip that has not ended. Its token is answered once and
+   * kept nowhere: each call makes another link, at most 8 at a time.
+   *
+   * @generated from rpc remuda.trips.v1.TripService.ShareTrip
+   */
+  shareTrip: {
+    methodKind: "unary";
+    input: typeof ShareTripRequestSchema;
+    output: typeof ShareTripResponseSchema;
+  },
+  /**
+   * Answers the links that open a trip now, without their tokens.
+   *
+   * @generated from rpc remuda.trips.v1.TripService.ListShares
+   */
+  listShares: {
+    methodKind: "unary";
+    input: typeof ListSharesRequestSchema;
+    output: typeof ListSharesResponseSchema;
+  },
+  /**
+   * Takes a link back; whoever follows with it is cut off within seconds.
+   *
+   * @generated from rpc remuda.trips.v1.TripService.RevokeShare
+   */
+  revokeShare: {
+    methodKind: "unary";
+    input: typeof RevokeShareRequestSchema;
+    output: typeof RevokeShareResponseSchema;
+  },
+  /**
+   * Follows a trip: each change of its state, where its vehicle is while the trip runs, and when it arrives; ends with the
+   * trip. Roles that see trips may call it, and whoever shows a share link's token as their bearer token. A token that is
+   * wrong, has run out, was taken back or is for another trip is UNAUTHENTICATED with TOKEN_INVALID, whichever it is.
+   *
+   * @generated from rpc remuda.trips.v1.TripService.TrackTrip
+   */
+  trackTrip: {
+    methodKind: "server_streaming";
+    input: typeof TrackTripRequestSchema;
+    output: typeof TrackTripResponseSchema;
   },
   /**
    * Puts a vehicle in service for rides, or takes it out once it is free.
