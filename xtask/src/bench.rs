@@ -3,6 +3,7 @@
 mod backup;
 mod bookings;
 mod business;
+mod console;
 mod feeds;
 mod figures;
 mod history;
@@ -58,6 +59,9 @@ const GROUPS: &[Group] = &[
     Group { names: business::JOURNAL, measure: business::journal },
     Group { names: bookings::BOOKINGS, measure: bookings::bookings },
     Group { names: &["firehose_events_per_second"], measure: feeds::feeds },
+    Group { names: console::UNARY, measure: console::unary },
+    Group { names: console::LOADED, measure: console::loaded },
+    Group { names: console::WATCH, measure: console::watch },
     Group {
         names: &[
             "history_p95_ms",

@@ -1,7 +1,7 @@
 //! A console over a fleet that does not exist: for work on the web app, and for its browser test.
 //!
-//! `cargo run -p remuda-console --example fake_fleet -- [VEHICLES] [ADDR] [ROADS.geojson]`; prints the console's URL and serves until
-//! its standard input ends.
+//! `cargo run -p remuda-console --example fake_fleet -- [VEHICLES] [ADDR] [ROADS.geojson, or -] [STEP_MS]`; prints the console's URL
+//! and serves until its standard input ends.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -29,12 +29,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         access: Access::default(),
     };
     let mut sources = support::sources(&fleet);
-    if let Some(path) = arguments.next() {
+    if let Some(path) = arguments.next().filter(|path| path != "-") {
         let roads = bytes::Bytes::from(std::fs::read(path)?);
         sources.roads = Arc::new(move || Some(roads.clone()));
     }
+    let step = Duration::from_millis(arguments.next().as_deref().unwrap_or("500").parse()?);
     let console = Console::bind(settings, sources).await?;
-    let moving = tokio::spawn(Arc::clone(&fleet).drive(Duration::from_millis(500)));
+    let moving = tokio::spawn(Arc::clone(&fleet).drive(step));
     println!("{}", console.url());
     // Whoever started us closes our standard input when done, or simply dies.
     let (mut input, mut rest) = (tokio::io::stdin(), Vec::new());

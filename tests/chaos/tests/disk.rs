@@ -1,43 +1,16 @@
 //! The disk that loses power: what was synced survives every cut, what was not may go, and nothing else happens.
 
+mod scene;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 
-use remuda_chaos::disk::{Disk, Fault, FaultKind, Layer, SURVIVALS, Survival};
+use remuda_chaos::disk::{Fault, FaultKind, SURVIVALS, Survival};
+use scene::{FOLDER, ROLE, Scene, scene, start};
 
-const FOLDER: &str = "REMUDA_TEST_DISK";
-const ROLE: &str = "REMUDA_TEST_DISK_ROLE";
 const SEEDS: u64 = 15;
-
-struct Scene {
-    _folder: tempfile::TempDir,
-    disk: Disk,
-    root: PathBuf,
-}
-
-/// Compiled once for all tests.
-fn layer() -> Layer {
-    static LAYER: OnceLock<(tempfile::TempDir, Layer)> = OnceLock::new();
-    let compile = || {
-        let folder = tempfile::tempdir().expect("a folder");
-        let layer = Layer::compile(folder.path()).expect("a C compiler");
-        (folder, layer)
-    };
-    LAYER.get_or_init(compile).1.clone()
-}
-
-fn scene() -> Scene {
-    let folder = tempfile::tempdir().expect("a folder");
-    let layer = layer();
-    let root = folder.path().join("root");
-    let disk = Disk::new(&layer, &root, &folder.path().join("beside")).expect("a disk");
-    let root = disk.root().to_path_buf();
-    Scene { _folder: folder, disk, root }
-}
 
 /// Runs a role on the disk until it says that it is done, then kills it.
 fn run(scene: &Scene, role: &str) -> String {
@@ -52,18 +25,6 @@ fn run(scene: &Scene, role: &str) -> String {
     child.wait().expect("ended");
     assert!(said.contains("done"), "{role} ended by itself: {said}");
     said
-}
-
-fn start(scene: &Scene, role: &str) -> Child {
-    Command::new(std::env::current_exe().expect("a path"))
-        .args(["--exact", "child", "--nocapture"])
-        .envs(scene.disk.environment())
-        .env(FOLDER, &scene.root)
-        .env(ROLE, role)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("starts")
 }
 
 fn sync_dir(path: &Path) {

@@ -39,8 +39,10 @@ pub struct Cloud {
     pub tls_door: String,
     /// Its HTTPS port for vehicles.
     enrolment: String,
-    console: String,
-    token: String,
+    /// Address of its console.
+    pub console: String,
+    /// What opens it.
+    pub token: String,
     /// Its data.
     pub data: PathBuf,
 }
@@ -238,12 +240,19 @@ impl Cloud {
         if !tls {
             return Ok(vec!["--door".into(), self.door.clone()]);
         }
-        let numbers: Vec<u32> = (1..=vehicles).collect();
+        self.enrolling((1..=vehicles).map(|number| format!("LOAD{number:06}")).collect())
+    }
+
+    /// The same for these vehicles, over TLS.
+    ///
+    /// # Errors
+    /// When they cannot be registered.
+    pub fn enrolling(&self, vehicles: Vec<String>) -> Result<Vec<String>, String> {
         let mut all = String::new();
-        for (part, numbers) in numbers.chunks(PROVISIONED_AT_ONCE).enumerate() {
+        for (part, vehicles) in vehicles.chunks(PROVISIONED_AT_ONCE).enumerate() {
             let list = self.data.with_extension(format!("vehicles-{part}.csv"));
             let tokens = self.data.with_extension(format!("tokens-{part}.csv"));
-            let lines: String = numbers.iter().map(|number| format!("LOAD{number:06}\n")).collect();
+            let lines: String = vehicles.iter().map(|vehicle| format!("{vehicle}\n")).collect();
             fs::write(&list, lines).map_err(|e| format!("cannot write {}: {e}", list.display()))?;
             let mut provision = Command::new(Scene::binary("remudactl"));
             provision.args(["vehicles", "provision", "--timeout", "600", "--csv"]).arg(&list).arg("--out");
