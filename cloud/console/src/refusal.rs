@@ -305,7 +305,8 @@ impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let (code, reason) = refusal.code_and_reason();
         let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::new());
-        if let Refusal::PermissionMissing { permission, .. } | Refusal::GrantTooNarrow(permission) = &refusal {
+        if let Refusal::PermissionMissing { permission, .. } | Refusal::GrantTooNarrow(permission) = &refusal
+        {
             let metadata = HashMap::from([("permission".to_owned(), (*permission).to_owned())]);
             details.set_error_info(reason, ERROR_DOMAIN, metadata);
         }

@@ -28,8 +28,8 @@ fn batch(number: u64) -> Batch {
     let mut batch = Batch::new();
     for _ in 0..rng.random_range(1..8) {
         let key = rng.random_range(0..KEYS).to_be_bytes().to_vec();
-        let mut value = vec![0; rng.random_range(10..4_000)];
-        rng.fill(value.as_mut_slice());
+        let mut value = vec![rng.random(); rng.random_range(10..4_000)];
+        value[..8].copy_from_slice(&number.to_be_bytes());
         batch.insert(key, (!rng.random_ratio(1, 10)).then_some(value));
     }
     batch.insert(COUNTER.to_vec(), Some(number.to_be_bytes().to_vec()));
