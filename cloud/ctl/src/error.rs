@@ -57,12 +57,11 @@ pub enum CtlError {
         /// Which there are.
         known: Vec<String>,
     },
-    /// A server that says nothing to who shows a client certificate.
+    /// A server that says nothing to who shows a client certificate: it is late, or the connection broke.
     #[error(
-        "the server did not answer in time; one that does not trust the client certificate ends each connection: see whether --cert and \
-         --key are the right ones, or give it longer with --timeout"
+        "{0}; a server that does not trust the client certificate ends each connection: see whether --cert and --key are the right ones"
     )]
-    CertificateUnanswered,
+    CertificateUnanswered(String),
     /// No context is the current one.
     #[error("no context is the current one; choose one with `remudactl contexts use NAME`")]
     NoContext,
@@ -193,9 +192,7 @@ impl CtlError {
     /// connects again until the deadline.
     pub(crate) fn by_certificate(self) -> Self {
         match self {
-            Self::Refused(status) if matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled) => {
-                Self::CertificateUnanswered
-            }
+            Self::Refused(status) if is_unanswered(&status) => Self::CertificateUnanswered(describe(&status)),
             other => other,
         }
     }
@@ -218,7 +215,7 @@ impl CtlError {
             Self::Refused(status) if status.code() == Code::InvalidArgument => 2,
             Self::Connect { .. }
             | Self::NoContext
-            | Self::CertificateUnanswered
+            | Self::CertificateUnanswered(_)
             | Self::Login { .. }
             | Self::LoginEnded { .. }
             | Self::Differs(_)
@@ -236,10 +233,6 @@ impl CtlError {
 
 /// Why a connection broke, by the cause behind it.
 fn broken(cause: &str) -> String {
-    // With TLS 1.3 a server says what it thinks of a client's certificate after the client has connected.
-    if cause.contains("received fatal alert") {
-        return format!("the server ended the connection: {cause}; see whether --cert is one that it trusts");
-    }
     // What a server says that speaks something else.
     let hint = if cause.contains("frame") {
         "; if the server speaks TLS, its address begins with https://"
@@ -247,6 +240,15 @@ fn broken(cause: &str) -> String {
         ""
     };
     format!("the connection broke: {cause}{hint}")
+}
+
+/// Whether nobody answered: the server was late, or the connection broke.
+fn is_unanswered(status: &Status) -> bool {
+    match status.code() {
+        Code::DeadlineExceeded | Code::Cancelled => true,
+        Code::Unknown => status.message().contains("transport error"),
+        _ => false,
+    }
 }
 
 fn describe(status: &Status) -> String {
@@ -258,7 +260,7 @@ fn describe(status: &Status) -> String {
         }
         Code::Unavailable if status.message().is_empty() => format!("the server is not available{reason}"),
         // A transport's own words say less than nothing.
-        Code::Unknown if status.message().contains("transport error") => broken(&innermost(status)),
+        Code::Unknown if is_unanswered(status) => broken(&innermost(status)),
         _ => format!("{}{reason}", status.message()),
     }
 }
