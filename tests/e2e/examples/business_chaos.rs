@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     }
     std::fs::create_dir_all(&folder).expect("the folder can be made");
     // About one death in a thousand bookings.
-    let plan = Plan { bookings, seed, lives: 40, death: 2 };
+    let plan = Plan { bookings, seed, lives: 40, death: 15 };
     let (found, report) = run(&folder, plan, |line| eprintln!("{line}"));
     println!("{report:#}");
     if found.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

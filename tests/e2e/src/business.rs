@@ -76,6 +76,7 @@ pub fn read(events: &[Value]) -> Read {
     let mut reserved: BTreeSet<&str> = BTreeSet::new();
     let mut sagas: BTreeMap<&str, &str> = BTreeMap::new();
     let mut holds: BTreeMap<&str, i64> = BTreeMap::new();
+    let mut requested: BTreeSet<&str> = BTreeSet::new();
     let mut ended: BTreeMap<&str, u32> = BTreeMap::new();
     let mut completed: BTreeSet<&str> = BTreeSet::new();
     let mut charged: BTreeMap<&str, u32> = BTreeMap::new();
@@ -116,6 +117,11 @@ pub fn read(events: &[Value]) -> Read {
                 completed.insert(id);
                 driven.insert(id, quoted(fact, "vehicle: ").unwrap_or_default());
             }
+            "trip.requested" => {
+                requested.insert(id);
+            }
+            // Called off before it was made: a barrier, not a ride.
+            "trip.cancelled" if !requested.contains(id) => {}
             "trip.cancelled" | "trip.no-show" => {
                 read.called_off += 1;
                 *ended.entry(id).or_default() += 1;
@@ -152,6 +158,8 @@ pub fn read(events: &[Value]) -> Read {
     }
     let never = ended.keys().filter(|id| !charged.contains_key(**id));
     wrong.extend(never.map(|id| format!("{id} ended and was never charged")));
+    let early = charged.keys().filter(|id| !ended.contains_key(**id));
+    wrong.extend(early.map(|id| format!("{id} was charged and never ended")));
     let uncounted = completed.iter().filter(|id| {
         !counted.contains_key(**id) && driven.get(*id).is_some_and(|vehicle| registered.contains(vehicle))
     });
