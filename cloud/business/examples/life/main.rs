@@ -40,8 +40,9 @@ type Failed = Box<dyn std::error::Error + Send + Sync>;
 /// Vehicles, and riders.
 const VEHICLES: usize = 120;
 const RIDERS: usize = 60;
-/// Bookings under way at once, so that some find no vehicle.
-const AT_ONCE: usize = 160;
+/// Bookings under way at once, each until its ride has ended: nearly as many as vehicles, and as these vanish more than there are,
+/// so that some find none.
+const AT_ONCE: usize = 110;
 /// One rider in so many cannot pay.
 const POOR_ONE_IN: usize = 10;
 /// One booking in so many is called off, and one is asked for twice.
@@ -51,6 +52,11 @@ const TWICE_ONE_IN: u64 = 8;
 const VANISH: u64 = 20;
 /// States of a ride that runs, in their order.
 const STATES: [&str; 4] = ["assigned", "arriving", "boarding", "under-way"];
+/// States in which a ride has ended.
+const ENDS: [&str; 4] = ["completed", "cancelled", "no-show", "not-booked"];
+/// How often somebody looks whether a ride has ended, and how long at most.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+const RIDE_MAX: Duration = Duration::from_secs(60);
 /// In this time trips are told at least twice that time has passed.
 const SWEEPS: Duration = Duration::from_secs(12);
 /// How long the rest may take when nothing is booked any more.
@@ -170,7 +176,20 @@ impl Life {
             let cancel = || self.desk.cancel(&ORGANIZATION, &id, "a change of plan", asker(format!("c-{n}")));
             drop(asked(cancel).await);
         }
+        self.ridden(&id).await;
         n
+    }
+
+    /// Until a ride has ended, or its vehicle has vanished: others that want one come when there is one.
+    async fn ridden(&self, id: &str) {
+        let begun = tokio::time::Instant::now();
+        while begun.elapsed() < RIDE_MAX {
+            match self.desk.trip(&ORGANIZATION, id).await {
+                Ok(trip) if ENDS.contains(&trip.state) || self.lost(id, trip.state) => return,
+                Ok(_) | Err(BusinessError::Unavailable(_)) => tokio::time::sleep(LOOK_EVERY).await,
+                Err(_) => return,
+            }
+        }
     }
 
     /// Whether the vehicle of a ride has vanished when the ride is so far.
