@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use remuda_api::vehicles::v1::VehicleColumns;
 use remuda_contracts::fleet::VehicleSummary;
-use remuda_model::VehicleId;
 
 use crate::convert::presence_of;
 use crate::precision::Precision;
@@ -12,25 +11,25 @@ use crate::precision::Precision;
 /// Stands for a coordinate that is not known.
 const UNKNOWN_E7: i32 = i32::MAX;
 
-/// The rows that one stream has given out.
+/// The rows that one stream has given out, by the mirror's number of each vehicle: ids would take many times as much.
 #[derive(Default)]
-pub struct Rows(HashMap<VehicleId, u32>);
+pub struct Rows(HashMap<u32, u32>);
 
 impl Rows {
-    /// Packs vehicles, introducing those this stream has not sent before.
+    /// Packs vehicles, each with its number, introducing those this stream has not sent before.
     pub fn pack(
         &mut self,
-        vehicles: &[impl AsRef<VehicleSummary>],
+        vehicles: &[(u32, impl AsRef<VehicleSummary>)],
         now_ms: i64,
         precision: Precision,
     ) -> VehicleColumns {
         let mut columns = VehicleColumns::default();
         let mut rows: Vec<(u32, &VehicleSummary)> = Vec::with_capacity(vehicles.len());
-        for vehicle in vehicles {
+        for (number, vehicle) in vehicles {
             let vehicle = vehicle.as_ref();
             // A stream would need 4 billion vehicles to pass this.
             let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
-            let row = *self.0.entry(vehicle.vehicle).or_insert_with(|| {
+            let row = *self.0.entry(*number).or_insert_with(|| {
                 columns.introduced.push(vehicle.vehicle.to_string());
                 next
             });
@@ -66,12 +65,12 @@ mod tests {
 
     use prost::Message;
     use remuda_contracts::fleet::{Position, Presence};
-    use remuda_model::OrganizationId;
+    use remuda_model::{OrganizationId, VehicleId};
 
     use super::*;
 
-    fn vehicle(n: u32) -> Arc<VehicleSummary> {
-        Arc::new(VehicleSummary {
+    fn vehicle(n: u32) -> (u32, Arc<VehicleSummary>) {
+        let summary = VehicleSummary {
             organization: OrganizationId::default(),
             vehicle: VehicleId::new(&format!("V{n:05}")).unwrap(),
             presence: Presence::Online,
@@ -85,7 +84,8 @@ mod tests {
             charge_percent: Some(80.0),
             open_alerts: 0,
             revision: 1,
-        })
+        };
+        (n, Arc::new(summary))
     }
 
     #[test]
@@ -99,9 +99,9 @@ mod tests {
             position: None,
             charge_percent: None,
             last_seen_ms: 0,
-            ..(*vehicle(6)).clone()
+            ..(*vehicle(6).1).clone()
         });
-        let second = rows.pack(&[unknown, vehicle(7)], 12_500, Precision::Exact);
+        let second = rows.pack(&[(6, unknown), vehicle(7)], 12_500, Precision::Exact);
         assert_eq!(second.introduced, ["V00006"]);
         assert_eq!(second.row_delta, [1, 1]);
         assert_eq!(second.latitude_e7, [601_706_979, UNKNOWN_E7]);

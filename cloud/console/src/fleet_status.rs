@@ -15,9 +15,9 @@ const LOW_CHARGE_PERCENT: f32 = 20.0;
 /// Counts every vehicle of the mirror that the caller sees.
 pub(crate) fn fleet_status(mirror: &Mirror, sight: &Sight, now_ms: i64) -> FleetStatus {
     let mut status = FleetStatus { read_time: timestamp_of(now_ms), ..FleetStatus::default() };
-    mirror.visit(|_, vehicle| {
-        if sight.sees(&vehicle.vehicle) {
-            count(&mut status, vehicle);
+    mirror.visit(|line| {
+        if sight.sees(&line.vehicle.vehicle) {
+            count(&mut status, &line.vehicle);
         }
     });
     status

@@ -33,8 +33,15 @@ impl Mark {
     }
 }
 
-/// One line and the change that brought it.
-type Line = (u64, Arc<VehicleSummary>);
+/// One vehicle's line.
+pub struct Line {
+    /// The change that brought it.
+    pub change: u64,
+    /// The vehicle's number in this mirror, from 0, the same for all who watch.
+    pub number: u32,
+    /// Its newest state.
+    pub vehicle: Arc<VehicleSummary>,
+}
 
 #[derive(Default)]
 struct Lines {
@@ -99,12 +106,19 @@ impl Mirror {
         for vehicle in vehicles.filter(|v| v.organization == self.organization) {
             let known = lines.by_vehicle.get(&vehicle.vehicle);
             // A list read after a lag and a change still under way may cross; the line's own revision orders them.
-            if known.is_some_and(|(_, known)| known.revision > vehicle.revision || **known == *vehicle) {
+            if known
+                .is_some_and(|known| known.vehicle.revision > vehicle.revision || *known.vehicle == *vehicle)
+            {
                 continue;
             }
+            // Lines are never taken away, so the count is a number that nobody has. 4 billion vehicles would have to come by.
+            let next = u32::try_from(lines.by_vehicle.len()).unwrap_or(u32::MAX);
+            let number = known.map_or(next, |known| known.number);
             lines.change += 1;
             let change = lines.change;
-            lines.by_vehicle.insert(vehicle.vehicle, (change, Arc::new(vehicle.clone())));
+            lines
+                .by_vehicle
+                .insert(vehicle.vehicle, Line { change, number, vehicle: Arc::new(vehicle.clone()) });
         }
         let after = lines.change;
         drop(lines);
@@ -130,15 +144,13 @@ impl Mirror {
 
     /// The change that brought a vehicle's line; 0 when it has none.
     pub fn change_of(&self, vehicle: &VehicleId) -> u64 {
-        self.lines.read().by_vehicle.get(vehicle).map_or(0, |(change, _)| *change)
+        self.lines.read().by_vehicle.get(vehicle).map_or(0, |line| line.change)
     }
 
-    /// Visits every line, ordered by vehicle, with the change that brought it; answers where the mirror was.
-    pub fn visit(&self, mut each: impl FnMut(u64, &Arc<VehicleSummary>)) -> Mark {
+    /// Visits every line, ordered by vehicle; answers where the mirror was.
+    pub fn visit(&self, each: impl FnMut(&Line)) -> Mark {
         let lines = self.lines.read();
-        for (change, vehicle) in lines.by_vehicle.values() {
-            each(*change, vehicle);
-        }
+        lines.by_vehicle.values().for_each(each);
         Mark { instance: self.instance, change: lines.change }
     }
 }

@@ -155,7 +155,7 @@ impl Wanted {
         if self.sight.is_whole() {
             total = all;
         } else {
-            mirror.visit(|_, vehicle| total += usize::from(self.sight.sees(&vehicle.vehicle)));
+            mirror.visit(|line| total += usize::from(self.sight.sees(&line.vehicle.vehicle)));
         }
         i32::try_from(total).unwrap_or(i32::MAX)
     }

@@ -16,7 +16,7 @@ use crate::columns::Rows;
 use crate::convert::{timestamp_of, vehicle_of};
 use crate::limits;
 use crate::metrics::ConsoleMetrics;
-use crate::mirror::{Mark, Mirror};
+use crate::mirror::{Line, Mark, Mirror};
 use crate::precision::Precision;
 use crate::refusal::Refusal;
 use crate::sight::Wanted;
@@ -43,8 +43,8 @@ struct Gone;
 /// Between two responses.
 struct Progress {
     rows: Rows,
-    /// Vehicles that the reader was told match; only with a filter.
-    members: HashSet<VehicleId>,
+    /// Numbers of the vehicles that the reader was told match; only with a filter.
+    members: HashSet<u32>,
     /// Everything up to here was sent.
     sent: u64,
     /// The next response is (part of) the full state.
@@ -55,7 +55,8 @@ struct Progress {
 
 /// Changes gathered for a response.
 struct Gathered {
-    vehicles: Vec<Arc<VehicleSummary>>,
+    /// With the mirror's number of each.
+    vehicles: Vec<(u32, Arc<VehicleSummary>)>,
     removed: Vec<VehicleId>,
     mark: Mark,
 }
@@ -131,11 +132,11 @@ impl Watch {
         let mut removed = Vec::new();
         let (sent, full, resumes) = (progress.sent, progress.full, progress.resumes);
         let members = &mut progress.members;
-        let mark = self.mirror.visit(|change, vehicle| {
-            let new = full || change > sent;
+        let mark = self.mirror.visit(|Line { change, number, vehicle }| {
+            let new = full || *change > sent;
             if self.filter.is_all() {
                 if new {
-                    vehicles.push(Arc::clone(vehicle));
+                    vehicles.push((*number, Arc::clone(vehicle)));
                 }
                 return;
             }
@@ -144,11 +145,11 @@ impl Watch {
                 return;
             }
             if self.filter.matches(vehicle, now_ms) {
-                let joined = members.insert(vehicle.vehicle);
+                let joined = members.insert(*number);
                 if new || (joined && !resumes) {
-                    vehicles.push(Arc::clone(vehicle));
+                    vehicles.push((*number, Arc::clone(vehicle)));
                 }
-            } else if members.remove(&vehicle.vehicle) || (new && resumes) {
+            } else if members.remove(number) || (new && resumes) {
                 removed.push(vehicle.vehicle);
             }
         });
@@ -190,7 +191,8 @@ impl Watch {
                     response.columns = Some(progress.rows.pack(vehicles, now_ms, self.precision))
                 }
                 VehicleEncoding::Messages | VehicleEncoding::Unspecified => {
-                    response.vehicles = vehicles.iter().map(|v| vehicle_of(v, self.precision)).collect();
+                    response.vehicles =
+                        vehicles.iter().map(|(_, vehicle)| vehicle_of(vehicle, self.precision)).collect();
                 }
             }
             to.send(Ok(response)).await.map_err(|_| Gone)?;
