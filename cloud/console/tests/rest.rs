@@ -556,6 +556,9 @@ async fn a_stranger_follows_one_trip_with_a_link_and_learns_nothing_else() {
         format!("/tracking/b-1?share_token={token}0"),
         "/tracking/b-1?share_token=share-".to_owned(),
         "/tracking/b-1?share_token=x".to_owned(),
+        // Tokens of accounts and the node's own count in headers only.
+        format!("/tracking/b-1?share_token={}", token_of("dispatcher")),
+        format!("/tracking/b-1?share_token={TOKEN}"),
         format!("/api/v1/organizations/default/trips/b-9:track?share_token={token}"),
         format!("/api/v1/organizations/another/trips/b-1:track?share_token={token}"),
     ] {
