@@ -16,6 +16,7 @@ use tonic::server::NamedService;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use crate::held::{as_long_as, rests_on};
 use crate::metrics::name_of;
 use crate::refusal::Refusal;
 use crate::sight::{Sight, names_within};
@@ -99,7 +100,8 @@ where
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let log = Arc::clone(&self.log);
-        Box::pin(async move {
+        let certificate = rests_on(&request);
+        let answer = async move {
             let request = match within_sight(request).await {
                 Ok(request) => request,
                 Err(refusal) => return Ok(Status::from(refusal).into_http()),
@@ -109,7 +111,8 @@ where
             // A caller who goes away does not stop what has begun, nor its end from being written.
             let call = tokio::spawn(async move { through(&mut inner, &log, method, request).await });
             Ok(call.await.unwrap_or_else(|_| Status::from(Refusal::Stopping).into_http()))
-        })
+        };
+        Box::pin(async move { Ok(as_long_as(certificate, answer.await?)) })
     }
 }
 

@@ -120,7 +120,7 @@ impl Handshakes {
         let _place_here = self.places.acquire().await.map_err(|_| "tls_failed")?;
         let accepted = TlsAcceptor::from(self.tls.config()).accept(tcp).await;
         let stream = accepted.map_err(|error| reason_of(&error))?;
-        let certificate = ConsoleTls::shown(stream.get_ref().1.peer_certificates());
+        let certificate = self.tls.shown(stream.get_ref().1.peer_certificates());
         Ok(Connection { socket: Socket::Secure(Box::new(stream)), certificate, _slot, _place })
     }
 }

@@ -24,7 +24,7 @@ use crate::metrics::ConsoleMetrics;
 use crate::refusal::Refusal;
 use crate::sight::{Homes, Sight};
 use crate::time::now_ms;
-use crate::tls::{ConsoleTls, Peer};
+use crate::tls::Peer;
 use crate::token::Token;
 
 /// Who may call beside the node's own token, and how often one caller may.
@@ -53,8 +53,6 @@ pub(crate) struct Gate {
     pub organization: OrganizationId,
     /// Where vehicles belong.
     pub homes: Arc<Homes>,
-    /// Whether a client's certificate still holds.
-    pub tls: Option<Arc<ConsoleTls>>,
     pub audit: Arc<AuditLog>,
     pub metrics: ConsoleMetrics,
     /// Calls of addresses that have not said who they are.
@@ -139,9 +137,9 @@ impl Gate {
     /// Who calls. A token says it where there is one, also a wrong one; a client's certificate where there is none.
     async fn principal(&self, headers: &HeaderMap, peer: Option<&Peer>) -> Result<Principal, Refusal> {
         if !headers.contains_key(AUTHORIZATION)
-            && let (Some(tls), Some(shown)) = (&self.tls, peer.and_then(|peer| peer.certificate.as_ref()))
+            && let Some(shown) = peer.and_then(|peer| peer.certificate.as_ref())
         {
-            let certificate = tls.holds(shown).map_err(Refusal::Certificate)?;
+            let certificate = shown.holds().map_err(Refusal::Certificate)?;
             return self.access.accounts.of_certificate(certificate).map_err(Refusal::Certificate);
         }
         if self.token.opens(headers.get(AUTHORIZATION).map(HeaderValue::as_bytes)) {

@@ -19,6 +19,7 @@ mod filter;
 mod fleet_status;
 mod gate;
 mod groups;
+mod held;
 mod history;
 mod identities;
 pub mod limits;

@@ -137,7 +137,7 @@ pub enum ConsoleError {
 /// A console that serves. Dropping it ends it at once; [`Console::stop`] lets calls end first.
 #[derive(Debug)]
 pub struct Console {
-    scheme: &'static str,
+    address: String,
     local_addr: SocketAddr,
     token: Token,
     stop: watch::Sender<bool>,
@@ -322,7 +322,6 @@ impl Console {
             token: settings.token.clone(),
             access: settings.access,
             organization: settings.organization,
-            tls: tls.clone(),
             audit: Arc::clone(&sources.audit),
             metrics: sources.metrics,
             strangers: Arc::new(limiter(limits::STRANGER_CALLS)),
@@ -353,16 +352,17 @@ impl Console {
         );
         let ended = async move { stopped(&mut stops).await };
         let mut helpers = vec![follow, report];
-        let (scheme, server) = match tls {
-            None => ("http", tokio::spawn(server.serve_with_incoming_shutdown(incoming, ended))),
+        let address = address_of(local_addr, tls.as_deref());
+        let server = match tls {
+            None => tokio::spawn(server.serve_with_incoming_shutdown(incoming, ended)),
             Some(tls) => {
                 helpers.push(tls.follow());
                 let incoming = secured(incoming, tls, move |reason| failed_handshakes.rejected(reason));
-                ("https", tokio::spawn(server.serve_with_incoming_shutdown(incoming, ended)))
+                tokio::spawn(server.serve_with_incoming_shutdown(incoming, ended))
             }
         };
-        tracing::info!(addr = %local_addr, scheme, "console serves");
-        Ok(Self { scheme, local_addr, token: settings.token, stop, server, helpers })
+        tracing::info!(addr = %local_addr, address, "console serves");
+        Ok(Self { address, local_addr, token: settings.token, stop, server, helpers })
     }
 
     /// Where it listens.
@@ -372,18 +372,12 @@ impl Console {
 
     /// The address to open in a browser. Carries the token, in the part that browsers do not send.
     pub fn url(&self) -> String {
-        format!("{}/#token={}", self.address(), self.token.reveal())
+        format!("{}/#token={}", self.address, self.token.reveal())
     }
 
-    /// Scheme, host and port, for programs on this machine.
-    pub fn address(&self) -> String {
-        // Listening on every address is not an address, and stands in no certificate.
-        let host = match self.local_addr.ip() {
-            ip if ip.is_unspecified() => "localhost".to_owned(),
-            IpAddr::V4(ip) => ip.to_string(),
-            IpAddr::V6(ip) => format!("[{ip}]"),
-        };
-        format!("{}://{host}:{}", self.scheme, self.local_addr.port())
+    /// Scheme, host and port; with TLS the host is one that the certificate is for.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// Ends streams, lets calls end (5 s at most), and frees the port.
@@ -411,6 +405,21 @@ impl Drop for Console {
         for helper in &self.helpers {
             helper.abort();
         }
+    }
+}
+
+/// Scheme, host and port, by which it can be reached.
+fn address_of(at: SocketAddr, tls: Option<&ConsoleTls>) -> String {
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let host = match tls.and_then(|tls| tls.host(at.ip())) {
+        Some(host) => host,
+        // Listening on every address is not an address.
+        None if at.ip().is_unspecified() => "localhost".to_owned(),
+        None => at.ip().to_string(),
+    };
+    match host.parse() {
+        Ok(IpAddr::V6(host)) => format!("{scheme}://[{host}]:{}", at.port()),
+        _ => format!("{scheme}://{host}:{}", at.port()),
     }
 }
 

@@ -1,12 +1,11 @@
 //! TLS on the console's port: one configuration at a time, made anew when a file changes; and client certificates.
 
-use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::header::{HOST, HeaderName, ORIGIN};
@@ -14,14 +13,13 @@ use axum::middleware::Next;
 use axum::response::Response;
 use parking_lot::{Mutex, RwLock};
 use remuda_access::{CertificateRefusal, ClientCertificate};
+use remuda_identity::pem::{self, PemError};
+use remuda_identity::{Complaint, Followed};
 use tokio::task::JoinHandle;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{
-    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime,
-};
+use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
-use tokio_rustls::rustls::server::{NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_rustls::rustls::{self, CertificateError, RootCertStore, ServerConfig, version};
 
@@ -41,32 +39,16 @@ pub struct ConsoleTlsFiles {
 pub struct ClientTrust {
     /// The authorities' certificates.
     pub roots: PathBuf,
-    /// What they took back: one revocation list of each authority that issues certificates. None: nothing.
+    /// What they took back: a revocation list of each authority above a client's certificate, the root among them. None: nothing.
     pub revoked: Option<PathBuf>,
 }
 
 /// Why the console has no TLS: one sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsoleTlsError {
-    /// A file cannot be read.
-    #[error(
-        "the file {file} cannot be read: {source}; correct its path in [console.tls], or its permissions"
-    )]
-    Read {
-        /// Which.
-        file: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// A file does not hold what it should.
-    #[error("the file {file} does not hold {what} in PEM; put the right file there")]
-    Pem {
-        /// Which.
-        file: PathBuf,
-        /// What it should hold.
-        what: &'static str,
-    },
+    /// A file does not give what it should.
+    #[error(transparent)]
+    Pem(#[from] PemError),
     /// The parts do not fit together.
     #[error("the file {file} cannot be used for the console's TLS: {problem}")]
     Unusable {
@@ -75,26 +57,33 @@ pub enum ConsoleTlsError {
         /// What is wrong with it.
         problem: String,
     },
+    /// Neither the server's files nor those about clients can be used.
+    #[error("{server}; and {clients}")]
+    Both {
+        /// What is wrong with the server's.
+        server: Box<ConsoleTlsError>,
+        /// What is wrong with those about clients.
+        clients: Box<ConsoleTlsError>,
+    },
 }
 
-/// What is in force until a file changes.
-struct Current {
-    config: Arc<ServerConfig>,
-    clients: Option<Arc<dyn ClientCertVerifier>>,
-    /// Which it is, counted up.
-    generation: u64,
-}
-
-/// What tells that a file is another one.
-type Stamp = Option<(SystemTime, u64)>;
+/// Who verifies client certificates.
+type Verifier = Arc<dyn ClientCertVerifier>;
 
 /// The TLS of the console's port.
 pub struct ConsoleTls {
     files: ConsoleTlsFiles,
-    current: RwLock<Current>,
-    /// Of the files that were read last, usable or not: a broken one is complained about once.
-    stamps: Mutex<[Stamp; 4]>,
+    server: Followed<CertifiedKey>,
+    /// Apart from the server's files: a renewal that went wrong must not keep a revocation out.
+    clients: Option<Followed<Verifier>>,
+    /// Of both.
+    config: RwLock<Arc<ServerConfig>>,
+    /// The generations that it was made of. Held as long as files are looked at.
+    made_of: Mutex<Generations>,
 }
+
+/// Of the server's certificate, and of the trust in clients.
+type Generations = (u64, Option<u64>);
 
 impl std::fmt::Debug for ConsoleTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -111,27 +100,49 @@ impl ConsoleTls {
     /// # Errors
     /// One sentence that names the file.
     pub fn open(files: ConsoleTlsFiles) -> Result<Arc<Self>, ConsoleTlsError> {
-        let stamps = Mutex::new(stamps_of(&files));
-        let current = RwLock::new(read_all(&files, 0)?);
-        Ok(Arc::new(Self { files, current, stamps }))
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let pair = [files.certificate.clone(), files.key.clone()];
+        let server = Followed::open(pair, || certified(&files, &provider))?;
+        let clients = match &files.clients {
+            None => None,
+            Some(trust) => {
+                let followed = [Some(trust.roots.clone()), trust.revoked.clone()].into_iter().flatten();
+                Some(Followed::open(followed, || verifier(trust, &provider))?)
+            }
+        };
+        let config = server_config(&provider, &server, clients.as_ref());
+        let config = RwLock::new(Arc::new(config.map_err(unusable(&files.certificate))?));
+        let made_of = Mutex::new(generations(&server, clients.as_ref()));
+        Ok(Arc::new(Self { files, server, clients, config, made_of }))
     }
 
-    /// Reads the files again if one of them has changed; answers whether. Connections stay open; their client certificates are
-    /// verified again with their next request.
+    /// Reads the server's files again if one of them has changed or could not be used, and so those about clients; answers whether
+    /// something new is in force. Connections stay open; their client certificates are verified again with their next request.
     ///
     /// # Errors
-    /// One sentence that names the file; what was in force stays so.
+    /// One sentence that names the file. What was in force of the same files stays so; of the others the new is taken.
     pub fn reload(&self) -> Result<bool, ConsoleTlsError> {
-        let mut stamps = self.stamps.lock();
-        let now = stamps_of(&self.files);
-        if *stamps == now {
-            return Ok(false);
+        let mut made_of = self.made_of.lock();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let server = self.server.reload(|| certified(&self.files, &provider));
+        let clients = match (&self.clients, &self.files.clients) {
+            (Some(clients), Some(trust)) => clients.reload(|| verifier(trust, &provider)),
+            _ => Ok(false),
+        };
+        let of = generations(&self.server, self.clients.as_ref());
+        let new = of != *made_of;
+        if new {
+            let config = server_config(&provider, &self.server, self.clients.as_ref());
+            *self.config.write() = Arc::new(config.map_err(unusable(&self.files.certificate))?);
+            *made_of = of;
         }
-        *stamps = now;
-        let generation = self.current.read().generation + 1;
-        let current = read_all(&self.files, generation)?;
-        *self.current.write() = current;
-        Ok(true)
+        match (server, clients) {
+            (Ok(_), Ok(_)) => Ok(new),
+            (Err(server), Err(clients)) => {
+                Err(ConsoleTlsError::Both { server: Box::new(server), clients: Box::new(clients) })
+            }
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        }
     }
 
     /// Looks every second whether a file has changed, until it is aborted.
@@ -140,17 +151,22 @@ impl ConsoleTls {
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(LOOK_EVERY);
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            let mut complaint = Complaint::default();
             loop {
                 ticks.tick().await;
                 let looking = Arc::clone(&tls);
-                match tokio::task::spawn_blocking(move || looking.reload()).await {
-                    Ok(Ok(true)) => tracing::info!("the console took new certificates"),
-                    Ok(Err(error)) => tracing::warn!(
+                // A panic was reported, and the next look tries again.
+                let Ok(looked) = tokio::task::spawn_blocking(move || looking.reload()).await else {
+                    continue;
+                };
+                let new = complaint.is_new(&looked);
+                match looked {
+                    Ok(true) => tracing::info!("the console took new certificates"),
+                    Err(error) if new => tracing::warn!(
                         error = &error as &dyn std::error::Error,
-                        "the console's new certificates cannot be used; the old ones stay"
+                        "files of the console's TLS cannot be used; what they said before stays in force"
                     ),
-                    // A panic was reported, and the next look tries again.
-                    Ok(Ok(false)) | Err(_) => {}
+                    Ok(false) | Err(_) => {}
                 }
             }
         })
@@ -158,47 +174,26 @@ impl ConsoleTls {
 
     /// For the next handshake.
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current.read().config)
+        Arc::clone(&self.config.read())
+    }
+
+    /// The host by which the server's certificate can be checked by whoever connects to `address`: that, or the first of its names.
+    pub(crate) fn host(&self, address: IpAddr) -> Option<String> {
+        let mut names = pem::hosts_of(self.server.current().0.cert.first()?);
+        let own = names.iter().position(|name| *name == address.to_string()).unwrap_or(0);
+        (own < names.len()).then(|| names.swap_remove(own))
     }
 
     /// The certificate that a client has shown. A handshake that took up an earlier one did not look at it again, so it counts as
     /// not verified yet.
-    pub(crate) fn shown(chain: Option<&[CertificateDer<'_>]>) -> Option<Arc<ShownCertificate>> {
+    pub(crate) fn shown(
+        self: &Arc<Self>,
+        chain: Option<&[CertificateDer<'_>]>,
+    ) -> Option<Arc<ShownCertificate>> {
         let chain: Vec<_> = chain?.iter().map(|one| one.clone().into_owned()).collect();
         let read = ClientCertificate::read(chain.first()?);
-        Some(Arc::new(ShownCertificate { chain, read, verified: AtomicU64::new(NEVER) }))
-    }
-
-    /// What a client's certificate says, if it holds now: verified once by what is in force, and not expired since.
-    ///
-    /// # Errors
-    /// Why it does not hold any more.
-    pub(crate) fn holds<'a>(
-        &self,
-        shown: &'a ShownCertificate,
-    ) -> Result<&'a ClientCertificate, CertificateRefusal> {
-        let now = UnixTime::now();
-        let read = shown.read.as_ref().ok_or(CertificateRefusal::Unknown)?;
-        if read.expired(now) {
-            return Err(CertificateRefusal::Expired);
-        }
-        let (clients, generation) = {
-            let current = self.current.read();
-            (current.clients.clone(), current.generation)
-        };
-        if shown.verified.load(Ordering::Acquire) != generation {
-            let clients = clients.ok_or(CertificateRefusal::Foreign)?;
-            let [leaf, between @ ..] = &shown.chain[..] else { return Err(CertificateRefusal::Foreign) };
-            clients.verify_client_cert(leaf, between, now).map_err(|error| match error {
-                rustls::Error::InvalidCertificate(CertificateError::Revoked) => CertificateRefusal::Revoked,
-                rustls::Error::InvalidCertificate(
-                    CertificateError::Expired | CertificateError::ExpiredContext { .. },
-                ) => CertificateRefusal::Expired,
-                _ => CertificateRefusal::Foreign,
-            })?;
-            shown.verified.store(generation, Ordering::Release);
-        }
-        Ok(read)
+        let verified = AtomicU64::new(NEVER);
+        Some(Arc::new(ShownCertificate { tls: Arc::clone(self), chain, read, verified }))
     }
 }
 
@@ -208,11 +203,51 @@ const NEVER: u64 = u64::MAX;
 /// The certificate that the client of a connection has shown.
 #[derive(Debug)]
 pub(crate) struct ShownCertificate {
+    tls: Arc<ConsoleTls>,
     chain: Vec<CertificateDer<'static>>,
     /// None when it says nothing that can be read.
     read: Option<ClientCertificate>,
     /// The generation that found it good.
     verified: AtomicU64,
+}
+
+impl ShownCertificate {
+    /// What it says, if it holds now: verified once by what is in force, and not expired since.
+    ///
+    /// # Errors
+    /// Why it does not hold any more.
+    pub(crate) fn holds(&self) -> Result<&ClientCertificate, CertificateRefusal> {
+        let now = UnixTime::now();
+        let read = self.read.as_ref().ok_or(CertificateRefusal::Unknown)?;
+        if read.expired(now) {
+            return Err(CertificateRefusal::Expired);
+        }
+        let clients = self.tls.clients.as_ref().ok_or(CertificateRefusal::Foreign)?;
+        let (verifier, generation) = clients.current();
+        if self.verified.load(Ordering::Acquire) != generation {
+            let [leaf, between @ ..] = &self.chain[..] else { return Err(CertificateRefusal::Foreign) };
+            verifier.verify_client_cert(leaf, between, now).map_err(|error| match error {
+                rustls::Error::InvalidCertificate(CertificateError::Revoked) => CertificateRefusal::Revoked,
+                rustls::Error::InvalidCertificate(
+                    CertificateError::Expired | CertificateError::ExpiredContext { .. },
+                ) => CertificateRefusal::Expired,
+                _ => CertificateRefusal::Foreign,
+            })?;
+            self.verified.store(generation, Ordering::Release);
+        }
+        Ok(read)
+    }
+
+    /// Comes to its end when it does not hold any more, a second later at most.
+    pub(crate) async fn ends(self: Arc<Self>) -> CertificateRefusal {
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        loop {
+            ticks.tick().await;
+            if let Err(refusal) = self.holds() {
+                return refusal;
+            }
+        }
+    }
 }
 
 /// Where a connection comes from, and what its client has shown.
@@ -250,6 +285,8 @@ pub(crate) fn reason_of(error: &io::Error) -> &'static str {
     match error {
         rustls::Error::InvalidCertificate(problem) => match problem {
             CertificateError::Revoked => "certificate_revoked",
+            // An authority above it has no list.
+            CertificateError::UnknownRevocationStatus => "certificate_unlisted",
             // An authority of the same name, with another key.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => "certificate_foreign",
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => "certificate_expired",
@@ -260,18 +297,8 @@ pub(crate) fn reason_of(error: &io::Error) -> &'static str {
     }
 }
 
-fn stamps_of(files: &ConsoleTlsFiles) -> [Stamp; 4] {
-    let stamp = |file: Option<&PathBuf>| {
-        let meta = fs::metadata(file?).ok()?;
-        Some((meta.modified().ok()?, meta.len()))
-    };
-    let clients = files.clients.as_ref();
-    [
-        stamp(Some(&files.certificate)),
-        stamp(Some(&files.key)),
-        stamp(clients.map(|clients| &clients.roots)),
-        stamp(clients.and_then(|clients| clients.revoked.as_ref())),
-    ]
+fn generations(server: &Followed<CertifiedKey>, clients: Option<&Followed<Verifier>>) -> Generations {
+    (server.current().1, clients.map(|clients| clients.current().1))
 }
 
 fn unusable<E: std::fmt::Display>(file: &Path) -> impl FnOnce(E) -> ConsoleTlsError {
@@ -279,54 +306,40 @@ fn unusable<E: std::fmt::Display>(file: &Path) -> impl FnOnce(E) -> ConsoleTlsEr
     move |problem| ConsoleTlsError::Unusable { file, problem: problem.to_string() }
 }
 
-fn read_all(files: &ConsoleTlsFiles, generation: u64) -> Result<Current, ConsoleTlsError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let chain = certificates(&files.certificate)?;
-    let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?)
-        .map_err(|_| ConsoleTlsError::Pem { file: files.key.clone(), what: "a private key" })?;
+fn certified(files: &ConsoleTlsFiles, provider: &CryptoProvider) -> Result<CertifiedKey, ConsoleTlsError> {
+    let (chain, key) = (pem::certificates(&files.certificate)?, pem::key(&files.key)?);
     // Checks that key and certificate belong together, so that half of a change is not taken.
-    let certified = CertifiedKey::from_der(chain, key, &provider).map_err(unusable(&files.certificate))?;
-    let clients = files.clients.as_ref().map(|trust| verifier(trust, &provider)).transpose()?;
-    let config =
-        server_config(&provider, certified, clients.clone()).map_err(unusable(&files.certificate))?;
-    Ok(Current { config: Arc::new(config), clients, generation })
+    CertifiedKey::from_der(chain, key, provider).map_err(unusable(&files.certificate))
 }
 
-fn verifier(
-    trust: &ClientTrust,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, ConsoleTlsError> {
+fn verifier(trust: &ClientTrust, provider: &Arc<CryptoProvider>) -> Result<Verifier, ConsoleTlsError> {
     let mut roots = RootCertStore::empty();
-    for root in certificates(&trust.roots)? {
+    for root in pem::certificates(&trust.roots)? {
         roots.add(root).map_err(unusable(&trust.roots))?;
     }
     let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
         .allow_unauthenticated();
     if let Some(file) = &trust.revoked {
-        let text = read(file)?;
-        let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&text).collect();
-        let lists = lists.ok().filter(|lists| !lists.is_empty());
-        let what = "certificate revocation lists";
-        let lists = lists.ok_or_else(|| ConsoleTlsError::Pem { file: file.clone(), what })?;
-        // Of whom no list tells, that is not known to be good: their certificates are refused.
-        builder = builder.with_crls(lists).only_check_end_entity_revocation();
+        // Also of authorities between: one that was taken back vouches for nobody. Of whom no list tells, that is not known to be
+        // good: their certificates are refused.
+        builder = builder.with_crls(pem::revocation_lists(file)?);
     }
     builder.build().map_err(unusable(&trust.roots))
 }
 
 fn server_config(
     provider: &Arc<CryptoProvider>,
-    certified: CertifiedKey,
-    clients: Option<Arc<dyn ClientCertVerifier>>,
+    server: &Followed<CertifiedKey>,
+    clients: Option<&Followed<Verifier>>,
 ) -> Result<ServerConfig, rustls::Error> {
     let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(&[&version::TLS13])?;
     let builder = match clients {
-        Some(clients) => builder.with_client_cert_verifier(clients),
+        Some(clients) => builder.with_client_cert_verifier(Arc::clone(&clients.current().0)),
         None => builder.with_no_client_auth(),
     };
-    let resolver: Arc<dyn ResolvesServerCert> = Arc::new(SingleCertAndKey::from(certified));
-    let mut config = builder.with_cert_resolver(resolver);
+    let certified = CertifiedKey::clone(&server.current().0);
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // What a returning client needs is in its ticket. New keys with each configuration, so that nobody comes in by a root that
     // is no longer trusted.
@@ -334,16 +347,4 @@ fn server_config(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
     Ok(config)
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, ConsoleTlsError> {
-    fs::read(file).map_err(|source| ConsoleTlsError::Read { file: file.into(), source })
-}
-
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, ConsoleTlsError> {
-    let text = read(file)?;
-    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    read.ok()
-        .filter(|certificates| !certificates.is_empty())
-        .ok_or_else(|| ConsoleTlsError::Pem { file: file.into(), what: "certificates" })
 }

@@ -36,7 +36,7 @@ pub struct ConsoleTlsConfig {
     /// Certificates of the authorities whose client certificates are believed, PEM. None: clients are not asked for one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_trust_file: Option<PathBuf>,
-    /// Revocation lists of those authorities, PEM; one of each that issues certificates. None: nothing is revoked.
+    /// Revocation lists, PEM: one of each authority above a client's certificate, the root among them. None: nothing is revoked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_revoked_file: Option<PathBuf>,
 }

@@ -297,7 +297,7 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
     let door_addr = tls_addr.map_or(config.broker.address, |at| at.to_string());
     let plain_door = door.as_ref().and_then(Door::plain_addr).map(|at| at.to_string());
     let enrolment_url = format!("https://{}", enrolment.local_addr());
-    let console_addr = console.address();
+    let console_addr = console.address().to_owned();
     let token = console.url().rsplit_once("token=").map(|(_, token)| token.to_owned()).unwrap_or_default();
     let broker_addr = broker.as_ref().map(|broker| broker.address().to_owned());
     let parts = Parts { door, enrolment, keeper, broker, console, business, operations, feeds, vehicles };

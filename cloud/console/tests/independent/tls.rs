@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use prost::Message;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose,
     IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
@@ -14,8 +15,8 @@ use rcgen::{
 use remuda_access::{Accounts, CertifiedAccount};
 use remuda_api::commands::v1::CreateCommandRequest;
 use remuda_api::commands::v1::command_service_client::CommandServiceClient;
-use remuda_api::vehicles::v1::ListVehiclesRequest;
 use remuda_api::vehicles::v1::vehicle_service_client::VehicleServiceClient;
+use remuda_api::vehicles::v1::{ListVehiclesRequest, WatchVehiclesRequest, WatchVehiclesResponse};
 use remuda_console::{
     Access, ClientTrust, Console, ConsoleSettings, ConsoleSources, ConsoleTls, ConsoleTlsFiles, Token,
 };
@@ -31,7 +32,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Status, Streaming};
 use tonic_types::StatusExt;
 
 use crate::PATIENCE;
@@ -47,13 +48,25 @@ struct Authority {
 
 impl Authority {
     fn new(name: &str) -> Self {
-        let key = KeyPair::generate().unwrap();
+        let (key, params) = (KeyPair::generate().unwrap(), Self::params(name));
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// Another one, that this one vouches for.
+    fn below(&self, name: &str, serial: u64) -> Self {
+        let (key, mut params) = (KeyPair::generate().unwrap(), Self::params(name));
+        params.serial_number = Some(SerialNumber::from(serial));
+        let pem = params.signed_by(&key, &self.issuer).unwrap().pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    fn params(name: &str) -> CertificateParams {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self { issuer: Issuer::new(params, key), pem }
+        params
     }
 
     /// Certificate and key, PEM.
@@ -67,6 +80,14 @@ impl Authority {
 
     fn client(&self, names: &[&str]) -> (String, String) {
         self.issue(|params| name(params, names))
+    }
+
+    /// The certificate of `ci`, with a number by which it can be revoked.
+    fn numbered(&self, serial: u64) -> (String, String) {
+        self.issue(|params| {
+            name(params, &["uri:spiffe://example.com/ci"]);
+            params.serial_number = Some(SerialNumber::from(serial));
+        })
     }
 
     fn server(&self, host: &str) -> String {
@@ -110,12 +131,28 @@ fn name(params: &mut CertificateParams, names: &[&str]) {
     }
 }
 
+/// Writes the files of a console whose server and people have authorities of their own.
+fn files_of(folder: &Path, server: &Authority, people: &Authority) -> ConsoleTlsFiles {
+    let file = |name: &str, text: &str| -> PathBuf {
+        let file = folder.join(name);
+        fs::write(&file, text).unwrap();
+        file
+    };
+    let both = file("server.pem", &server.server("localhost"));
+    let clients = ClientTrust {
+        roots: file("people.pem", &people.pem),
+        revoked: Some(file("revoked.pem", &people.revocations(&[]))),
+    };
+    ConsoleTlsFiles { certificate: both.clone(), key: both, clients: Some(clients) }
+}
+
 /// A console over TLS, its authorities and its files.
 struct Stage {
     console: Console,
     tls: Arc<ConsoleTls>,
     server: Authority,
     people: Authority,
+    fleet: Arc<FakeFleet>,
     folder: tempfile::TempDir,
 }
 
@@ -123,20 +160,7 @@ impl Stage {
     async fn set() -> Self {
         let (server, people) = (Authority::new("servers"), Authority::new("people"));
         let folder = tempfile::tempdir().unwrap();
-        let file = |name: &str, text: &str| -> PathBuf {
-            let file = folder.path().join(name);
-            fs::write(&file, text).unwrap();
-            file
-        };
-        let both = file("server.pem", &server.server("localhost"));
-        let files = ConsoleTlsFiles {
-            certificate: both.clone(),
-            key: both,
-            clients: Some(ClientTrust {
-                roots: file("people.pem", &people.pem),
-                revoked: Some(file("revoked.pem", &people.revocations(&[]))),
-            }),
-        };
+        let files = files_of(folder.path(), &server, &people);
         let account = |name: &str, certificate: &str, grant: &str| CertifiedAccount {
             name: name.into(),
             certificates: vec![certificate.parse().unwrap()],
@@ -154,8 +178,9 @@ impl Stage {
             access: Access { accounts: Arc::new(accounts.unwrap()), ..Access::default() },
         };
         let tls = ConsoleTls::open(files).unwrap();
-        let console = Console::secured(settings, Arc::clone(&tls), shown()).await.unwrap();
-        Self { console, tls, server, people, folder }
+        let fleet = Arc::new(FakeFleet::new(3));
+        let console = Console::secured(settings, Arc::clone(&tls), sources(&fleet)).await.unwrap();
+        Self { console, tls, server, people, fleet, folder }
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -231,10 +256,6 @@ impl Stage {
     }
 }
 
-fn shown() -> ConsoleSources {
-    sources(&Arc::new(FakeFleet::new(3)))
-}
-
 async fn list(channel: Channel, token: Option<&str>) -> Result<usize, Status> {
     let mut request = Request::new(ListVehiclesRequest {
         parent: "organizations/default".into(),
@@ -254,7 +275,8 @@ fn reason_of(status: &Status) -> String {
 #[tokio::test]
 async fn one_port_speaks_everything_over_tls() {
     let stage = Stage::set().await;
-    assert!(stage.console.url().starts_with("https://127.0.0.1:"), "{}", stage.console.url());
+    // It listens on 127.0.0.1; the certificate is for another name.
+    assert!(stage.console.url().starts_with("https://localhost:"), "{}", stage.console.url());
     assert_eq!(stage.list(None, Some(TOKEN)).await.unwrap(), 3, "gRPC");
     let bearer = format!("authorization: Bearer {TOKEN}\r\n");
     let (agreed, rest) = stage.get(None, "/vehicles/V000001", &bearer).await;
@@ -356,13 +378,7 @@ async fn what_the_authority_does_not_vouch_for_ends_the_handshake() {
 #[tokio::test]
 async fn a_certificate_that_is_revoked_stops_on_open_connections_too() {
     let stage = Stage::set().await;
-    let client = |serial: u64| {
-        stage.people.issue(|params| {
-            name(params, &["uri:spiffe://example.com/ci"]);
-            params.serial_number = Some(SerialNumber::from(serial));
-        })
-    };
-    let (stolen, kept) = (client(4_711), client(4_712));
+    let (stolen, kept) = (stage.people.numbered(4_711), stage.people.numbered(4_712));
     let (open, other) =
         (stage.channel(Some(&stolen)).await.unwrap(), stage.channel(Some(&kept)).await.unwrap());
     assert_eq!(list(open.clone(), None).await.unwrap(), 3);
@@ -383,28 +399,188 @@ async fn a_certificate_that_is_revoked_stops_on_open_connections_too() {
     stage.console.stop().await.unwrap();
 }
 
+/// Vehicles that change, as long as somebody wants to know.
+async fn watch(channel: Channel, token: Option<&str>) -> Streaming<WatchVehiclesResponse> {
+    let mut request = Request::new(WatchVehiclesRequest {
+        parent: "organizations/default".into(),
+        interval_ms: 100,
+        ..WatchVehiclesRequest::default()
+    });
+    if let Some(token) = token {
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    }
+    let mut stream = VehicleServiceClient::new(channel).watch_vehicles(request).await.unwrap().into_inner();
+    assert!(stream.message().await.unwrap().is_some(), "it begins");
+    stream
+}
+
+/// How a stream ends.
+async fn end_of(mut stream: Streaming<WatchVehiclesResponse>) -> (Code, String) {
+    let end = async {
+        loop {
+            match stream.message().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return (Code::Ok, String::new()),
+                Err(status) => return (status.code(), reason_of(&status)),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, end).await.expect("it ends")
+}
+
 #[tokio::test]
-async fn files_that_change_are_taken_and_broken_ones_are_not() {
+async fn a_stream_ends_with_the_certificate_that_opened_it() {
+    let stage = Stage::set().await;
+    let drives = tokio::spawn(Arc::clone(&stage.fleet).drive(Duration::from_millis(50)));
+    let (stolen, kept) = (stage.people.numbered(4_711), stage.people.numbered(4_712));
+    let (open, other) =
+        (stage.channel(Some(&stolen)).await.unwrap(), stage.channel(Some(&kept)).await.unwrap());
+    let by_certificate = watch(open.clone(), None).await;
+    let mut by_token = watch(open, Some(TOKEN)).await;
+    let mut of_another = watch(other, None).await;
+    // The same over HTTP/1.1: lines of JSON, and gRPC-Web.
+    let begun = async |request: String| {
+        let mut stream = stage.connect(stage.config(Some(&stolen), &["http/1.1"])).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut read = Vec::new();
+        while !read.windows(7).any(|bytes| bytes == b"V000001") {
+            assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0, "{}", String::from_utf8_lossy(&read));
+        }
+        stream
+    };
+    let host = "host: localhost\r\nconnection: close\r\n";
+    let lines =
+        format!("GET /api/v1/organizations/default/vehicles:watch?intervalMs=100 HTTP/1.1\r\n{host}\r\n");
+    let asked = WatchVehiclesRequest { parent: "organizations/default".into(), ..Default::default() };
+    let asked = String::from_utf8(asked.encode_to_vec()).unwrap();
+    let web = format!(
+        "POST /remuda.vehicles.v1.VehicleService/WatchVehicles HTTP/1.1\r\n{host}content-type: application/grpc-web+proto\r\n\
+         content-length: {}\r\n\r\n\0\0\0\0{}{asked}",
+        asked.len() + 5,
+        char::from(u8::try_from(asked.len()).unwrap()),
+    );
+    let texts = [begun(lines).await, begun(web).await];
+
+    stage.write("revoked.pem", &stage.people.revocations(&[4_711]));
+    let revoked = (Code::Unauthenticated, "CERTIFICATE_REVOKED".to_owned());
+    assert_eq!(end_of(by_certificate).await, revoked);
+    for (mut text, says) in texts.into_iter().zip(["\"reason\":\"CERTIFICATE_REVOKED\"", "grpc-status:16"]) {
+        let mut read = Vec::new();
+        let end = tokio::time::timeout(PATIENCE, text.read_to_end(&mut read)).await.expect("it ends");
+        let read = String::from_utf8_lossy(&read);
+        // As HTTP/1.1 ends what it sends in chunks: nothing was cut off.
+        assert!(read.contains(says) && read.ends_with("\r\n0\r\n\r\n"), "{end:?}: {read}");
+    }
+    // Whoever shows a token beside it, or another certificate, reads on: also what is said from now on.
+    let now_s = OffsetDateTime::now_utc().unix_timestamp();
+    for stream in [&mut by_token, &mut of_another] {
+        let reads_on =
+            async { while stream.message().await.unwrap().unwrap().server_time.unwrap().seconds <= now_s {} };
+        tokio::time::timeout(PATIENCE, reads_on).await.expect("it goes on");
+    }
+    drives.abort();
+    stage.console.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_certificate_does() {
+    let stage = Stage::set().await;
+    let brief = stage.people.issue(|params| {
+        name(params, &["uri:spiffe://example.com/ci"]);
+        params.not_after = OffsetDateTime::now_utc() + time::Duration::seconds(4);
+    });
+    // Nothing is driven: it ends though nothing is said.
+    let stream = watch(stage.channel(Some(&brief)).await.unwrap(), None).await;
+    assert_eq!(end_of(stream).await, (Code::Unauthenticated, "CERTIFICATE_EXPIRED".to_owned()));
+    stage.console.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_authority_between_that_is_revoked_vouches_for_nobody() {
+    let stage = Stage::set().await;
+    let between = stage.people.below("night", 77);
+    let (leaf, key) = between.client(&["uri:spiffe://example.com/ci"]);
+    let client = (format!("{leaf}{}", between.pem), key);
+    assert!(stage.list(Some(&client), None).await.is_err(), "nobody knows what it has taken back");
+    let lists = |revoked: &[u64]| stage.people.revocations(revoked) + &between.revocations(&[]);
+    stage.write("revoked.pem", &lists(&[]));
+    stage.tls.reload().unwrap();
+    let open = stage.channel(Some(&client)).await.unwrap();
+    assert_eq!(list(open.clone(), None).await.unwrap(), 3);
+    stage.write("revoked.pem", &lists(&[77]));
+    stage.tls.reload().unwrap();
+    assert_eq!(reason_of(&list(open, None).await.unwrap_err()), "CERTIFICATE_REVOKED");
+    assert!(stage.list(Some(&client), None).await.is_err(), "no new connection");
+    let metrics = stage.metrics().await;
+    for reason in ["certificate_unlisted", "certificate_revoked"] {
+        assert!(metrics.contains(&format!("{{reason=\"{reason}\"}}")), "{reason} in {metrics}");
+    }
+    stage.console.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn files_of_the_server_that_are_broken_keep_no_revocation_out() {
+    let stage = Stage::set().await;
+    let stolen = stage.people.numbered(4_711);
+    let open = stage.channel(Some(&stolen)).await.unwrap();
+    assert_eq!(list(open.clone(), None).await.unwrap(), 3);
+    stage.write("server.pem", "half a file");
+    stage.write("revoked.pem", &stage.people.revocations(&[4_711]));
+    let error = stage.tls.reload().unwrap_err().to_string();
+    assert!(error.contains("server.pem"), "{error}");
+    assert_eq!(reason_of(&list(open, None).await.unwrap_err()), "CERTIFICATE_REVOKED");
+    let refused = stage.list(Some(&stolen), None).await.unwrap_err();
+    assert!(reason_of(&refused).is_empty(), "its handshake fails: {refused:?}");
+    let metrics = stage.metrics().await;
+    assert!(metrics.contains("{reason=\"certificate_revoked\"}"), "{metrics}");
+    // And a broken list keeps no new certificate of the server out.
+    let presented = async || {
+        let stream = stage.connect(stage.config(None, &[])).await.unwrap();
+        stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
+    };
+    let before = presented().await;
+    stage.write("revoked.pem", "half a file");
+    stage.write("server.pem", &stage.server.server("localhost"));
+    let error = stage.tls.reload().unwrap_err().to_string();
+    assert!(error.contains("revoked.pem"), "{error}");
+    assert_ne!(presented().await, before);
+    stage.console.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_opens_nothing_more_on_an_open_connection() {
+    let stage = Stage::set().await;
+    // Enough to connect on a machine that has much else to do.
+    let brief = stage.people.issue(|params| {
+        name(params, &["uri:spiffe://example.com/ci"]);
+        params.not_after = OffsetDateTime::now_utc() + time::Duration::seconds(4);
+    });
+    let open = stage.channel(Some(&brief)).await.unwrap();
+    assert_eq!(list(open.clone(), None).await.unwrap(), 3);
+    let ended = async {
+        loop {
+            match list(open.clone(), None).await {
+                Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                Err(refused) => break refused,
+            }
+        }
+    };
+    let refused = tokio::time::timeout(PATIENCE, ended).await.expect("it ends");
+    assert_eq!(
+        (refused.code(), reason_of(&refused).as_str()),
+        (Code::Unauthenticated, "CERTIFICATE_EXPIRED")
+    );
+    stage.console.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_console_looks_itself_whether_its_files_have_changed() {
     let stage = Stage::set().await;
     let server_of = async |stage: &Stage| {
         let stream = stage.connect(stage.config(None, &[])).await.unwrap();
         stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
     };
     let first = server_of(&stage).await;
-    stage.write("server.pem", "half a file");
-    let error = stage.tls.reload();
-    // Whoever looks at the files every second may have been first.
-    if let Err(error) = error {
-        let text = error.to_string();
-        assert!(text.contains("server.pem") && text.contains("PEM"), "{text}");
-    }
-    assert_eq!(server_of(&stage).await, first);
-    // A key of another certificate.
-    let (certificate, _) = stage.server.issue(|_| ());
-    let (_, key) = stage.server.issue(|_| ());
-    stage.write("server.pem", &format!("{certificate}{key}"));
-    let _ = stage.tls.reload();
-    assert_eq!(server_of(&stage).await, first);
     // Nobody reloads by hand: the console looks itself.
     stage.write("server.pem", &format!("{}\n", stage.server.server("localhost")));
     let taken = async {
@@ -414,6 +590,42 @@ async fn files_that_change_are_taken_and_broken_ones_are_not() {
     };
     tokio::time::timeout(PATIENCE, taken).await.expect("the new certificate is taken");
     stage.console.stop().await.unwrap();
+}
+
+#[test]
+fn files_that_change_are_taken_and_broken_ones_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let (server, people) = (Authority::new("servers"), Authority::new("people"));
+    let (files, good) = (files_of(folder.path(), &server, &people), server.server("localhost"));
+    let tls = ConsoleTls::open(files).unwrap();
+    assert!(!tls.reload().unwrap(), "nothing has changed");
+    // A key of another certificate: half of a change.
+    let (certificate, _) = server.issue(|_| ());
+    let (_, key) = server.issue(|_| ());
+    for (name, text, says) in [
+        ("server.pem", "half a file", "server.pem does not hold certificates in PEM"),
+        ("server.pem", &format!("{certificate}{key}"), "server.pem cannot be used"),
+        ("people.pem", "half a file", "people.pem does not hold certificates in PEM"),
+        ("revoked.pem", "half a file", "revoked.pem does not hold certificate revocation lists in PEM"),
+    ] {
+        let before = fs::read_to_string(folder.path().join(name)).unwrap();
+        write(name, text);
+        for _ in 0..2 {
+            let error = tls.reload().unwrap_err().to_string();
+            assert!(error.contains(says), "{says}: {error}");
+        }
+        write(name, &before);
+        assert!(tls.reload().unwrap(), "{name} is whole again");
+        assert!(!tls.reload().unwrap());
+    }
+    write("server.pem", "half a file");
+    write("people.pem", "half a file");
+    let error = tls.reload().unwrap_err().to_string();
+    assert!(error.contains("server.pem") && error.contains("people.pem"), "{error}");
+    write("server.pem", &good);
+    let error = tls.reload().unwrap_err().to_string();
+    assert!(!error.contains("server.pem") && error.contains("people.pem"), "{error}");
 }
 
 #[test]
