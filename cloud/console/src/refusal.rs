@@ -150,6 +150,7 @@ impl Refusal {
         match self {
             Self::Unauthenticated => (Code::Unauthenticated, "TOKEN_INVALID"),
             Self::Token(TokenRefusal::NoGrant) => (Code::PermissionDenied, "ROLE_MISSING"),
+            Self::Token(TokenRefusal::SubjectTooLong(_)) => (Code::Unauthenticated, "SUBJECT_TOO_LONG"),
             Self::Token(TokenRefusal::Expired) => (Code::Unauthenticated, "TOKEN_EXPIRED"),
             Self::Token(TokenRefusal::Unavailable) => (Code::Unavailable, "ISSUER_UNAVAILABLE"),
             Self::Token(TokenRefusal::Invalid(_)) => (Code::Unauthenticated, "TOKEN_INVALID"),

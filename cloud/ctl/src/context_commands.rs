@@ -53,7 +53,9 @@ pub(crate) fn run(
     match command {
         ContextsCommand::List => list(&file.load()?, global, out, colours)?,
         ContextsCommand::Current => {
-            let current = file.load()?.current.ok_or(CtlError::NoContext)?;
+            let contexts = file.load()?;
+            let current = contexts.current.as_ref().ok_or(CtlError::NoContext)?;
+            known(&contexts, current)?;
             writeln!(out, "{current}")?;
         }
         ContextsCommand::Use { name } => {
@@ -145,6 +147,11 @@ fn set(context: &mut Context, global: &Global, token: Option<Secret>) -> Result<
             *kept = whole(path)?;
         }
     }
+    fits(context)
+}
+
+/// Whether the parts of a context go together.
+pub(crate) fn fits(context: &Context) -> Result<(), CtlError> {
     if context.cert.is_some() != context.key.is_some() {
         return Err(CtlError::Usage("--cert and --key go together: the client's certificate and its key"));
     }

@@ -144,11 +144,6 @@ impl ContextsFile {
     }
 
     fn check(&self, contexts: &Contexts) -> Result<(), CtlError> {
-        if let Some(current) = contexts.current.as_ref().filter(|name| !contexts.all.contains_key(*name)) {
-            return Err(self.fault(format!(
-                "the current context `{current}` is not there; choose one with `remudactl contexts use`, or take `current` out"
-            )));
-        }
         for (name, context) in &contexts.all {
             let of = |error: CtlError| self.fault(format!("context `{name}`: {error}"));
             check_name(name).map_err(of)?;
@@ -188,6 +183,9 @@ impl ContextsFile {
     ) -> Result<T, CtlError> {
         let path = self.path()?;
         let mut contexts = self.load()?;
+        // Whoever wrote it by hand may have named one that is not there: that must not keep anybody from choosing another.
+        let all = &contexts.all;
+        contexts.current.take_if(|current| !all.contains_key(current));
         let answer = change(&mut contexts)?;
         self.check(&contexts)?;
         let text = toml::to_string(&contexts).map_err(|e| self.fault(e.to_string()))?;
@@ -268,7 +266,6 @@ mod tests {
         file.change(|_| Ok(())).unwrap();
         let path = file.0.clone().unwrap();
         for (text, says) in [
-            ("current = \"x\"", "`x` is not there"),
             ("[contexts.a]\ntoken = \"hidden-secret\"\n", "server"),
             ("[contexts.a]\nserver = \"https://h\"\ntoken = \"hidden-secret\n", "line 3"),
             ("[contexts.a]\nserver = \"https://h\"\ntoken = [\"hidden-secret\"]\n", "line 3"),
@@ -290,6 +287,7 @@ mod tests {
         let file = file(folder.path());
         let refused = file.change(|contexts| {
             contexts.current = Some("nobody".into());
+            contexts.all.insert("a b".into(), Context { server: "https://h".into(), ..Context::default() });
             Ok(())
         });
         assert!(refused.is_err() && file.load().unwrap().current.is_none());

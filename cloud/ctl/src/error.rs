@@ -62,9 +62,28 @@ pub enum CtlError {
         "{0}; a server that does not trust the client certificate ends each connection: see whether --cert and --key are the right ones"
     )]
     CertificateUnanswered(String),
+    /// A connection in plain text that broke.
+    #[error("{0}; if the server speaks TLS, its address begins with https://")]
+    PlainTextBroken(String),
     /// No context is the current one.
     #[error("no context is the current one; choose one with `remudactl contexts use NAME`")]
     NoContext,
+    /// A login for a server that the context is not for.
+    #[error(
+        "the context `{context}` is for {server}; say with --context which one is to be for another server"
+    )]
+    OtherServer {
+        /// Which context.
+        context: String,
+        /// Its server.
+        server: String,
+    },
+    /// Somebody gave the context another server meanwhile.
+    #[error("the context `{context}` got another server meanwhile; run the command again")]
+    ContextMoved {
+        /// Which context.
+        context: String,
+    },
     /// Nobody could log in.
     #[error("cannot log in at {issuer}: {problem}")]
     Login {
@@ -197,6 +216,14 @@ impl CtlError {
         }
     }
 
+    /// The same, of a call in plain text: what a server that speaks TLS says to it, if anything, is no answer.
+    pub(crate) fn in_plain_text(self) -> Self {
+        match self {
+            Self::Refused(status) if is_broken(&status) => Self::PlainTextBroken(describe(&status)),
+            other => other,
+        }
+    }
+
     /// 2 when the command itself was wrong, 1 when it failed.
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -209,13 +236,16 @@ impl CtlError {
             | Self::Pem { .. }
             | Self::Contexts { .. }
             | Self::NoSuchContext { .. }
+            | Self::OtherServer { .. }
             | Self::Unwritable { .. }
             | Self::Csv { .. }
             | Self::Document { .. } => 2,
             Self::Refused(status) if status.code() == Code::InvalidArgument => 2,
             Self::Connect { .. }
             | Self::NoContext
+            | Self::ContextMoved { .. }
             | Self::CertificateUnanswered(_)
+            | Self::PlainTextBroken(_)
             | Self::Login { .. }
             | Self::LoginEnded { .. }
             | Self::Differs(_)
@@ -231,22 +261,19 @@ impl CtlError {
     }
 }
 
-/// Why a connection broke, by the cause behind it.
-fn broken(cause: &str) -> String {
-    // What a server says that speaks something else.
-    let hint = if cause.contains("frame") {
-        "; if the server speaks TLS, its address begins with https://"
-    } else {
-        ""
-    };
-    format!("the connection broke: {cause}{hint}")
-}
-
 /// Whether nobody answered: the server was late, or the connection broke.
 fn is_unanswered(status: &Status) -> bool {
     match status.code() {
         Code::DeadlineExceeded | Code::Cancelled => true,
+        _ => is_broken(status),
+    }
+}
+
+/// Whether the connection broke: these are the transport's words, and not the server's.
+fn is_broken(status: &Status) -> bool {
+    match status.code() {
         Code::Unknown => status.message().contains("transport error"),
+        Code::Internal => status.message().starts_with("h2 protocol error"),
         _ => false,
     }
 }
@@ -260,7 +287,7 @@ fn describe(status: &Status) -> String {
         }
         Code::Unavailable if status.message().is_empty() => format!("the server is not available{reason}"),
         // A transport's own words say less than nothing.
-        Code::Unknown if is_unanswered(status) => broken(&innermost(status)),
+        _ if is_broken(status) => format!("the connection broke: {}", innermost(status)),
         _ => format!("{}{reason}", status.message()),
     }
 }

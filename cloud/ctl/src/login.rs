@@ -16,13 +16,13 @@ use oauth2::{
     HttpRequest, HttpResponse, RefreshToken, RequestTokenError, Scope, StandardDeviceAuthorizationResponse,
     StandardRevocableToken, StandardTokenResponse, TokenResponse, TokenUrl,
 };
-use remuda_access::{FetchError, Fetcher};
+use remuda_access::{FetchError, Fetcher, end_of_token};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 
 use crate::args::Global;
-use crate::context_commands::whole;
+use crate::context_commands::{fits, whole};
 use crate::contexts::{Context, ContextsFile, Login, check_name};
 use crate::error::CtlError;
 use crate::target::{Secret, Target, context_named, split_address};
@@ -99,16 +99,22 @@ pub(crate) async fn run(
     let name = context_named(global, env).or(contexts.current).unwrap_or_else(|| "default".to_owned());
     check_name(&name)?;
     let mut context = contexts.all.get(&name).cloned().unwrap_or_default();
-    fill(&mut context, global, env)?;
-    let login = wanted(args, context.login.take())?;
+    fill(&name, &mut context, global, env)?;
+    let (server, login) = (context.server, wanted(args, context.login)?);
     let tokens = tokio::select! {
         tokens = by_device(&login) => tokens?,
         _ = tokio::signal::ctrl_c() => return Err(CtlError::Interrupted),
     };
-    let server = context.server.clone();
-    keep(&mut context, login, tokens)?;
+    let (login, token) = kept(login, &tokens);
+    let token = token?;
     file.change(|contexts| {
-        contexts.all.insert(name.clone(), context);
+        // The context as it is now: somebody may have changed it while a code was waited for.
+        let context = contexts.all.entry(name.clone()).or_default();
+        fill(&name, context, global, env)?;
+        if context.server != server {
+            return Err(CtlError::ContextMoved { context: name.clone() });
+        }
+        (context.token, context.login) = (Some(token), Some(login));
         contexts.current.get_or_insert_with(|| name.clone());
         Ok(())
     })?;
@@ -117,15 +123,21 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// The server, for a context that is new or gets another one.
+/// The server, for a context that is new or gets another one. That a context is to be for another server is said with its name, and
+/// does not follow from its being the current one.
 fn fill(
+    name: &str,
     context: &mut Context,
     global: &Global,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<(), CtlError> {
     let of_env = || if context.server.is_empty() { env("REMUDA_SERVER") } else { None };
     if let Some(server) = global.server.clone().or_else(of_env) {
-        context.server = split_address(&server)?.0;
+        let server = split_address(&server)?.0;
+        if !context.server.is_empty() && context.server != server && global.context.is_none() {
+            return Err(CtlError::OtherServer { context: name.to_owned(), server: context.server.clone() });
+        }
+        context.server = server;
     }
     if context.server.is_empty() {
         return Err(CtlError::Usage("a new context needs a --server: the console to log in for"));
@@ -136,7 +148,7 @@ fn fill(
     if let Some(ca) = &global.ca {
         context.ca = whole(ca)?;
     }
-    Ok(())
+    fits(context)
 }
 
 /// Where to log in: as was said now, or before.
@@ -162,23 +174,27 @@ fn wanted(args: LoginArgs, before: Option<Login>) -> Result<Login, CtlError> {
     Ok(Login { issuer, client_id, scopes, id_token, ca, refresh_token: None, expires_s: None })
 }
 
-/// Puts tokens into a context.
-fn keep(context: &mut Context, login: Login, tokens: Tokens) -> Result<(), CtlError> {
+/// What is kept of an issuer's answer: how the next tokens are had, also when the token for the server is missing.
+fn kept(login: Login, tokens: &Tokens) -> (Login, Result<Secret, CtlError>) {
+    let ends = |lives: Duration| now_s().saturating_add(i64::try_from(lives.as_secs()).unwrap_or(i64::MAX));
+    let answered = tokens.expires_in().map(ends);
     let token = if login.id_token {
         let missing =
             || failed(&login, "it gave no ID token; ask for the scope openid, or leave out --id-token");
-        tokens.extra_fields().id_token.clone().ok_or_else(missing)?
+        tokens.extra_fields().id_token.clone().ok_or_else(missing)
     } else {
-        Secret::new(tokens.access_token().secret().clone())
+        Ok(Secret::new(tokens.access_token().secret().clone()))
     };
-    let ends = |lives: Duration| now_s().saturating_add(i64::try_from(lives.as_secs()).unwrap_or(i64::MAX));
+    let expires_s = match &token {
+        // The answer's time is that of the access token.
+        Ok(token) if login.id_token => end_of_token(token.reveal()).or(answered),
+        Ok(_) => answered,
+        Err(_) => login.expires_s,
+    };
     let refresh_token = tokens.refresh_token().map(|token| Secret::new(token.secret().clone()));
     // An issuer that gives no other one means that the one before goes on.
     let refresh_token = refresh_token.or(login.refresh_token);
-    let expires_s = tokens.expires_in().map(ends);
-    context.token = Some(token);
-    context.login = Some(Login { refresh_token, expires_s, ..login });
-    Ok(())
+    (Login { refresh_token, expires_s, ..login }, token)
 }
 
 /// The same target, its token made anew when it is about to end.
@@ -191,7 +207,10 @@ pub(crate) async fn fresh(mut target: Target, file: &ContextsFile) -> Result<Tar
     // Of several processes one gets the next token: many issuers take a refresh token once.
     let _one_at_a_time = file.lock()?;
     let gone = |problem: String| CtlError::LoginEnded { context: name.clone(), problem };
-    let mut context = file.load()?.all.remove(&name).ok_or_else(|| gone("the context was deleted".into()))?;
+    let context = file.load()?.all.remove(&name).ok_or_else(|| gone("the context was deleted".into()))?;
+    if split_address(&context.server)?.0 != target.address {
+        return Err(CtlError::ContextMoved { context: name });
+    }
     let Some(login) = context.login.clone().filter(ends) else {
         target.token = context.token;
         return Ok(target);
@@ -203,12 +222,22 @@ pub(crate) async fn fresh(mut target: Target, file: &ContextsFile) -> Result<Tar
     };
     match renewed {
         Ok(tokens) => {
-            keep(&mut context, login, tokens)?;
-            target.token = context.token.clone();
-            file.change_locked(|contexts| {
-                contexts.all.insert(name, context);
-                Ok(())
+            let (login, token) = kept(login, &tokens);
+            let token = file.change_locked(|contexts| {
+                let context =
+                    contexts.all.get_mut(&name).ok_or_else(|| gone("the context was deleted".into()))?;
+                if let Ok(token) = &token {
+                    context.token = Some(token.clone());
+                }
+                // Also without a token: the refresh token may be another one, and the one before be worth nothing.
+                context.login = Some(login);
+                Ok(token)
             })?;
+            match token {
+                Ok(token) => target.token = Some(token),
+                Err(error) if over => return Err(error),
+                Err(_) => {}
+            }
             Ok(target)
         }
         // What is left of the token may be enough.
@@ -370,6 +399,38 @@ mod tests {
         let of = |issuer: &str| server_metadata(issuer);
         assert_eq!(of("https://h"), "https://h/.well-known/oauth-authorization-server");
         assert_eq!(of("https://h:1/a/b"), "https://h:1/.well-known/oauth-authorization-server/a/b");
+    }
+
+    fn login(issuer: &str, expires_s: i64) -> Login {
+        Login {
+            issuer: issuer.to_owned(),
+            client_id: "c".into(),
+            scopes: vec![],
+            id_token: false,
+            ca: None,
+            refresh_token: Some(Secret::new("r")),
+            expires_s: Some(expires_s),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_does_not_go_to_a_server_that_the_context_has_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("contexts.toml").display().to_string();
+        let file = ContextsFile::of(&move |name| (name == "REMUDA_CONTEXTS").then(|| path.clone()));
+        file.change(|contexts| {
+            let login = Some(login("http://127.0.0.1:1", now_s() + 5));
+            let (server, token) = ("https://b".to_owned(), Some(Secret::new("for-b")));
+            contexts.all.insert("prod".into(), Context { server, token, login, ..Context::default() });
+            Ok(())
+        })
+        .unwrap();
+        let (logged_in, token) = (Some("prod".to_owned()), Some(Secret::new("for-a")));
+        let before = Target { address: "https://a".into(), token, logged_in, ..Target::default() };
+        let refused = fresh(before.clone(), &file).await.unwrap_err();
+        assert!(matches!(&refused, CtlError::ContextMoved { context } if context == "prod"), "{refused}");
+        let now = Target { address: "https://b".into(), ..before };
+        assert!(fresh(now, &file).await.is_ok());
     }
 
     #[test]

@@ -63,8 +63,17 @@ async fn dispatch(cli: Cli, out: &mut dyn Write, colours: bool) -> Result<(), Ct
     global.target = crate::login::fresh(target, &contexts).await?;
     global.organization = organization;
     let certified = global.target.certificate.is_some();
+    let plain = global.target.address.starts_with("http://");
     let done = carry_out(command, global, out, colours).await;
-    done.map_err(|error| if certified { error.by_certificate() } else { error })
+    done.map_err(|error| {
+        if certified {
+            error.by_certificate()
+        } else if plain {
+            error.in_plain_text()
+        } else {
+            error
+        }
+    })
 }
 
 async fn carry_out(

@@ -1,12 +1,12 @@
 //! Who may call the console, out of the configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use remuda_access::{
-    Account, Accounts, CertificateName, CertificateNameError, CertifiedAccount, Fetcher, Grant, Oidc,
-    OidcSettings, Part, Permission, Rate, RateLimiter, Secret,
+    Account, AccountError, Accounts, CertificateName, CertificateNameError, CertifiedAccount, Fetcher, Grant,
+    Oidc, OidcSettings, Part, Permission, Rate, RateLimiter, Secret,
 };
 use remuda_console::{Access, Token};
 use remuda_model::OrganizationId;
@@ -101,6 +101,11 @@ pub fn access(console: &Console) -> Result<Access, String> {
     }
     let accounts = Accounts::new(with_tokens).and_then(|accounts| accounts.with_certificates(certified));
     let accounts = accounts.map_err(|e| format!("console.accounts: {e}"))?;
+    // One with a token and one with certificates would be one subject with two sets of grants.
+    let mut names = BTreeSet::new();
+    if let Some(twice) = console.accounts.iter().find(|account| !names.insert(&account.name)) {
+        return Err(format!("console.accounts: {}", AccountError::Twice(twice.name.clone())));
+    }
     let oidc = console.oidc.as_ref().map(oidc).transpose()?;
     let rate =
         Rate { per_second: f64::from(console.calls_per_second), burst: f64::from(console.calls_burst) };
@@ -201,6 +206,11 @@ mod tests {
             let sentence = access(&with(vec![wrong])).expect_err("wrong");
             assert!(sentence.contains("`ci`") && sentence.contains(says), "{sentence}");
         }
+        let by_certificate = AccountConfig { certificates: vec!["cn:ci".into()], ..account("", "admin") };
+        let both = AccountConfig { certificates: vec!["cn:ci".into()], ..account(hash, "viewer") };
+        assert!(access(&with(vec![both])).is_ok(), "one account may have both");
+        let sentence = access(&with(vec![account(hash, "viewer"), by_certificate])).expect_err("one name");
+        assert!(sentence.contains("two accounts `ci`"), "{sentence}");
         let oidc = OidcConfig {
             issuer: "http://example.com".into(),
             audience: "remuda".into(),

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     std::fs::create_dir_all(&folder).expect("the folder can be made");
-    // About one death in a thousand bookings.
+    // A death in some four hundred bookings: 13 in 5,000.
     let plan = Plan { bookings, seed, lives: 40, death: 15 };
     let (found, report) = run(&folder, plan, |line| eprintln!("{line}"));
     println!("{report:#}");

@@ -122,6 +122,15 @@ async fn what_is_wrong_is_said_with_what_to_do() {
         assert!(!file.exists(), "{arguments:?} has written a file");
     }
     assert_eq!(said(&file, &["contexts", "set", "a", "--server", "https://h"]).await.0, 0);
+    // A file that somebody wrote by hand: what is advised helps.
+    let by_hand = fs::read_to_string(&file).unwrap().replace("current = \"a\"", "current = \"gone\"");
+    fs::write(&file, by_hand).unwrap();
+    for arguments in [&["vehicles", "list"][..], &["contexts", "current"]] {
+        let (code, _, errors) = said(&file, arguments).await;
+        assert!(code == 2 && errors.contains("there is no context `gone`; there are: a"), "{errors}");
+    }
+    assert_eq!(said(&file, &["contexts", "use", "a"]).await.0, 0);
+    assert_eq!(said(&file, &["contexts", "current"]).await.1, "a\n");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     for arguments in [&["contexts", "list"][..], &["vehicles", "list"], &["contexts", "set", "b"]] {
         let (code, _, errors) = said(&file, arguments).await;

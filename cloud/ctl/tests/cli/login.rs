@@ -213,6 +213,54 @@ async fn a_login_that_has_ended_says_how_to_begin_again() {
 }
 
 #[tokio::test]
+async fn a_login_gives_no_context_another_server_unless_it_is_named() {
+    let stage = Stage::set().await;
+    stage.answers([stage.tokens(600, Some("refresh-1"))]);
+    assert_eq!(stage.login(&["--context", "prod"]).await.0, 0);
+    let before = fs::read_to_string(stage.file()).unwrap();
+    let sent = stage.issuer.sent("/device").len();
+    let other = ["login", "--server", "https://other.example"];
+    let (code, _, errors) = stage.run(&other).await;
+    assert!(code == 2 && errors.contains("`prod` is for") && errors.contains("--context"), "{errors}");
+    for wrong in ["ftp://other", "https://u:p@other", "https://other/path"] {
+        let (code, _, errors) = stage.run(&["login", "--context", "prod", "--server", wrong]).await;
+        assert!(code == 2 && errors.contains("is not a server address"), "{errors}");
+    }
+    assert_eq!(fs::read_to_string(stage.file()).unwrap(), before);
+    assert_eq!(stage.issuer.sent("/device").len(), sent, "nobody was asked to log in");
+    assert_eq!(stage.run(&[&other[..], &["--context", "prod"]].concat()).await.0, 0);
+    assert_eq!(kept(&stage.file())["contexts"]["prod"]["server"].as_str(), Some("https://other.example"));
+}
+
+#[tokio::test]
+async fn what_is_changed_while_somebody_logs_in_stays() {
+    let stage = Stage::set().await;
+    stage.answers([stage.tokens(600, None)]);
+    assert_eq!(stage.login(&["--context", "prod"]).await.0, 0);
+    let logs_in_while = async |change: &[&str]| {
+        stage.answers([Answer::Error("authorization_pending")]);
+        let polls = stage.issuer.sent("/token").len();
+        let changed = async {
+            while stage.issuer.sent("/token").len() == polls {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            assert_eq!(stage.run(change).await.0, 0);
+            stage.answers([stage.tokens(600, Some("refresh-1"))]);
+        };
+        tokio::join!(stage.run(&["login"]), changed).0
+    };
+    let (code, _, errors) = logs_in_while(&["contexts", "set", "prod", "--organization", "acme"]).await;
+    assert_eq!(code, 0, "{errors}");
+    let prod = &kept(&stage.file())["contexts"]["prod"];
+    assert_eq!(prod["organization"].as_str(), Some("acme"));
+    assert_eq!(prod["login"]["refresh_token"].as_str(), Some("refresh-1"));
+    let moved = ["contexts", "set", "prod", "--server", "https://other.example"];
+    let (code, _, errors) = logs_in_while(&moved).await;
+    assert!(code == 1 && errors.contains("`prod` got another server meanwhile"), "{errors}");
+    assert_eq!(kept(&stage.file())["contexts"]["prod"].get("token"), None);
+}
+
+#[tokio::test]
 async fn an_id_token_is_shown_where_access_tokens_say_nothing() {
     let stage = Stage::set().await;
     let opaque =
@@ -223,4 +271,39 @@ async fn an_id_token_is_shown_where_access_tokens_say_nothing() {
     stage.answers([opaque(None)]);
     let (code, _, errors) = stage.login(&["--id-token"]).await;
     assert!(code == 1 && errors.contains("no ID token"), "{errors}");
+}
+
+#[tokio::test]
+async fn an_id_token_ends_when_it_says_itself() {
+    let stage = Stage::set().await;
+    let answer = |id: Option<String>, refresh: &str| Answer::Tokens {
+        access: "opaque".into(),
+        id,
+        refresh: Some(refresh.to_owned()),
+        expires_in: 600,
+    };
+    let refresh_token = || {
+        let kept = kept(&stage.file());
+        kept["contexts"]["default"]["login"]["refresh_token"].as_str().unwrap().to_owned()
+    };
+    // The access token would be good for ten minutes.
+    stage.answers([answer(Some(stage.token(5)), "refresh-1")]);
+    assert_eq!(stage.login(&["--id-token"]).await.0, 0);
+    // An answer without an ID token: what is left of the one before is enough, and the next refresh token is kept.
+    stage.answers([answer(None, "refresh-2")]);
+    let (code, _, errors) = stage.list().await;
+    assert_eq!((code, refresh_token().as_str()), (0, "refresh-2"), "{errors}");
+    let mut file = kept(&stage.file());
+    let login = file["contexts"]["default"]["login"].as_table_mut().unwrap();
+    login.insert("expires_s".into(), toml::Value::Integer(now() as i64 - 60));
+    fs::write(stage.file(), file.to_string()).unwrap();
+    stage.answers([answer(None, "refresh-3")]);
+    let (code, _, errors) = stage.list().await;
+    assert!(code == 1 && errors.contains("no ID token"), "{errors}");
+    assert_eq!(refresh_token(), "refresh-3", "it is kept, whatever is complained about");
+    stage.answers([answer(Some(stage.token(600)), "refresh-4")]);
+    assert_eq!(stage.list().await.0, 0);
+    // For ten minutes nobody is asked.
+    let asked = stage.issuer.sent("/token").len();
+    assert_eq!((stage.list().await.0, stage.issuer.sent("/token").len()), (0, asked));
 }

@@ -20,7 +20,7 @@ pub use certificate::{
     CertificateName, CertificateNameError, CertificateRefusal, CertifiedAccount, ClientCertificate,
 };
 pub use fetch::{FetchError, Fetcher, is_loopback};
-pub use oidc::{Oidc, OidcClaims, OidcError, OidcSettings, TokenRefusal};
+pub use oidc::{Oidc, OidcClaims, OidcError, OidcSettings, TokenRefusal, end_of_token};
 pub use principal::{Grant, GrantError, Principal, Via};
 pub use rate::{Rate, RateLimiter, RateRefusal};
 pub use reach::{Part, Reach};

@@ -17,6 +17,9 @@ pub const KEYS_PAUSE: Duration = Duration::from_secs(5);
 /// How long a caller whose key is not at hand waits for a fetch that is under way. Shorter than [`FETCH_PATIENCE`]: an issuer
 /// that says nothing must not hold its callers.
 pub const KEYS_WAIT: Duration = Duration::from_secs(2);
+/// Longest name by which journals and the audit log know somebody, bytes: it stands in every fact about what they did. As
+/// long as an e-mail address may be, and an issuer's own name for somebody (OpenID Connect Core, 2).
+pub const SUBJECT_BYTES_MAX: usize = 256;
 /// Seconds by which clocks of issuer and node may differ.
 pub const LEEWAY_S: u64 = 30;
 /// Callers whose rates are remembered; the ones longest unseen are forgotten.

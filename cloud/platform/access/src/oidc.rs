@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
@@ -73,6 +75,12 @@ pub enum TokenRefusal {
     /// A true token that grants nothing here.
     #[error("the token grants no role here; ask your administrator for one")]
     NoGrant,
+    /// A true token of somebody whose name does not fit into journals.
+    #[error(
+        "the token's `{0}` is longer than {max} bytes, too long for journals; ask your administrator for a shorter one",
+        max = limits::SUBJECT_BYTES_MAX
+    )]
+    SubjectTooLong(String),
     /// The issuer's keys cannot be had at the moment.
     #[error("the issuer's keys cannot be fetched at the moment; try again")]
     Unavailable,
@@ -80,6 +88,19 @@ pub enum TokenRefusal {
 
 /// What a token says.
 pub type OidcClaims = Map<String, Value>;
+
+/// When a token ends by its own `exp`, Unix seconds; none when it does not say, or is no JWT. Nothing of it is checked: this is for
+/// whoever holds a token, and not for whom it is shown to.
+pub fn end_of_token(token: &str) -> Option<i64> {
+    let mut parts = token.split('.');
+    let (Some(_), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return None;
+    };
+    let claims: OidcClaims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+    // It may have a fraction (RFC 7519 section 2).
+    claims.get("exp")?.as_f64().map(|end| end as i64)
+}
 
 #[derive(Default)]
 struct Keys {
@@ -230,6 +251,11 @@ impl Oidc {
         // Journals know the node's administrator and accounts by these names.
         let subject = subject.filter(|name| *name != "console" && !name.starts_with("account/"));
         let subject = subject.ok_or(TokenRefusal::Invalid("claims"))?;
+        for (claim, name) in [(claim, Some(subject)), ("sub", text("sub"))] {
+            if name.is_some_and(|name| name.len() > limits::SUBJECT_BYTES_MAX) {
+                return Err(TokenRefusal::SubjectTooLong(claim.to_owned()));
+            }
+        }
         let roles: Vec<&str> = match claims.get(&self.settings.roles_claim) {
             Some(Value::String(one)) => one.split_whitespace().collect(),
             Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).collect(),
@@ -324,4 +350,22 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_says_itself_when_it_ends() {
+        let of = |claims: &str| end_of_token(&format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims)));
+        assert_eq!(of(r#"{"sub":"ada","exp":1900000000}"#), Some(1_900_000_000));
+        assert_eq!(of(r#"{"exp":1900000000.5}"#), Some(1_900_000_000));
+        for silent in [r#"{"sub":"ada"}"#, r#"{"exp":"soon"}"#, "[]", "text"] {
+            assert_eq!(of(silent), None, "{silent}");
+        }
+        for opaque in ["", "opaque", "a.b", "e30.?.c2ln", "e30.e30.c2ln.c2ln"] {
+            assert_eq!(end_of_token(opaque), None, "{opaque}");
+        }
+    }
 }

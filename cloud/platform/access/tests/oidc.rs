@@ -93,6 +93,8 @@ async fn what_is_not_the_issuers_for_us_and_now_is_refused() {
         (with("groups", json!(["admin"])), TokenRefusal::NoGrant),
         (with("email", json!("console")), TokenRefusal::Invalid("claims")),
         (with("email", json!("account/night-shift")), TokenRefusal::Invalid("claims")),
+        (with("email", json!("x".repeat(257))), TokenRefusal::SubjectTooLong("email".into())),
+        (with("sub", json!("x".repeat(257))), TokenRefusal::SubjectTooLong("sub".into())),
         (without("exp"), TokenRefusal::Invalid("claims")),
         (without("aud"), TokenRefusal::Invalid("claims")),
         (hmac, TokenRefusal::Invalid("algorithm")),
@@ -104,6 +106,7 @@ async fn what_is_not_the_issuers_for_us_and_now_is_refused() {
         assert_eq!(oidc.verify(&token).await, Err(wanted), "{token}");
     }
     assert!(oidc.verify(&good).await.is_ok());
+    assert!(oidc.verify(&with("email", json!("x".repeat(256)))).await.is_ok());
 }
 
 #[tokio::test]
