@@ -156,16 +156,9 @@ impl Session<'_> {
         Ok(self.client.get_assistance_request(call).await?.into_inner())
     }
 
-    /// A number, or the words of one of the options.
     async fn option(&mut self, request: &str, said: &str) -> Result<i32, CtlError> {
-        if let Ok(number) = said.parse() {
-            return Ok(number);
-        }
-        let found = self.get(request).await?;
-        let at = found.options.iter().position(|option| option == said);
-        at.and_then(|at| i32::try_from(at).ok()).ok_or(CtlError::Usage(
-            "the vehicle offers no such option; say its number, or its words as `remudactl assistance get` shows them",
-        ))
+        let options = self.get(request).await?.options;
+        option_of(&options, said)
     }
 
     async fn list(&mut self, waiting_only: bool, page_size: i32) -> Result<(), CtlError> {
@@ -311,7 +304,7 @@ fn row(request: &AssistanceRequest) -> Vec<Cell> {
         (option, outcome) if option.is_empty() => outcome,
         (option, outcome) => format!("{option} ({outcome})"),
     };
-    let result = if request.not_given.is_empty() { &request.action_result } else { &request.not_given };
+    let result = if request.action_result.is_empty() { &request.not_given } else { &request.action_result };
     vec![
         cell(id(&request.name)),
         cell(id(&request.vehicle)),
@@ -354,9 +347,48 @@ fn document(request: &AssistanceRequest) -> Value {
     })
 }
 
+/// A number, from 0, or the words of one of the options. A number that none has is the cloud's to refuse.
+fn option_of(options: &[String], said: &str) -> Result<i32, CtlError> {
+    let number: Option<i32> = said.parse().ok();
+    let with_words = options.iter().enumerate().filter(|(_, option)| *option == said);
+    let mut found = with_words.filter_map(|(at, _)| i32::try_from(at).ok());
+    match (number, found.next(), found.next()) {
+        (None, Some(at), None) => Ok(at),
+        (Some(number), None, _) => Ok(number),
+        (Some(number), Some(at), None) if number == at => Ok(at),
+        (Some(_), Some(_), _) => Err(CtlError::Usage(
+            "this is the number of one option and the words of another; say the number of the one you mean, written as `+1`",
+        )),
+        (None, Some(_), Some(_)) => {
+            Err(CtlError::Usage("two options have these words; say the number of the one you mean"))
+        }
+        (None, None, _) => Err(CtlError::Usage(
+            "the vehicle offers no such option; say its number, or its words as `remudactl assistance get` shows them",
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_option_is_its_number_or_its_words_and_never_one_for_the_other() {
+        let of = |options: &[&str], said| {
+            let options: Vec<String> = options.iter().map(|&option| option.into()).collect();
+            option_of(&options, said).map_err(|error| error.to_string())
+        };
+        let plain = ["wait", "pass on the left"];
+        assert_eq!((of(&plain, "1"), of(&plain, "pass on the left")), (Ok(1), Ok(1)));
+        assert_eq!(of(&plain, "7"), Ok(7), "the cloud says which there are");
+        assert!(of(&plain, "go").unwrap_err().contains("no such option"));
+        // Seats, say: the words of one are another's number.
+        let numbers = ["1", "2", "2", "3"];
+        assert!(of(&numbers, "1").unwrap_err().contains("words of another"));
+        assert_eq!((of(&numbers, "0"), of(&numbers, "+1")), (Ok(0), Ok(1)));
+        assert_eq!(of(&numbers, "3"), Ok(3), "both are the same option");
+        assert!(of(&["a", "a"], "a").unwrap_err().contains("two options"));
+    }
 
     #[test]
     fn a_line_says_what_was_asked_answered_and_done() {
@@ -375,7 +407,9 @@ mod tests {
         assert_eq!(texts[..3], ["ab", "VAN1", "ended"]);
         assert_eq!(texts[4..], ["", "pass?", "", "", "wait (timed_out)", "done"]);
         request.not_given = "the vehicle has too many open commands".into();
-        assert_eq!(row(&request).last().map(|cell| cell.text.clone()), Some(request.not_given.clone()));
+        assert_eq!(row(&request).last().map(|cell| cell.text.clone()), Some("done".to_owned()));
+        let again = AssistanceRequest { action_result: String::new(), ..request.clone() };
+        assert_eq!(row(&again).last().map(|cell| cell.text.clone()), Some(request.not_given.clone()));
         assert_eq!(document(&request)["outcome"], "timed_out");
     }
 }
