@@ -16,6 +16,12 @@ pub struct PositionE7 {
     pub longitude_e7: i32,
 }
 
+impl PositionE7 {
+    fn is_on_earth(self) -> bool {
+        self.latitude_e7.unsigned_abs() <= 900_000_000 && self.longitude_e7.unsigned_abs() <= 1_800_000_000
+    }
+}
+
 /// A question with options and a deadline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Question {
@@ -54,6 +60,9 @@ impl Question {
         }
         if !limits::QUESTION_TIMEOUT_MS.contains(&self.timeout_ms) {
             return Some("a question waits from 1 second to 1 hour");
+        }
+        if self.position.is_some_and(|at| !at.is_on_earth()) {
+            return Some("a position has at most 90 degrees north or south, and 180 east or west");
         }
         None
     }
@@ -117,7 +126,11 @@ mod tests {
     #[test]
     fn what_cannot_be_asked_is_said() {
         assert_eq!(question().fault(), None);
-        let wrong: [&dyn Fn(&mut Question); 9] = [
+        let at = |latitude_e7, longitude_e7| Some(PositionE7 { latitude_e7, longitude_e7 });
+        for (north, east) in [(900_000_000, 1_800_000_000), (-900_000_000, -1_800_000_000)] {
+            assert_eq!(Question { position: at(north, east), ..question() }.fault(), None);
+        }
+        let wrong: [&dyn Fn(&mut Question); 13] = [
             &|q| q.text.clear(),
             &|q| q.options[1].clear(),
             &|q| q.options.truncate(1),
@@ -127,6 +140,10 @@ mod tests {
             &|q| q.timeout_ms = 3_600_001,
             &|q| q.text = "x".repeat(1024),
             &|q| q.options[0] = "x".repeat(1024),
+            &|q| q.position = at(900_000_001, 0),
+            &|q| q.position = at(i32::MIN, 0),
+            &|q| q.position = at(0, 1_800_000_001),
+            &|q| q.position = at(0, i32::MIN),
         ];
         for (number, change) in wrong.iter().enumerate() {
             let mut changed = question();

@@ -97,7 +97,8 @@ fn event() -> impl Strategy<Value = Event> {
 fn question() -> impl Strategy<Value = Question> {
     let options = vec("\\PC{1,20}", 2..=8);
     let position = option::of(
-        any::<(i32, i32)>().prop_map(|(latitude_e7, longitude_e7)| PositionE7 { latitude_e7, longitude_e7 }),
+        (-900_000_000..=900_000_000, -1_800_000_000..=1_800_000_000)
+            .prop_map(|(latitude_e7, longitude_e7)| PositionE7 { latitude_e7, longitude_e7 }),
     );
     (any::<[u8; 16]>(), "\\PC{1,40}", options, any::<u8>(), 1_000..=3_600_000_u32, any::<u32>(), position)
         .prop_map(|(id, text, options, default, timeout_ms, waited_ms, position)| {
