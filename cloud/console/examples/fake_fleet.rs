@@ -1,7 +1,8 @@
 //! A console over a fleet that does not exist: for work on the web app, and for its browser test.
 //!
 //! `cargo run -p remuda-console --example fake_fleet -- [VEHICLES] [ADDR] [ROADS.geojson, or -] [STEP_MS]`; prints the console's URL
-//! and serves until its standard input ends.
+//! and serves until its standard input ends. Beside the token in the URL, that token with `-1` to `-9` behind it opens it too, each
+//! an operator of its own: for measurements with more than one caller may have.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -11,10 +12,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use remuda_access::{Account, AccountError, Accounts, Grant, Part, Role, Secret};
 use remuda_console::{Access, Console, ConsoleSettings, Token};
 use remuda_model::OrganizationId;
 use support::FakeFleet;
 use tokio::io::AsyncReadExt;
+
+fn callers(token: &Token) -> Result<Accounts, AccountError> {
+    let account = |n| Account {
+        name: format!("caller-{n}"),
+        secret: Secret::of(&format!("{}-{n}", token.reveal())),
+        grants: vec![Grant {
+            role: Role::Operator,
+            organization: OrganizationId::default(),
+            part: Part::Whole,
+        }],
+    };
+    Accounts::new((1..=9).map(account).collect())
+}
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -22,12 +37,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let vehicles: usize = arguments.next().as_deref().unwrap_or("2000").parse()?;
     let addr: SocketAddr = arguments.next().as_deref().unwrap_or("127.0.0.1:0").parse()?;
     let fleet = Arc::new(FakeFleet::new(vehicles));
-    let settings = ConsoleSettings {
-        addr,
-        token: Token::random()?,
-        organization: OrganizationId::default(),
-        access: Access::default(),
-    };
+    let token = Token::random()?;
+    let access = Access { accounts: Arc::new(callers(&token)?), ..Access::default() };
+    let settings = ConsoleSettings { addr, token, organization: OrganizationId::default(), access };
     let mut sources = support::sources(&fleet);
     if let Some(path) = arguments.next().filter(|path| path != "-") {
         let roads = bytes::Bytes::from(std::fs::read(path)?);

@@ -1,10 +1,7 @@
 //! `remuda.alerts.v1.AlertService`.
 
-use std::collections::HashSet;
-use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_util::Stream;
 use remuda_api::AlertName;
 use remuda_api::alerts::v1::alert_service_server::AlertService;
 use remuda_api::alerts::v1::entry::Kind;
@@ -15,33 +12,32 @@ use remuda_api::alerts::v1::{
 };
 use remuda_contracts::alerts::{
     AlertAct, AlertDesk, AlertEntryKind, AlertMark, AlertPlace, AlertRecord, AlertRequest, AlertSeverity,
-    AlertState,
+    AlertState, SnoozeEnd,
 };
-use remuda_model::{OrganizationId, VehicleId, shard};
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until};
-use tokio_stream::wrappers::ReceiverStream;
+use remuda_model::{OrganizationId, VehicleId};
+use tokio::sync::{mpsc, watch};
 use tonic::{Request, Response, Status};
 
 use crate::convert::timestamp_of;
 use crate::filter::alerts::AlertFilter;
+use crate::follow::{Follow, Followed, Line, Part, Point, Responses, counted};
 use crate::limits;
 use crate::mirror::Mark;
 use crate::page::PageToken;
 use crate::refusal::Refusal;
 use crate::scope::{Scope, field, who};
+use crate::seats::Seats;
 use crate::time::now_ms;
-use crate::watch::stopped;
 
 /// The service, over the vehicle domain's desk.
 pub(crate) struct Alerts {
     pub desk: Arc<dyn AlertDesk>,
     pub scope: Scope,
-    pub watchers: Arc<Semaphore>,
+    pub watchers: Seats,
     pub stopping: watch::Receiver<bool>,
 }
 
-type Changes = Pin<Box<dyn Stream<Item = Result<WatchAlertsResponse, Status>> + Send>>;
+type Changes = Responses<WatchAlertsResponse>;
 
 /// What every act carries besides what it does.
 struct Wish {
@@ -107,16 +103,26 @@ impl Alerts {
     }
 
     async fn snooze(&self, request: SnoozeAlertRequest, by: String) -> Result<Alert, Refusal> {
-        let SnoozeAlertRequest { name, until_time, note, etag, request_id, validate_only } = request;
-        let until = until_time.ok_or_else(|| field("until_time", "say until when"))?;
-        let until_ms = until.seconds.checked_mul(1_000);
-        let until_ms = until_ms.and_then(|ms| ms.checked_add(i64::from(until.nanos) / 1_000_000));
-        let until_ms = until_ms.ok_or_else(|| field("until_time", "it is no time"))?;
+        let SnoozeAlertRequest { name, until_time, note, etag, request_id, validate_only, duration } =
+            request;
+        let end = match (until_time, duration) {
+            (Some(until), None) => milliseconds(until.seconds, until.nanos)
+                .map(SnoozeEnd::At)
+                .ok_or_else(|| field("until_time", "it is no time"))?,
+            (None, Some(length)) => milliseconds(length.seconds, length.nanos)
+                .map(SnoozeEnd::After)
+                .ok_or_else(|| field("duration", "it is no duration"))?,
+            (None, None) => return Err(field("duration", "say for how long, or until when")),
+            (Some(_), Some(_)) => {
+                return Err(field("duration", "until_time says when it ends; leave one out"));
+            }
+        };
         let wish = Wish { name, etag, request_id, validate_only, by };
-        self.act(wish, AlertAct::Snooze { until_ms, note }).await
+        self.act(wish, AlertAct::Snooze { end, note }).await
     }
 
-    fn watch(&self, request: &WatchAlertsRequest) -> Result<Changes, Refusal> {
+    fn watch(&self, request: &Request<WatchAlertsRequest>) -> Result<Changes, Refusal> {
+        let (seat, request) = (self.watchers.take(request)?, request.get_ref());
         self.scope.parent(&request.parent)?;
         if *self.stopping.borrow() {
             return Err(Refusal::Stopping);
@@ -125,19 +131,22 @@ impl Alerts {
             desk: Arc::clone(&self.desk),
             organization: self.scope.organization,
             filter: parse_filter(&request.filter)?,
+        };
+        let follow = Follow {
+            what: watch,
+            interval: limits::ALERT_WATCH_INTERVAL,
+            lines_max: limits::WATCH_LINES_MAX,
             since: Mark::from_token(&request.resume_token),
             stopping: self.stopping.clone(),
         };
-        let slot = Arc::clone(&self.watchers)
-            .try_acquire_owned()
-            .map_err(|_| Refusal::TooManyWatchers(limits::WATCHERS_MAX))?;
         let (to, from) = mpsc::channel(limits::WATCH_AHEAD_MAX);
-        tokio::spawn(async move {
-            watch.run(to).await;
-            drop(slot);
-        });
-        Ok(Box::pin(ReceiverStream::new(from)))
+        tokio::spawn(follow.run(to));
+        Ok(counted(&self.scope.metrics, from, seat, "WatchAlerts"))
     }
+}
+
+fn milliseconds(seconds: i64, nanos: i32) -> Option<i64> {
+    seconds.checked_mul(1_000)?.checked_add(i64::from(nanos) / 1_000_000)
 }
 
 fn parse_filter(text: &str) -> Result<AlertFilter, Refusal> {
@@ -240,157 +249,49 @@ struct Watch {
     desk: Arc<dyn AlertDesk>,
     organization: OrganizationId,
     filter: AlertFilter,
-    since: Option<Mark>,
-    stopping: watch::Receiver<bool>,
 }
 
-/// Between two responses.
-struct Progress {
-    /// Alerts that the reader was told match, by a hash of their names.
-    members: HashSet<u64>,
-    /// Everything up to here was sent.
-    sent: u64,
-    /// The next response is (part of) the full state.
-    full: bool,
-    /// The next response goes on where another stream ended: what the reader knows is not known here.
-    resumes: bool,
-}
+impl Followed for Watch {
+    type Item = AlertRecord;
+    type Response = WatchAlertsResponse;
 
-/// Changes gathered for a response.
-struct Gathered {
-    alerts: Vec<Arc<AlertRecord>>,
-    removed: Vec<Arc<AlertRecord>>,
-    mark: Mark,
-}
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.desk.changed()
+    }
 
-type Sender = mpsc::Sender<Result<WatchAlertsResponse, Status>>;
+    fn point(&self) -> Point {
+        self.visit(|_| {})
+    }
 
-impl Watch {
-    /// Sends until the reader goes or the node stops.
-    async fn run(mut self, to: Sender) {
-        let now = self.desk.visit(&self.organization, &mut |_, _| {});
-        // Alerts that came to match by time alone left no change behind to resume from.
-        let since = self.since.filter(|since| {
-            since.instance == now.instance && since.change <= now.change && !self.filter.depends_on_time()
+    fn visit(&self, mut each: impl FnMut(Line<'_, AlertRecord>) + Send) -> Point {
+        let point = self.desk.visit(&self.organization, &mut |line| {
+            each(Line { change: line.change, number: line.number, item: line.record });
         });
-        let mut progress = Progress {
-            members: HashSet::new(),
-            sent: since.map_or(0, |mark| mark.change),
-            full: since.is_none(),
-            resumes: since.is_some(),
-        };
-        let mut changed = self.desk.changed();
-        let mut first = true;
-        let mut last = Instant::now();
-        loop {
-            if !first {
-                tokio::select! {
-                    () = something(&mut changed, self.filter.depends_on_time(), last) => {}
-                    () = to.closed() => return,
-                    () = stopped(&mut self.stopping) => {
-                        let _ = to.send(Err(Refusal::Stopping.into())).await;
-                        return;
-                    }
-                }
-            }
-            // A place first, then the state: what a slow reader gets is new when it gets it.
-            let Ok(place) = to.reserve().await else { return };
-            drop(place);
-            changed.mark_unchanged();
-            let gathered = self.gather(&mut progress);
-            let quiet = gathered.alerts.is_empty() && gathered.removed.is_empty();
-            if !first && quiet && last.elapsed() < limits::WATCH_HEARTBEAT {
-                continue;
-            }
-            first = false;
-            last = Instant::now();
-            if send(&mut progress, &gathered, &to).await.is_err() {
-                return;
-            }
-        }
+        let mark = Mark { instance: point.instance, change: point.change };
+        Point { mark, dropped_to: point.dropped_to }
     }
 
-    fn gather(&self, progress: &mut Progress) -> Gathered {
-        loop {
-            match self.look(progress) {
-                Some(gathered) => return gathered,
-                // Alerts left the list whose end the reader was not told: it gets everything.
-                None => *progress = Progress { members: HashSet::new(), sent: 0, full: true, resumes: false },
-            }
-        }
+    fn is_all(&self) -> bool {
+        self.filter.is_all()
     }
 
-    /// None when what changed since cannot be told any more; never of the full state.
-    fn look(&self, progress: &mut Progress) -> Option<Gathered> {
-        let now_ms = now_ms();
-        let (mut alerts, mut removed) = (Vec::new(), Vec::new());
-        let (sent, full, resumes) = (progress.sent, progress.full, progress.resumes);
-        let by_time = self.filter.depends_on_time();
-        let members = &mut progress.members;
-        let before = members.len();
-        let mut there = 0;
-        let point = self.desk.visit(&self.organization, &mut |change, alert| {
-            there += 1;
-            let new = full || change > sent;
-            // What did not change still matches, or not, unless time decides.
-            if !new && !resumes && !by_time {
-                return;
-            }
-            let key = shard::fnv1a_64(name_of(alert).as_bytes());
-            if self.filter.matches(alert, now_ms) {
-                let joined = members.insert(key);
-                if new || (joined && !resumes) {
-                    alerts.push(Arc::clone(alert));
-                }
-            } else if members.remove(&key) || (new && resumes) {
-                removed.push(Arc::clone(alert));
-            }
-        });
-        if !full && point.dropped_to > sent {
-            return None;
-        }
-        // Those that left the list by their age are never removed one by one.
-        if before > 2 * there + limits::PAGE_MAX {
-            members.clear();
-            self.desk.visit(&self.organization, &mut |_, alert| {
-                if self.filter.matches(alert, now_ms) {
-                    members.insert(shard::fnv1a_64(name_of(alert).as_bytes()));
-                }
-            });
-        }
-        progress.sent = point.change;
-        Some(Gathered { alerts, removed, mark: Mark { instance: point.instance, change: point.change } })
+    fn depends_on_time(&self) -> bool {
+        self.filter.depends_on_time()
     }
-}
 
-/// Until there may be something to send, and the interval has passed.
-async fn something(changed: &mut watch::Receiver<u64>, by_time: bool, last: Instant) {
-    let step = if by_time { limits::WATCH_TIME_STEP } else { limits::WATCH_HEARTBEAT };
-    tokio::select! {
-        _ = changed.changed() => {}
-        () = sleep(step) => {}
+    fn matches(&self, alert: &AlertRecord, now_ms: i64) -> bool {
+        self.filter.matches(alert, now_ms)
     }
-    sleep_until(last + limits::ALERT_WATCH_INTERVAL).await;
-}
 
-async fn send(progress: &mut Progress, gathered: &Gathered, to: &Sender) -> Result<(), ()> {
-    let parts = gathered.alerts.len().div_ceil(limits::WATCH_LINES_MAX).max(1);
-    let mut removed = gathered.removed.iter().map(|alert| name_of(alert)).collect();
-    for part in 0..parts {
-        let from = part * limits::WATCH_LINES_MAX;
-        let until = gathered.alerts.len().min(from + limits::WATCH_LINES_MAX);
-        let is_last = part + 1 == parts;
-        let response = WatchAlertsResponse {
-            alerts: gathered.alerts[from..until].iter().map(|alert| alert_of(alert, false)).collect(),
-            removed: std::mem::take(&mut removed),
-            resume_token: if is_last { gathered.mark.to_token() } else { String::new() },
-            full_state: progress.full,
-        };
-        to.send(Ok(response)).await.map_err(|_| ())?;
+    fn name(&self, alert: &AlertRecord) -> String {
+        name_of(alert)
     }
-    progress.full = false;
-    progress.resumes = false;
-    Ok(())
+
+    fn response(&mut self, part: Part<'_, AlertRecord>) -> WatchAlertsResponse {
+        let Part { items, removed, resume_token, full, .. } = part;
+        let alerts = items.iter().map(|(_, alert)| alert_of(alert, false)).collect();
+        WatchAlertsResponse { alerts, removed, resume_token, full_state: full }
+    }
 }
 
 #[tonic::async_trait]
@@ -412,7 +313,7 @@ impl AlertService for Alerts {
         &self,
         request: Request<WatchAlertsRequest>,
     ) -> Result<Response<Self::WatchAlertsStream>, Status> {
-        self.scope.measured("WatchAlerts", async { self.watch(request.get_ref()) }).await
+        self.scope.begun("WatchAlerts", self.watch(&request))
     }
 
     async fn acknowledge_alert(

@@ -15,7 +15,7 @@ use remuda_api::assistance::v1::{
 use remuda_api::{ChildName, CommandName, VehicleName};
 use remuda_contracts::assistance::{AssistanceDesk, AssistanceOutcome, AssistanceState, AssistanceView};
 use remuda_contracts::operations::OperationsError;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
@@ -26,6 +26,7 @@ use crate::page::PageToken;
 use crate::precision::Precision;
 use crate::refusal::Refusal;
 use crate::scope::{Scope, field, who};
+use crate::seats::Seats;
 use crate::watch::stopped;
 
 /// The collection in names.
@@ -42,7 +43,7 @@ const CHANGED_MAX: usize = 10_000;
 pub(crate) struct Assistance {
     pub desk: Arc<dyn AssistanceDesk>,
     pub scope: Scope,
-    pub watchers: Arc<Semaphore>,
+    pub watchers: Seats,
     pub stopping: watch::Receiver<bool>,
 }
 
@@ -229,11 +230,9 @@ impl Assistance {
         self.shown(self.desk.answer(&self.scope.organization, &id, expected, &by, chosen).await, precision)
     }
 
-    async fn watch(
-        &self,
-        request: WatchAssistanceRequestsRequest,
-        precision: Precision,
-    ) -> Result<Changes, Refusal> {
+    async fn watch(&self, request: &Request<WatchAssistanceRequestsRequest>) -> Result<Changes, Refusal> {
+        let (seat, precision) = (self.watchers.take(request)?, self.precision(request));
+        let request = request.get_ref();
         self.scope.parent(&request.parent)?;
         let resumed = match request.resume_token.as_str() {
             "" => None,
@@ -243,9 +242,6 @@ impl Assistance {
                 Some(since.ok_or_else(unknown)?)
             }
         };
-        let slot = Arc::clone(&self.watchers)
-            .try_acquire_owned()
-            .map_err(|_| Refusal::TooManyWatchers(limits::WATCHERS_MAX))?;
         let organization = self.scope.organization;
         // Before the first look: no change falls in between.
         let mut changes = self.desk.changes();
@@ -266,7 +262,7 @@ impl Assistance {
         let (this, mut stopping) = (self.clone(), self.stopping.clone());
         let (to, from) = mpsc::channel(limits::WATCH_AHEAD_MAX);
         tokio::spawn(async move {
-            let _slot = slot;
+            let _seat = seat;
             let mut found = Ok(first);
             let mut begun = false;
             loop {
@@ -336,8 +332,7 @@ impl AssistanceService for Assistance {
         &self,
         request: Request<WatchAssistanceRequestsRequest>,
     ) -> Result<Response<Changes>, Status> {
-        let precision = self.precision(&request);
-        self.scope.measured("WatchAssistanceRequests", self.watch(request.into_inner(), precision)).await
+        self.scope.measured("WatchAssistanceRequests", self.watch(&request)).await
     }
 
     async fn take_assistance_request(

@@ -19,7 +19,7 @@ use remuda_contracts::operations::{
 use remuda_model::VehicleId;
 use remuda_wire::CommandKind;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
@@ -27,6 +27,7 @@ use crate::convert::timestamp_of;
 use crate::limits;
 use crate::refusal::Refusal;
 use crate::scope::{Scope, field, party, who};
+use crate::seats::Seats;
 use crate::watch::stopped;
 
 /// How long a command waits for its vehicle when nobody says, ms.
@@ -42,7 +43,7 @@ pub(crate) struct Commands {
     pub operations: Option<Arc<dyn OperationsDesk>>,
     pub view: Arc<dyn FleetView>,
     pub scope: Scope,
-    pub watchers: Arc<Semaphore>,
+    pub watchers: Seats,
     pub stopping: watch::Receiver<bool>,
 }
 
@@ -182,11 +183,9 @@ impl Commands {
         view.map(|view| self.command_of(&view)).map_err(|e| Refusal::command(e, &vehicle))
     }
 
-    async fn watch(&self, name: &str) -> Result<Changes, Refusal> {
-        let (vehicle, id) = self.named(name)?;
-        let slot = Arc::clone(&self.watchers)
-            .try_acquire_owned()
-            .map_err(|_| Refusal::TooManyWatchers(limits::WATCHERS_MAX))?;
+    async fn watch(&self, request: &Request<WatchCommandRequest>) -> Result<Changes, Refusal> {
+        let seat = self.watchers.take(request)?;
+        let (vehicle, id) = self.named(&request.get_ref().name)?;
         // Subscribed before the first look: no change falls in between.
         let mut changes = self.desk.changes();
         let first = self.find(&vehicle, &id).await?;
@@ -195,13 +194,13 @@ impl Commands {
             operations: self.operations.clone(),
             view: Arc::clone(&self.view),
             scope: self.scope.clone(),
-            watchers: Arc::clone(&self.watchers),
+            watchers: self.watchers.clone(),
             stopping: self.stopping.clone(),
         };
         let mut stopping = self.stopping.clone();
         let (to, from) = mpsc::channel(limits::WATCH_AHEAD_MAX);
         tokio::spawn(async move {
-            let _slot = slot;
+            let _seat = seat;
             let mut command = first;
             loop {
                 let state = command.state();
@@ -339,6 +338,6 @@ impl CommandService for Commands {
         &self,
         request: Request<WatchCommandRequest>,
     ) -> Result<Response<Self::WatchCommandStream>, Status> {
-        self.scope.measured("WatchCommand", self.watch(&request.get_ref().name)).await
+        self.scope.measured("WatchCommand", self.watch(&request)).await
     }
 }

@@ -1,6 +1,7 @@
 //! A bound on connections, and their TLS handshakes.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -61,7 +62,7 @@ pub(crate) fn secured(
     let shared = Arc::new(Handshakes {
         tls,
         places: Arc::new(Semaphore::new(limits::HANDSHAKES_MAX)),
-        shares: Arc::new(Shares { share: limits::HANDSHAKES_PER_ADDRESS_MAX, held: Mutex::default() }),
+        shares: Arc::new(Shares::new(limits::HANDSHAKES_PER_ADDRESS_MAX)),
     });
     let refused = Arc::new(refused);
     let handshakes = StreamExt::map(incoming, move |connection| {
@@ -125,14 +126,14 @@ impl Handshakes {
     }
 }
 
-/// How many connections, or streams, each address has.
-pub(crate) struct Shares {
+/// How many connections, or streams, each has: an address, or who calls.
+pub(crate) struct Shares<K: Eq + Hash = IpAddr> {
     share: usize,
-    held: Mutex<HashMap<IpAddr, usize>>,
+    held: Mutex<HashMap<K, usize>>,
 }
 
-/// One connection of an address; given back when it closes.
-pub(crate) struct Place(Arc<Shares>, Option<IpAddr>);
+/// One of somebody's share; given back when it is dropped. Nobody's when it is not known whose.
+pub(crate) struct Place<K: Eq + Hash = IpAddr>(Arc<Shares<K>>, Option<K>);
 
 /// An address; of IPv6 the network, since one caller has all of it.
 pub(crate) fn network_of(address: IpAddr) -> IpAddr {
@@ -146,33 +147,42 @@ pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     }
 }
 
-impl Shares {
-    /// At most `share` for each address.
+impl<K: Eq + Hash + Clone> Shares<K> {
+    /// At most `share` for each.
     pub fn new(share: usize) -> Self {
         Self { share, held: Mutex::default() }
     }
 
-    /// One more; none for an address that has its share.
-    pub fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Place> {
-        let Some(address) = address.map(network_of) else { return Some(Place(Arc::clone(self), None)) };
+    /// One more; none for whoever has their share.
+    pub fn take_of(self: &Arc<Self>, whose: K) -> Option<Place<K>> {
         let mut held = self.held.lock();
-        let count = held.entry(address).or_default();
+        let count = held.entry(whose.clone()).or_default();
         if *count >= self.share {
             return None;
         }
         *count += 1;
-        Some(Place(Arc::clone(self), Some(address)))
+        Some(Place(Arc::clone(self), Some(whose)))
     }
 }
 
-impl Drop for Place {
+impl Shares {
+    /// One more; none for an address that has its share.
+    pub fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Place> {
+        match address.map(network_of) {
+            Some(network) => self.take_of(network),
+            None => Some(Place(Arc::clone(self), None)),
+        }
+    }
+}
+
+impl<K: Eq + Hash> Drop for Place<K> {
     fn drop(&mut self) {
-        let Some(address) = self.1 else { return };
+        let Some(whose) = &self.1 else { return };
         let mut held = self.0.held.lock();
-        if let Some(count) = held.get_mut(&address) {
+        if let Some(count) = held.get_mut(whose) {
             *count -= 1;
             if *count == 0 {
-                held.remove(&address);
+                held.remove(whose);
             }
         }
     }

@@ -20,7 +20,7 @@ use remuda_contracts::operations::{
 };
 use remuda_model::VehicleId;
 use sha2::{Digest, Sha256};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
@@ -30,6 +30,7 @@ use crate::limits;
 use crate::page::PageToken;
 use crate::refusal::Refusal;
 use crate::scope::{Scope, field, party, sight};
+use crate::seats::Seats;
 use crate::sight::{Sight, Wanted};
 use crate::time::now_ms;
 use crate::watch::stopped;
@@ -47,7 +48,7 @@ pub(crate) struct Groups {
     pub desk: Arc<dyn OperationsDesk>,
     pub view: Arc<dyn FleetView>,
     pub scope: Scope,
-    pub watchers: Arc<Semaphore>,
+    pub watchers: Seats,
     pub stopping: watch::Receiver<bool>,
 }
 
@@ -298,7 +299,8 @@ impl Groups {
         done.map(|view| self.group_of(&view)).map_err(Refusal::operations)
     }
 
-    async fn watch(&self, request: WatchCommandGroupRequest, sight: Sight) -> Result<Changes, Refusal> {
+    async fn watch(&self, request: &Request<WatchCommandGroupRequest>) -> Result<Changes, Refusal> {
+        let (seat, sight, request) = (self.watchers.take(request)?, sight(request), request.get_ref());
         let id = self.scope.child("commandGroups", &request.name)?;
         let mut seen = match request.resume_token.as_str() {
             "" => 0,
@@ -308,16 +310,13 @@ impl Groups {
                     .ok_or_else(|| field("resume_token", "this is not a token that this method gave out"))?
             }
         };
-        let slot = Arc::clone(&self.watchers)
-            .try_acquire_owned()
-            .map_err(|_| Refusal::TooManyWatchers(limits::WATCHERS_MAX))?;
         // Before the first look: no change falls in between.
         let mut changes = self.desk.changes();
         let first = group(&self.desk, &self.scope, &id, &sight).await?;
         let (this, mut stopping) = (self.clone(), self.stopping.clone());
         let (to, from) = mpsc::channel(limits::WATCH_AHEAD_MAX);
         tokio::spawn(async move {
-            let _slot = slot;
+            let _seat = seat;
             let mut found = Ok(first);
             let mut told = false;
             loop {
@@ -463,8 +462,7 @@ impl CommandGroupService for Groups {
         &self,
         request: Request<WatchCommandGroupRequest>,
     ) -> Result<Response<Changes>, Status> {
-        let sight = sight(&request);
-        self.scope.measured("WatchCommandGroup", self.watch(request.into_inner(), sight)).await
+        self.scope.measured("WatchCommandGroup", self.watch(&request)).await
     }
 
     async fn pause_command_group(

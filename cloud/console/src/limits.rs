@@ -16,9 +16,12 @@ pub const WATCH_LINES_MAX: usize = 1_000;
 pub const WATCH_ROWS_MAX: usize = 20_000;
 /// Responses ready for a reader that has not taken the one before: one more than in its hands.
 pub const WATCH_AHEAD_MAX: usize = 1;
-/// Streams open at once over all connections: each scans the index a few times a second. 1,000 of 5,000 vehicles each are
-/// measured (`watch_lag_p95_ms`).
+/// Streams of a service open at once, over all connections: each looks at all that it may show a few times a second, and the
+/// more do, the later each of them is told. `cargo xtask bench` measures by how much with 1,000 of 5,000 vehicles each
+/// (`watch_lag_p95_ms`).
 pub const WATCHERS_MAX: usize = 1_024;
+/// Those of one caller: half, so that nobody can take all. A program that shows a fleet to many people calls for all of them.
+pub const WATCHERS_PER_CALLER_MAX: usize = WATCHERS_MAX / 2;
 /// Time between two responses of a Watch when none is asked for.
 pub const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 /// Bounds of what can be asked for.

@@ -133,6 +133,9 @@ pub enum Refusal {
     /// Too many streams are open.
     #[error("{0} streams are open, which is the most; try again later")]
     TooManyWatchers(usize),
+    /// Too many streams of one caller are open.
+    #[error("you have {0} streams open, which is the most of one caller; close some")]
+    TooManyOfCaller(usize),
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,
@@ -178,7 +181,9 @@ impl Refusal {
             Self::History(error) => crate::history::code_and_reason(error),
             Self::Identity { code, reason, .. } => (*code, reason),
             Self::Field { .. } => (Code::InvalidArgument, "FIELD_INVALID"),
-            Self::TooManyWatchers(_) => (Code::ResourceExhausted, "WATCHERS_EXHAUSTED"),
+            Self::TooManyWatchers(_) | Self::TooManyOfCaller(_) => {
+                (Code::ResourceExhausted, "WATCHERS_EXHAUSTED")
+            }
             Self::Stopping => (Code::Unavailable, "NODE_STOPPING"),
             Self::DeadlinePassed => (Code::DeadlineExceeded, "DEADLINE_PASSED"),
             Self::NoSuchMethod(_) => (Code::Unimplemented, "METHOD_UNKNOWN"),

@@ -87,4 +87,12 @@ impl Scope {
         self.metrics.took(method, begun.elapsed());
         Ok(Response::new(answer?))
     }
+
+    /// Counts a stream that was refused; one that begins is counted at its end.
+    pub fn begun<T>(&self, method: &'static str, stream: Result<T, Refusal>) -> Result<Response<T>, Status> {
+        if let Err(refusal) = &stream {
+            self.metrics.finished(method, refusal.code_and_reason().0);
+        }
+        Ok(Response::new(stream?))
+    }
 }

@@ -29,7 +29,7 @@ use remuda_contracts::policies::PolicyBook;
 use remuda_feeds::Feeds;
 use remuda_model::OrganizationId;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
 use tonic::transport::Server;
@@ -57,6 +57,7 @@ use crate::pages::{About, MetricsText, Pages, Readiness, Roads, router};
 use crate::policies::Policies;
 use crate::rest::{self, Rest};
 use crate::scope::Scope;
+use crate::seats::Seats;
 use crate::service::Vehicles;
 use crate::sight::Homes;
 use crate::tls::{ConsoleTls, own_pages_only};
@@ -195,7 +196,7 @@ impl Console {
             view: Arc::clone(&sources.view),
             mirror,
             scope: scope.clone(),
-            watchers: Arc::new(Semaphore::new(limits::WATCHERS_MAX)),
+            watchers: Seats::new(),
             stopping: stopping.clone(),
         })
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -206,7 +207,7 @@ impl Console {
             operations: sources.operations.clone(),
             view: Arc::clone(&sources.view),
             scope: scope.clone(),
-            watchers: Arc::new(Semaphore::new(limits::WATCHERS_MAX)),
+            watchers: Seats::new(),
             stopping: stopping.clone(),
         })
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -215,7 +216,7 @@ impl Console {
         let alerts = AlertServiceServer::new(Alerts {
             desk: sources.alerts,
             scope: scope.clone(),
-            watchers: Arc::new(Semaphore::new(limits::WATCHERS_MAX)),
+            watchers: Seats::new(),
             stopping: stopping.clone(),
         })
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -227,7 +228,7 @@ impl Console {
                 desk,
                 view: sources.view,
                 scope: scope.clone(),
-                watchers: Arc::new(Semaphore::new(limits::WATCHERS_MAX)),
+                watchers: Seats::new(),
                 stopping: stopping.clone(),
             };
             (CommandGroupServiceServer::new(groups), ApprovalServiceServer::new(approvals))
@@ -237,7 +238,7 @@ impl Console {
             AssistanceServiceServer::new(Assistance {
                 desk,
                 scope: scope.clone(),
-                watchers: Arc::new(Semaphore::new(limits::WATCHERS_MAX)),
+                watchers: Seats::new(),
                 stopping: stopping.clone(),
             })
         });

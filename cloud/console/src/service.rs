@@ -1,10 +1,8 @@
 //! `remuda.vehicles.v1.VehicleService`.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::Stream;
 use remuda_api::vehicles::v1::vehicle_service_server::VehicleService;
 use remuda_api::vehicles::v1::{
     FleetStatus, GetFleetStatusRequest, GetVehicleRequest, ListVehiclesRequest, ListVehiclesResponse,
@@ -12,21 +10,21 @@ use remuda_api::vehicles::v1::{
 };
 use remuda_contracts::fleet::FleetView;
 use remuda_model::{OrganizationId, VehicleId};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
+use crate::columns::Rows;
 use crate::convert::{vehicle_of, vehicle_with_twin};
 use crate::fleet_status::fleet_status;
+use crate::follow::{Follow, Responses, counted};
 use crate::limits;
-use crate::metrics::ConsoleMetrics;
 use crate::mirror::{Mark, Mirror};
 use crate::page::PageToken;
 use crate::precision::Precision;
 use crate::refusal::Refusal;
 use crate::scope::{Scope, sight};
+use crate::seats::{Seat, Seats};
 use crate::sight::{Sight, Wanted};
 use crate::time::now_ms;
 use crate::watch::{Watch, stopped};
@@ -39,11 +37,9 @@ pub(crate) struct Vehicles {
     pub view: Arc<dyn FleetView>,
     pub mirror: Arc<Mirror>,
     pub scope: Scope,
-    pub watchers: Arc<Semaphore>,
+    pub watchers: Seats,
     pub stopping: watch::Receiver<bool>,
 }
-
-type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Vehicles {
     /// How exactly a caller sees positions.
@@ -100,10 +96,10 @@ impl Vehicles {
 
     fn watch(
         &self,
-        request: &WatchVehiclesRequest,
-        precision: Precision,
-        sight: Sight,
+        request: &Request<WatchVehiclesRequest>,
     ) -> Result<Responses<WatchVehiclesResponse>, Refusal> {
+        let seat = self.seat(request)?;
+        let (precision, sight, request) = (self.precision(request), sight(request), request.get_ref());
         self.scope.parent(&request.parent)?;
         let encoding = VehicleEncoding::try_from(request.encoding).map_err(|_| Refusal::Field {
             field: "encoding",
@@ -116,22 +112,24 @@ impl Vehicles {
             filter: Wanted::parse(&request.filter, sight)?,
             encoding,
             precision,
+            rows: Rows::default(),
+            total: 0,
+        };
+        let follow = Follow {
+            lines_max: watch.lines_max(),
+            what: watch,
             interval: interval_of(request.interval_ms)?,
             since: Mark::from_token(&request.resume_token),
             stopping: self.stopping.clone(),
         };
-        let slot = self.slot()?;
         let (to, from) = mpsc::channel(limits::WATCH_AHEAD_MAX);
-        tokio::spawn(watch.run(to));
-        Ok(self.counted(from, slot, "WatchVehicles"))
+        tokio::spawn(follow.run(to));
+        Ok(counted(&self.scope.metrics, from, seat, "WatchVehicles"))
     }
 
-    async fn watch_one(
-        &self,
-        request: &WatchVehicleRequest,
-        precision: Precision,
-        sight: Sight,
-    ) -> Result<Responses<Vehicle>, Refusal> {
+    async fn watch_one(&self, request: &Request<WatchVehicleRequest>) -> Result<Responses<Vehicle>, Refusal> {
+        let seat = self.seat(request)?;
+        let (precision, sight, request) = (self.precision(request), sight(request), request.get_ref());
         let interval = interval_of(request.interval_ms)?;
         let first = self.get(GetVehicleRequest { name: request.name.clone() }, precision).await?;
         let twin = TwinWatch {
@@ -144,64 +142,16 @@ impl Vehicles {
             sight,
             stopping: self.stopping.clone(),
         };
-        let slot = self.slot()?;
         let (to, from) = mpsc::channel(limits::WATCH_AHEAD_MAX);
         tokio::spawn(twin.run(first, to));
-        Ok(self.counted(from, slot, "WatchVehicle"))
+        Ok(counted(&self.scope.metrics, from, seat, "WatchVehicle"))
     }
 
-    fn slot(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+    fn seat<T>(&self, request: &Request<T>) -> Result<Seat, Refusal> {
         if *self.stopping.borrow() {
             return Err(Refusal::Stopping);
         }
-        Arc::clone(&self.watchers)
-            .try_acquire_owned()
-            .map_err(|_| Refusal::TooManyWatchers(limits::WATCHERS_MAX))
-    }
-
-    /// A stream that gives its slot back and counts itself when it ends.
-    fn counted<T: Send + 'static>(
-        &self,
-        from: mpsc::Receiver<Result<T, Status>>,
-        slot: OwnedSemaphorePermit,
-        method: &'static str,
-    ) -> Responses<T> {
-        self.scope.metrics.watchers().inc();
-        let mut end =
-            StreamEnd { metrics: self.scope.metrics.clone(), method, code: Code::Cancelled, _slot: slot };
-        Box::pin(ReceiverStream::new(from).map(move |item| {
-            // All of it moves in here, to be dropped with the stream; naming a field alone would move only that.
-            let end: &mut StreamEnd = &mut end;
-            if let Err(status) = &item {
-                end.code = status.code();
-            }
-            item
-        }))
-    }
-
-    /// Counts a stream that was refused; one that begins is counted at its end.
-    fn begun<T>(&self, method: &'static str, stream: Result<T, Refusal>) -> Result<Response<T>, Status> {
-        match stream {
-            Ok(stream) => Ok(Response::new(stream)),
-            Err(refusal) => {
-                self.scope.metrics.finished(method, refusal.code_and_reason().0);
-                Err(refusal.into())
-            }
-        }
-    }
-}
-
-struct StreamEnd {
-    metrics: ConsoleMetrics,
-    method: &'static str,
-    code: Code,
-    _slot: OwnedSemaphorePermit,
-}
-
-impl Drop for StreamEnd {
-    fn drop(&mut self) {
-        self.metrics.watchers().dec();
-        self.metrics.finished(self.method, self.code);
+        self.watchers.take(request)
     }
 }
 
@@ -234,7 +184,7 @@ impl VehicleService for Vehicles {
         &self,
         request: Request<WatchVehiclesRequest>,
     ) -> Result<Response<Self::WatchVehiclesStream>, Status> {
-        self.begun("WatchVehicles", self.watch(request.get_ref(), self.precision(&request), sight(&request)))
+        self.scope.begun("WatchVehicles", self.watch(&request))
     }
 
     type WatchVehicleStream = Responses<Vehicle>;
@@ -243,10 +193,7 @@ impl VehicleService for Vehicles {
         &self,
         request: Request<WatchVehicleRequest>,
     ) -> Result<Response<Self::WatchVehicleStream>, Status> {
-        self.begun(
-            "WatchVehicle",
-            self.watch_one(request.get_ref(), self.precision(&request), sight(&request)).await,
-        )
+        self.scope.begun("WatchVehicle", self.watch_one(&request).await)
     }
 }
 

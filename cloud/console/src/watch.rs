@@ -1,28 +1,21 @@
-//! One watcher's stream: what changed since the last response, merged, at a pace the reader keeps.
+//! What a watcher of vehicles is sent.
 
-use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use remuda_api::VehicleName;
 use remuda_api::vehicles::v1::{VehicleEncoding, WatchVehiclesResponse};
 use remuda_contracts::fleet::VehicleSummary;
-use remuda_model::{OrganizationId, VehicleId};
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until};
-use tonic::Status;
+use remuda_model::OrganizationId;
+use tokio::sync::watch;
 
 use crate::columns::Rows;
 use crate::convert::{timestamp_of, vehicle_of};
+use crate::follow::{Followed, Line, Part, Point};
 use crate::limits;
 use crate::metrics::ConsoleMetrics;
-use crate::mirror::{Line, Mark, Mirror};
+use crate::mirror::{self, Mark, Mirror};
 use crate::precision::Precision;
-use crate::refusal::Refusal;
 use crate::sight::Wanted;
-use crate::time::now_ms;
-
-pub(crate) type Sender = mpsc::Sender<Result<WatchVehiclesResponse, Status>>;
 
 /// What a watcher asked for.
 pub(crate) struct Watch {
@@ -32,185 +25,90 @@ pub(crate) struct Watch {
     pub filter: Wanted,
     pub encoding: VehicleEncoding,
     pub precision: Precision,
-    pub interval: Duration,
-    pub since: Option<Mark>,
-    pub stopping: watch::Receiver<bool>,
-}
-
-/// The reader has gone.
-struct Gone;
-
-/// Between two responses.
-struct Progress {
-    rows: Rows,
-    /// Numbers of the vehicles that the reader was told match; only with a filter.
-    members: HashSet<u32>,
-    /// Everything up to here was sent.
-    sent: u64,
-    /// The next response is (part of) the full state.
-    full: bool,
-    /// The next response goes on where another stream ended: whom the reader knows is not known here.
-    resumes: bool,
-}
-
-/// Changes gathered for a response.
-struct Gathered {
-    /// With the mirror's number of each.
-    vehicles: Vec<(u32, Arc<VehicleSummary>)>,
-    removed: Vec<VehicleId>,
-    mark: Mark,
+    /// Rows of the columns that were introduced.
+    pub rows: Rows,
+    /// Vehicles that match, as of the last response.
+    pub total: i32,
 }
 
 impl Watch {
-    /// Sends until the reader goes or the node stops.
-    pub async fn run(mut self, to: Sender) {
-        let now = self.mirror.mark();
-        let since = self.since.filter(|since| since.instance == now.instance && since.change <= now.change);
-        // Vehicles that came to match by time alone left no change behind to resume from.
-        let since = since.filter(|_| !self.filter.depends_on_time());
-        let mut progress = Progress {
-            rows: Rows::default(),
-            members: HashSet::new(),
-            sent: since.map_or(0, |mark| mark.change),
-            full: since.is_none(),
-            resumes: since.is_some(),
-        };
-        let mut changed = self.mirror.subscribe();
-        let mut first = true;
-        let mut last = Instant::now();
-        loop {
-            if !first {
-                let wait = self.wait(&mut changed, last, &to);
-                match wait.await {
-                    Wake::Look => {}
-                    Wake::Gone => return,
-                    Wake::Stop => {
-                        let _ = to.send(Err(Refusal::Stopping.into())).await;
-                        return;
-                    }
-                }
-            }
-            let lagged = to.capacity() == 0;
-            // A place first, then the state: what a slow reader gets is new when it gets it.
-            let Ok(place) = to.reserve().await else { return };
-            drop(place);
-            changed.mark_unchanged();
-            let gathered = self.gather(&mut progress);
-            let quiet = gathered.vehicles.is_empty() && gathered.removed.is_empty();
-            if !first && quiet && last.elapsed() < limits::WATCH_HEARTBEAT {
-                continue;
-            }
-            first = false;
-            last = Instant::now();
-            if self.send(&mut progress, gathered, lagged, &to).await.is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Until there may be something to send, and the interval has passed.
-    async fn wait(&mut self, changed: &mut watch::Receiver<u64>, last: Instant, to: &Sender) -> Wake {
-        let step =
-            if self.filter.depends_on_time() { limits::WATCH_TIME_STEP } else { limits::WATCH_HEARTBEAT };
-        let something = async {
-            tokio::select! {
-                _ = changed.changed() => {}
-                () = sleep(step) => {}
-            }
-            sleep_until(last + self.interval).await;
-        };
-        tokio::select! {
-            () = something => Wake::Look,
-            () = to.closed() => Wake::Gone,
-            () = stopped(&mut self.stopping) => Wake::Stop,
-        }
-    }
-
-    fn gather(&self, progress: &mut Progress) -> Gathered {
-        let now_ms = now_ms();
-        let mut vehicles = Vec::new();
-        let mut removed = Vec::new();
-        let (sent, full, resumes) = (progress.sent, progress.full, progress.resumes);
-        let members = &mut progress.members;
-        let mark = self.mirror.visit(|Line { change, number, vehicle }| {
-            let new = full || *change > sent;
-            if self.filter.is_all() {
-                if new {
-                    vehicles.push((*number, Arc::clone(vehicle)));
-                }
-                return;
-            }
-            // What did not change still matches, or not, unless time decides.
-            if !new && !resumes && !self.filter.depends_on_time() {
-                return;
-            }
-            if self.filter.matches(vehicle, now_ms) {
-                let joined = members.insert(*number);
-                if new || (joined && !resumes) {
-                    vehicles.push((*number, Arc::clone(vehicle)));
-                }
-            } else if members.remove(number) || (new && resumes) {
-                removed.push(vehicle.vehicle);
-            }
-        });
-        progress.sent = mark.change;
-        Gathered { vehicles, removed, mark }
-    }
-
-    async fn send(
-        &self,
-        progress: &mut Progress,
-        gathered: Gathered,
-        lagged: bool,
-        to: &Sender,
-    ) -> Result<(), Gone> {
-        let at_once = match self.encoding {
+    /// Vehicles in one message.
+    pub const fn lines_max(&self) -> usize {
+        match self.encoding {
             VehicleEncoding::Columns => limits::WATCH_ROWS_MAX,
             VehicleEncoding::Messages | VehicleEncoding::Unspecified => limits::WATCH_LINES_MAX,
-        };
-        self.metrics.sent(gathered.vehicles.len(), lagged);
-        let now_ms = now_ms();
-        let total = self.filter.total(&self.mirror, self.mirror.len());
-        let parts = gathered.vehicles.len().div_ceil(at_once).max(1);
-        let mut removed = gathered.removed.iter().map(|vehicle| self.name_of(vehicle)).collect();
-        for part in 0..parts {
-            let from = part * at_once;
-            let vehicles = &gathered.vehicles[from..gathered.vehicles.len().min(from + at_once)];
-            let is_last = part + 1 == parts;
-            let mut response = WatchVehiclesResponse {
-                removed: std::mem::take(&mut removed),
-                resume_token: if is_last { gathered.mark.to_token() } else { String::new() },
-                full_state: progress.full,
-                lagged,
-                total_size: total,
-                server_time: timestamp_of(now_ms),
-                ..WatchVehiclesResponse::default()
-            };
-            match self.encoding {
-                VehicleEncoding::Columns => {
-                    response.columns = Some(progress.rows.pack(vehicles, now_ms, self.precision))
-                }
-                VehicleEncoding::Messages | VehicleEncoding::Unspecified => {
-                    response.vehicles =
-                        vehicles.iter().map(|(_, vehicle)| vehicle_of(vehicle, self.precision)).collect();
-                }
-            }
-            to.send(Ok(response)).await.map_err(|_| Gone)?;
         }
-        progress.full = false;
-        progress.resumes = false;
-        Ok(())
-    }
-
-    fn name_of(&self, vehicle: &VehicleId) -> String {
-        VehicleName { organization: self.organization.to_string(), vehicle: vehicle.to_string() }.to_string()
     }
 }
 
-enum Wake {
-    Look,
-    Gone,
-    Stop,
+/// Vehicles never leave the mirror.
+const fn point(mark: Mark) -> Point {
+    Point { mark, dropped_to: 0 }
+}
+
+impl Followed for Watch {
+    type Item = VehicleSummary;
+    type Response = WatchVehiclesResponse;
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.mirror.subscribe()
+    }
+
+    fn point(&self) -> Point {
+        point(self.mirror.mark())
+    }
+
+    fn visit(&self, mut each: impl FnMut(Line<'_, VehicleSummary>) + Send) -> Point {
+        let mark = self.mirror.visit(|mirror::Line { change, number, vehicle }| {
+            each(Line { change: *change, number: *number, item: vehicle });
+        });
+        point(mark)
+    }
+
+    fn is_all(&self) -> bool {
+        self.filter.is_all()
+    }
+
+    fn depends_on_time(&self) -> bool {
+        self.filter.depends_on_time()
+    }
+
+    fn matches(&self, vehicle: &VehicleSummary, now_ms: i64) -> bool {
+        self.filter.matches(vehicle, now_ms)
+    }
+
+    fn name(&self, vehicle: &VehicleSummary) -> String {
+        let (organization, vehicle) = (self.organization.to_string(), vehicle.vehicle.to_string());
+        VehicleName { organization, vehicle }.to_string()
+    }
+
+    fn sending(&mut self, vehicles: usize, lagged: bool) {
+        self.metrics.sent(vehicles, lagged);
+        self.total = self.filter.total(&self.mirror, self.mirror.len());
+    }
+
+    fn response(&mut self, part: Part<'_, VehicleSummary>) -> WatchVehiclesResponse {
+        let Part { items, removed, resume_token, full, lagged, now_ms } = part;
+        let mut response = WatchVehiclesResponse {
+            removed,
+            resume_token,
+            full_state: full,
+            lagged,
+            total_size: self.total,
+            server_time: timestamp_of(now_ms),
+            ..WatchVehiclesResponse::default()
+        };
+        match self.encoding {
+            VehicleEncoding::Columns => {
+                response.columns = Some(self.rows.pack(items, now_ms, self.precision));
+            }
+            VehicleEncoding::Messages | VehicleEncoding::Unspecified => {
+                response.vehicles =
+                    items.iter().map(|(_, vehicle)| vehicle_of(vehicle, self.precision)).collect();
+            }
+        }
+        response
+    }
 }
 
 /// Until the node stops.

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use remuda_access::{Account, Accounts, Secret};
 use remuda_api::vehicles::v1::vehicle_service_client::VehicleServiceClient;
 use remuda_api::vehicles::v1::{
     GetVehicleRequest, ListVehiclesRequest, Presence, Vehicle, VehicleEncoding, WatchVehicleRequest,
@@ -479,6 +480,45 @@ async fn a_stop_ends_streams_and_frees_the_port() {
     assert_eq!((status.code(), reason_of(&status).as_str()), (Code::Unavailable, "NODE_STOPPING"));
     tokio::time::timeout(PATIENCE, stopping).await.expect("the stop ends in time").unwrap().unwrap();
     tokio::net::TcpListener::bind(addr).await.expect("the port is free again");
+}
+
+#[tokio::test]
+async fn one_caller_has_half_of_the_streams_and_another_the_others() {
+    let fleet = Arc::new(FakeFleet::new(1));
+    let account = Account {
+        name: "other".into(),
+        secret: Secret::of("another-token-for-tests"),
+        grants: vec!["viewer".parse().unwrap()],
+    };
+    let accounts = Arc::new(Accounts::new(vec![account]).unwrap());
+    let settings = ConsoleSettings {
+        addr: SocketAddr::from(([127, 0, 0, 1], 0)),
+        token: Token::new(TOKEN).unwrap(),
+        organization: OrganizationId::default(),
+        access: Access { accounts, ..Access::default() },
+    };
+    let console = Console::bind(settings, support::sources(&fleet)).await.unwrap();
+    let request = || watch(VehicleEncoding::Columns, "", "");
+    let mut held = Vec::new();
+    let mut one = client(&console).await;
+    for n in 0..limits::WATCHERS_PER_CALLER_MAX {
+        // A connection has some streams only.
+        if n % 100 == 0 {
+            one = client(&console).await;
+        }
+        held.push(one.watch_vehicles(request()).await.unwrap());
+    }
+    let mut one = client(&console).await;
+    let refused = one.watch_vehicles(request()).await.unwrap_err();
+    let reason = reason_of(&refused);
+    assert_eq!((refused.code(), reason.as_str()), (Code::ResourceExhausted, "WATCHERS_EXHAUSTED"));
+    let bearer = Bearer("Bearer another-token-for-tests".parse().unwrap());
+    let mut other = VehicleServiceClient::with_interceptor(channel(&console).await, bearer);
+    other.watch_vehicles(request()).await.unwrap();
+    // What is given back is theirs again.
+    held.pop();
+    let again = async { while one.watch_vehicles(request()).await.is_err() {} };
+    tokio::time::timeout(PATIENCE, again).await.expect("there is room again");
 }
 
 #[tokio::test]

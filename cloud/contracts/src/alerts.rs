@@ -44,6 +44,14 @@ pub enum AlertState {
     Cleared,
 }
 
+impl AlertState {
+    /// Whether somebody should be told of an alert that is so: nobody looks after it, nobody wanted quiet, it is not over and
+    /// came in time.
+    pub fn wants_attention(self, late: bool) -> bool {
+        self == Self::Open && !late
+    }
+}
+
 /// Who did something, when, and what they said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AlertMark {
@@ -116,9 +124,9 @@ pub struct AlertRecord {
 }
 
 impl AlertRecord {
-    /// Whether somebody should be told: nobody looks after it, nobody wanted quiet, it is not over and came in time.
+    /// Whether somebody should be told, see [`AlertState::wants_attention`].
     pub fn wants_attention(&self) -> bool {
-        self.state == AlertState::Open && !self.late
+        self.state.wants_attention(self.late)
     }
 
     /// Where it stands in a list.
@@ -138,6 +146,15 @@ pub struct AlertPlace {
     pub id: String,
 }
 
+/// When a snooze ends, as somebody asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SnoozeEnd {
+    /// At this time, ms since 1970 UTC.
+    At(i64),
+    /// So long after the act, ms.
+    After(i64),
+}
+
 /// What somebody wants done with an alert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AlertAct {
@@ -146,10 +163,10 @@ pub enum AlertAct {
         /// What to say to it, at most 256 bytes.
         note: String,
     },
-    /// Wants quiet until a time; then it comes back if it is still open.
+    /// Wants quiet for a while; then it comes back if it is still open.
     Snooze {
-        /// When it comes back, ms since 1970 UTC; 1 min to 7 days from now.
-        until_ms: i64,
+        /// When it comes back; 1 min to 7 days from now.
+        end: SnoozeEnd,
         /// Why, at most 256 bytes.
         note: String,
     },
@@ -207,6 +224,17 @@ pub struct AlertPoint {
     pub dropped_to: u64,
 }
 
+/// An alert in the list of a node.
+#[derive(Debug, Clone, Copy)]
+pub struct AlertLine<'a> {
+    /// The change that brought it.
+    pub change: u64,
+    /// Its number, the same as long as it is in the list. 4 billion alerts would have to be raised before one is given again.
+    pub number: u32,
+    /// Its newest state.
+    pub record: &'a Arc<AlertRecord>,
+}
+
 /// The vehicle domain's side of alerts.
 #[async_trait]
 pub trait AlertDesk: Send + Sync + 'static {
@@ -223,11 +251,11 @@ pub trait AlertDesk: Send + Sync + 'static {
         matches: &(dyn Fn(&AlertRecord) -> bool + Sync),
     ) -> Vec<Arc<AlertRecord>>;
 
-    /// Visits every alert, those raised last first, with the change that brought it; answers where the list was.
+    /// Visits every alert, those raised last first; answers where the list was.
     fn visit(
         &self,
         organization: &OrganizationId,
-        each: &mut (dyn FnMut(u64, &Arc<AlertRecord>) + Send),
+        each: &mut (dyn FnMut(AlertLine<'_>) + Send),
     ) -> AlertPoint;
 
     /// Tells of changes.

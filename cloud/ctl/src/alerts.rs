@@ -1,25 +1,28 @@
 //! `remudactl alerts`.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use prost_types::Timestamp;
+use prost_types::{Duration as Length, Timestamp};
 use remuda_api::alerts::v1::alert_service_client::AlertServiceClient;
 use remuda_api::alerts::v1::entry::Kind;
 use remuda_api::alerts::v1::{
     AcknowledgeAlertRequest, Alert, ClearAlertRequest, Entry, GetAlertRequest, ListAlertsRequest, Severity,
-    SnoozeAlertRequest, State, UnsnoozeAlertRequest, WatchAlertsRequest,
+    SnoozeAlertRequest, State, UnsnoozeAlertRequest, WatchAlertsRequest, WatchAlertsResponse,
 };
 use remuda_api::{AlertName, MESSAGE_BYTES_MAX, OrganizationName};
 use serde_json::{Value, json};
-use tonic::{Code, Request};
+use tonic::Request;
 
 use crate::args::{Global, OutputFormat};
 use crate::client::{Service, open};
 use crate::commands::seconds;
 use crate::error::CtlError;
-use crate::run::next_or_ctrl_c;
+use crate::run::follow;
 use crate::table::{Cell, Tint, cell, write};
 use crate::text::{age_of, id, now_ms, rfc3339};
 
@@ -217,43 +220,28 @@ impl Session<'_> {
 
     /// Follows until nobody wants more; a server that restarts is waited for, and nothing is missed.
     async fn watch(&mut self, filter: String, updates: Option<u64>) -> Result<(), CtlError> {
-        let (mut resume_token, mut seen) = (String::new(), 0);
-        let parent = self.parent();
-        let mut waited = Duration::ZERO;
-        loop {
+        let (parent, client) = (self.parent(), self.client.clone());
+        let known = RefCell::new(Known::default());
+        let open = |resume_token| {
+            known.borrow_mut().begin();
+            let mut client = client.clone();
             let request = WatchAlertsRequest { parent: parent.clone(), filter: filter.clone(), resume_token };
-            resume_token = request.resume_token.clone();
-            let gone = match self.client.watch_alerts(request).await {
-                Ok(stream) => {
-                    let mut stream = stream.into_inner();
-                    loop {
-                        match next_or_ctrl_c(&mut stream).await {
-                            Ok(Some(response)) => {
-                                waited = Duration::ZERO;
-                                self.told(&response.alerts, &response.removed)?;
-                                if !response.resume_token.is_empty() {
-                                    resume_token = response.resume_token;
-                                    seen += 1;
-                                }
-                                if updates.is_some_and(|most| seen >= most) {
-                                    return Ok(());
-                                }
-                            }
-                            Ok(None) => return Ok(()),
-                            Err(status) => break status,
-                        }
-                    }
-                }
-                Err(status) => status,
-            };
-            // One that never answered, or says no, is not waited for.
-            let went = matches!(gone.code(), Code::Unavailable | Code::Unknown);
-            if !went || resume_token.is_empty() || waited >= PATIENCE {
-                return Err(gone.into());
-            }
-            tokio::time::sleep(PAUSE).await;
-            waited += PAUSE;
-        }
+            async move { client.watch_alerts(request).await }
+        };
+        let mut seen = 0;
+        follow(
+            String::new(),
+            open,
+            |response: &WatchAlertsResponse| &response.resume_token,
+            |response| {
+                let gone = known.borrow_mut().told(&response);
+                self.told(&response.alerts, &gone)?;
+                seen += u64::from(!response.resume_token.is_empty());
+                let is_enough = updates.is_some_and(|most| seen >= most);
+                Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            },
+        )
+        .await
     }
 
     fn told(&mut self, alerts: &[Alert], removed: &[String]) -> Result<(), CtlError> {
@@ -284,11 +272,17 @@ impl Session<'_> {
             }
             AlertsCommand::Snooze { which, seconds, note, how: How { etag, request_id, dry_run } } => {
                 let name = self.name(which)?;
-                let until_ms = now_ms() + seconds * 1_000;
-                // Without milliseconds: a repetition within the second is the same request.
-                let until_time = Some(Timestamp { seconds: until_ms.div_euclid(1_000) + 1, nanos: 0 });
-                let request =
-                    SnoozeAlertRequest { name, until_time, note, etag, request_id, validate_only: dry_run };
+                // By the server's clock, so that a repetition is the same request.
+                let duration = Some(Length { seconds, nanos: 0 });
+                let request = SnoozeAlertRequest {
+                    name,
+                    until_time: None,
+                    note,
+                    etag,
+                    request_id,
+                    validate_only: dry_run,
+                    duration,
+                };
                 (self.client.snooze_alert(self.request(request)).await?, dry_run)
             }
             AlertsCommand::Unsnooze { which, how: How { etag, request_id, dry_run } } => {
@@ -351,9 +345,40 @@ impl Session<'_> {
     }
 }
 
-/// How long a server that went away is waited for, and how often it is tried.
-const PATIENCE: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_millis(500);
+/// Which alerts the reader was told match: a full state does not name those that match no more.
+#[derive(Default)]
+struct Known {
+    names: BTreeSet<String>,
+    /// Those that the parts of a full state name so far.
+    full: Option<BTreeSet<String>>,
+}
+
+impl Known {
+    /// A stream begins: parts of a state that broke off are of another one.
+    fn begin(&mut self) {
+        self.full = None;
+    }
+
+    /// Takes a response; those that match no more.
+    fn told(&mut self, response: &WatchAlertsResponse) -> Vec<String> {
+        let alerts = response.alerts.iter().map(|alert| alert.name.clone());
+        if !response.full_state {
+            self.full = None;
+            self.names.extend(alerts);
+            for name in &response.removed {
+                self.names.remove(name);
+            }
+            return response.removed.clone();
+        }
+        self.full.get_or_insert_default().extend(alerts);
+        match self.full.take_if(|_| !response.resume_token.is_empty()) {
+            Some(full) => {
+                std::mem::replace(&mut self.names, full.clone()).difference(&full).cloned().collect()
+            }
+            None => Vec::new(),
+        }
+    }
+}
 
 fn vehicle_of(name: &str) -> &str {
     name.split('/').nth(3).unwrap_or_default()
@@ -443,4 +468,37 @@ fn alert_json(alert: &Alert) -> Value {
         "history": alert.history.iter().map(entry).collect::<Vec<_>>(),
         "historyLeftOut": alert.history_left_out,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(
+        names: &[&str],
+        removed: &[&str],
+        resume_token: &str,
+        full_state: bool,
+    ) -> WatchAlertsResponse {
+        let alerts = names.iter().map(|name| Alert { name: (*name).into(), ..Alert::default() }).collect();
+        let removed = removed.iter().map(|name| (*name).into()).collect();
+        WatchAlertsResponse { alerts, removed, resume_token: resume_token.into(), full_state }
+    }
+
+    #[test]
+    fn alerts_that_a_full_state_does_not_name_are_gone() {
+        let mut known = Known::default();
+        // The first state, in two parts.
+        assert!(known.told(&response(&["a", "b"], &[], "", true)).is_empty());
+        assert!(known.told(&response(&["c"], &[], "1", true)).is_empty());
+        assert_eq!(known.told(&response(&["d"], &["a"], "2", false)), ["a"]);
+        // The server was started anew: b and d ended meanwhile.
+        assert!(known.told(&response(&["c"], &[], "", true)).is_empty(), "another part may name them");
+        assert_eq!(known.told(&response(&["e"], &[], "3", true)), ["b", "d"]);
+        // It went away in the middle of a state, and begins anew.
+        assert!(known.told(&response(&["e"], &[], "", true)).is_empty());
+        known.begin();
+        assert_eq!(known.told(&response(&["c"], &[], "4", true)), ["e"]);
+        assert_eq!(known.told(&response(&[], &[], "5", true)), ["c"]);
+    }
 }

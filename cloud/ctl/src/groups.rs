@@ -1,6 +1,7 @@
 //! `remudactl commands group` and `remudactl commands approvals`.
 
 use std::io::{IsTerminal, Write};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -14,13 +15,13 @@ use remuda_api::commands::v1::{
 };
 use remuda_api::{ChildName, MESSAGE_BYTES_MAX, OrganizationName};
 use serde_json::{Value, json};
-use tonic::{Code, Request};
+use tonic::Request;
 
 use crate::args::{Global, OutputFormat};
 use crate::client::{Service, open};
 use crate::commands::{ActionName, action_text, action_word, seconds, word};
 use crate::error::CtlError;
-use crate::run::next_or_ctrl_c;
+use crate::run::follow;
 use crate::table::{Cell, Tint, cell, write};
 use crate::text::{age_of, id, now_ms, rfc3339};
 
@@ -394,47 +395,27 @@ impl Session<'_> {
     }
 
     /// Follows to the end, also through a restart of the node: the last token goes on where it was.
-    async fn watch(&mut self, name: String, mut resume_token: String) -> Result<(), CtlError> {
+    async fn watch(&mut self, name: String, resume_token: String) -> Result<(), CtlError> {
+        let client = self.groups.clone();
+        let open = |resume_token| {
+            let mut client = client.clone();
+            let request = WatchCommandGroupRequest { name: name.clone(), resume_token };
+            async move { client.watch_command_group(request).await }
+        };
         let mut heads = true;
-        let mut patience = 0;
-        loop {
-            let request = WatchCommandGroupRequest { name: name.clone(), resume_token: resume_token.clone() };
-            let broke = match self.groups.watch_command_group(request).await {
-                Err(status) => status,
-                Ok(stream) => {
-                    let mut stream = stream.into_inner();
-                    loop {
-                        match next_or_ctrl_c(&mut stream).await {
-                            Ok(Some(response)) => {
-                                patience = 0;
-                                resume_token.clone_from(&response.resume_token);
-                                self.told_change(&response, heads)?;
-                                heads = false;
-                                let Some(group) = response.command_group else { continue };
-                                match group.state() {
-                                    GroupState::Completed => return finished(&group),
-                                    GroupState::Aborted | GroupState::Denied => {
-                                        return Err(CtlError::NotDone {
-                                            state: state_word(&group),
-                                            detail: group.state_reason,
-                                        });
-                                    }
-                                    _ => {}
-                                }
-                            }
-                            Ok(None) => return Ok(()),
-                            Err(status) => break status,
-                        }
-                    }
+        let told = |response: WatchCommandGroupResponse| {
+            self.told_change(&response, heads)?;
+            heads = false;
+            let Some(group) = response.command_group else { return Ok(ControlFlow::Continue(())) };
+            match group.state() {
+                GroupState::Completed => finished(&group).map(ControlFlow::Break),
+                GroupState::Aborted | GroupState::Denied => {
+                    Err(CtlError::NotDone { state: state_word(&group), detail: group.state_reason })
                 }
-            };
-            patience += 1;
-            if !matches!(broke.code(), Code::Unavailable | Code::Unknown) || heads || patience > 60 {
-                return Err(broke.into());
+                _ => Ok(ControlFlow::Continue(())),
             }
-            eprintln!("remudactl: the connection is gone ({}); trying again", broke.message());
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
+        };
+        follow(resume_token, open, |response| &response.resume_token, told).await
     }
 
     fn told_change(&mut self, response: &WatchCommandGroupResponse, heads: bool) -> Result<(), CtlError> {

@@ -1,6 +1,7 @@
 //! The commands.
 
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use remuda_api::vehicles::v1::{
@@ -9,7 +10,7 @@ use remuda_api::vehicles::v1::{
 };
 use remuda_api::{OrganizationName, VehicleName};
 use serde_json::{Value, json};
-use tonic::{Request, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::args::{Cli, Command, Global, Output, OutputFormat, VehiclesCommand};
 use crate::client::{Client, connect};
@@ -291,5 +292,57 @@ pub(crate) async fn next_or_ctrl_c<T>(stream: &mut Streaming<T>) -> Result<Optio
     tokio::select! {
         message = stream.message() => message,
         _ = tokio::signal::ctrl_c() => Ok(None),
+    }
+}
+
+/// How long a server that went away is waited for, and how often it is tried.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Follows until `each` has enough, the server ends the stream or the person does not want more. A server that restarts is
+/// waited for, and nothing is missed: the last token that `each` was shown goes on where it was.
+pub(crate) async fn follow<T, O>(
+    mut resume_token: String,
+    mut open: impl FnMut(String) -> O,
+    token_of: impl Fn(&T) -> &str,
+    mut each: impl FnMut(T) -> Result<ControlFlow<()>, CtlError>,
+) -> Result<(), CtlError>
+where
+    O: Future<Output = Result<Response<Streaming<T>>, Status>>,
+{
+    let (mut waited, mut has_answered) = (Duration::ZERO, false);
+    loop {
+        let gone = match open(resume_token.clone()).await {
+            Err(status) => status,
+            Ok(stream) => {
+                let mut stream = stream.into_inner();
+                loop {
+                    match next_or_ctrl_c(&mut stream).await {
+                        Ok(Some(response)) => {
+                            (waited, has_answered) = (Duration::ZERO, true);
+                            // Parts of a state have none before the last.
+                            if !token_of(&response).is_empty() {
+                                token_of(&response).clone_into(&mut resume_token);
+                            }
+                            if each(response)?.is_break() {
+                                return Ok(());
+                            }
+                        }
+                        Ok(None) => return Ok(()),
+                        Err(status) => break status,
+                    }
+                }
+            }
+        };
+        // One that never answered, or says no, is not waited for.
+        let went = matches!(gone.code(), Code::Unavailable | Code::Unknown);
+        if !went || !has_answered || waited >= PATIENCE {
+            return Err(gone.into());
+        }
+        if waited.is_zero() {
+            eprintln!("remudactl: the connection is gone ({}); trying again", gone.message());
+        }
+        tokio::time::sleep(PAUSE).await;
+        waited += PAUSE;
     }
 }

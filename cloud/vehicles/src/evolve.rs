@@ -1,5 +1,7 @@
 //! What a fact does to the state. Cannot fail.
 
+use std::sync::Arc;
+
 use remuda_model::Lane;
 
 use crate::alerts::{self, AlertStep};
@@ -23,16 +25,16 @@ pub fn evolve(state: &mut VehicleState, event: &VehicleEvent) {
         VehicleEvent::Reprocessed { lane: Lane::Samples, .. } => state.reprocessed.samples += 1,
         VehicleEvent::AlertRaised(fact) => {
             raised(state, fact);
-            alerts::evolve::raised(&mut state.book, fact);
+            alerts::evolve::raised(Arc::make_mut(&mut state.book), fact);
         }
         VehicleEvent::AlertCleared(fact) => {
-            alerts::evolve::cleared(&mut state.book, fact);
+            alerts::evolve::cleared(Arc::make_mut(&mut state.book), fact);
             if fact.timeliness != Timeliness::Historical {
                 state.alerts.retain(|open| open.cause.rule != fact.cause.rule);
             }
         }
         VehicleEvent::Alert(event) => {
-            alerts::evolve::stepped(&mut state.book, event);
+            alerts::evolve::stepped(Arc::make_mut(&mut state.book), event);
             if matches!(event.step, AlertStep::ClearedByHand { .. }) {
                 state.alerts.retain(|open| open.cause != event.alert.0);
             }
@@ -52,7 +54,22 @@ mod tests {
     use remuda_model::Incarnation;
 
     use super::*;
-    use crate::event::{Cause, RuleId};
+    use crate::event::{Cause, Place, RuleId};
+
+    #[test]
+    fn a_copy_of_the_state_shares_its_alerts_until_one_of_them_changes() {
+        let cause = Cause { rule: RuleId::LowCharge, incarnation: Incarnation(1), seq: 1, row: 0 };
+        let timeliness = Timeliness::Timely;
+        let fact = AlertFact { cause, value: 10.0, threshold: 15.0, sampled_ms: 0, timeliness };
+        let mut state = VehicleState::default();
+        evolve(&mut state, &VehicleEvent::AlertRaised(fact));
+        let mut copy = state.clone();
+        let place = Place { incarnation: Incarnation(1), seq: 1 };
+        evolve(&mut copy, &VehicleEvent::Reported { place, payload: Vec::new(), received_ms: 0 });
+        assert!(Arc::ptr_eq(&state.book, &copy.book));
+        evolve(&mut copy, &VehicleEvent::AlertCleared(fact));
+        assert_eq!((state.book.open.len(), copy.book.open.len()), (1, 0));
+    }
 
     #[test]
     fn a_historical_alert_changes_nothing_that_is_open() {

@@ -1,5 +1,7 @@
 //! What a vehicle's stream says.
 
+use std::sync::Arc;
+
 use remuda_model::{Incarnation, Seq};
 use serde::{Deserialize, Serialize};
 
@@ -58,9 +60,10 @@ pub struct VehicleState {
     /// Frames that were in quarantine and could be read since; encoded behind a snapshot, so that older ones are read.
     #[serde(skip)]
     pub reprocessed: Reprocessed,
-    /// Alerts with what people did about them; encoded behind a snapshot as well.
+    /// Alerts with what people did about them; encoded behind a snapshot as well. Shared by copies of the state, which are
+    /// made for each batch, until one of them changes it.
     #[serde(skip)]
-    pub book: AlertBook,
+    pub book: Arc<AlertBook>,
 }
 
 /// Frames that were in quarantine and could be read since, per lane.

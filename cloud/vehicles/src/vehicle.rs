@@ -1,5 +1,7 @@
 //! One vehicle as the cloud knows it: what its stream says, and what its samples left behind.
 
+use std::sync::Arc;
+
 use remuda_contracts::fleet::{GapView, QuarantineView};
 use remuda_eventsourcing::ManifestPosition;
 use remuda_lake::{Row, RowBody, Tombstones};
@@ -109,7 +111,7 @@ impl Vehicle {
         // What came later stands behind it, where older code does not look.
         let bytes = postcard::to_allocvec(&form).unwrap_or_default();
         let bytes = postcard::to_extend(&state.reprocessed, bytes).unwrap_or_default();
-        postcard::to_extend(&(ALERTS_FORM, &state.book), bytes).unwrap_or_default()
+        postcard::to_extend(&(ALERTS_FORM, &*state.book), bytes).unwrap_or_default()
     }
 
     /// Reads a snapshot, and up to which manifest position it covers the vehicle's rows. `None` for a form this code
@@ -127,7 +129,7 @@ impl Vehicle {
             Some(&ALERTS_FORM) => postcard::from_bytes(&behind[1..]).ok()?,
             Some(_) => return None,
         };
-        let state = VehicleState { reprocessed, book, ..form.state };
+        let state = VehicleState { reprocessed, book: Arc::new(book), ..form.state };
         Some((Self { state, memory }, form.covered_to))
     }
 

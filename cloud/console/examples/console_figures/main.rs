@@ -5,7 +5,7 @@
 //! ... -- bare URL SECONDS                                 asks that one: 100 unary calls at once
 //! ... -- unary URL TOKEN SECONDS                          GetVehicle, 100 at once
 //! ... -- list URL TOKEN PAGES                             pages of a filtered list, one after the other
-//! ... -- watch URL TOKEN SECONDS WATCHERS PID [COUNT]     watchers of everything, or of COUNT vehicles each; PID is the server
+//! ... -- watch URL TOKEN SECONDS WATCHERS PID [COUNT]     watchers of everything, or of COUNT vehicles each; PID is the `fake_fleet`
 //! ... -- rest URL TOKEN SECONDS RATE                      reads over HTTP/1.1, so many a second, whatever the answers take
 //! ... -- commands URL TOKEN SECONDS                       honks of vehicles that are online, from asked to done
 //! ```
@@ -59,6 +59,11 @@ impl Console {
 
     fn bearer(&self) -> Result<Bearer, Failure> {
         Ok(Bearer(format!("Bearer {}", self.token).parse()?))
+    }
+
+    /// One of the callers of a `fake_fleet`.
+    fn account(&self, number: u8) -> Result<Bearer, Failure> {
+        Ok(Bearer(format!("Bearer {}-{number}", self.token).parse()?))
     }
 
     async fn vehicles(&self) -> Result<VehicleServiceClient<InterceptedService<Channel, Bearer>>, Failure> {

@@ -21,7 +21,7 @@ use crate::numbers::Times;
 use crate::{Bearer, Console, Failure, PARENT, VEHICLES};
 
 const METHOD: &str = "/remuda.vehicles.v1.VehicleService/WatchVehicles";
-/// Streams of one connection, and connections of one address of this machine.
+/// Streams of one connection, and connections of one address of this machine, which is one caller.
 const STREAMS: usize = 100;
 const CONNECTIONS: usize = 4;
 /// The pace that watchers ask for, and that of the one who sees each step.
@@ -121,10 +121,9 @@ pub async fn measure(console: &Console, time: Duration, load: Load) -> Result<Va
     let vehicles = console.some("presence = ONLINE").await?;
     let ids: Vec<String> =
         vehicles.iter().filter_map(|v| v.name.rsplit('/').next()).map(str::to_owned).take(VEHICLES).collect();
-    let bearer = console.bearer()?;
     let steps = Arc::new(Mutex::new(Vec::new()));
     let quick = request(format!("vehicle = \"{}\"", ids[0]), VehicleEncoding::Messages, QUICK_MS);
-    let mut quick = follow::<Step>(crate::channel(&console.url).await?, bearer.clone(), quick).await?;
+    let mut quick = follow::<Step>(crate::channel(&console.url).await?, console.bearer()?, quick).await?;
     let seen = Arc::clone(&steps);
     let stepping = tokio::spawn(async move {
         while let Ok(Some(step)) = quick.message().await {
@@ -135,18 +134,18 @@ pub async fn measure(console: &Console, time: Duration, load: Load) -> Result<Va
     let begun = tokio::time::Instant::now();
     let end = begun + WARM_UP + time;
     let mut watchers = JoinSet::new();
-    let mut channel = None;
+    let mut caller = None;
     for (number, filter) in filters(&load, &ids).into_iter().enumerate() {
         if number % STREAMS == 0 {
-            let address = 2 + u8::try_from(number / STREAMS / CONNECTIONS)?;
+            let account = 1 + u8::try_from(number / STREAMS / CONNECTIONS)?;
             let endpoint = Endpoint::from_shared(console.url.clone())?;
-            let from = IpAddr::V4(Ipv4Addr::new(127, 0, 0, address));
-            channel = Some(endpoint.local_address(Some(from)).connect().await?);
+            let from = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1 + account));
+            let bearer = console.account(account)?;
+            caller = Some((endpoint.local_address(Some(from)).connect().await?, bearer));
         }
-        let channel = channel.clone().ok_or("no connection")?;
-        let mut answers =
-            follow::<Glance>(channel, bearer.clone(), request(filter, VehicleEncoding::Columns, PACE_MS))
-                .await?;
+        let (channel, bearer) = caller.clone().ok_or("no connection")?;
+        let request = request(filter, VehicleEncoding::Columns, PACE_MS);
+        let mut answers = follow::<Glance>(channel, bearer, request).await?;
         watchers.spawn(async move {
             let mut all = Vec::new();
             while let Ok(Ok(Some(answer))) = tokio::time::timeout_at(end, answers.message()).await {

@@ -70,6 +70,11 @@ impl AlertFilter {
         parse(text).map(Self)
     }
 
+    /// Whether it matches everything.
+    pub fn is_all(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Whether its answer changes by time alone.
     pub fn depends_on_time(&self) -> bool {
         self.0.as_ref().is_some_and(|node| node.any(&|leaf| matches!(leaf, Leaf::Age { .. })))

@@ -133,6 +133,31 @@ async fn a_watcher_is_told_every_end_also_after_the_server_was_started_again() {
 }
 
 #[tokio::test]
+async fn a_watcher_is_counted_while_it_watches_and_at_its_end() {
+    let desk = Arc::new(FakeAlerts::default());
+    let (console, mut client) = over(&desk).await;
+    let counted = async |line: &str| {
+        let metrics =
+            support::http::ask(console.local_addr(), "GET", "/metrics", &[], None).await.text().await;
+        metrics.lines().any(|known| known == line)
+    };
+    let refused = client.watch_alerts(watch("presence = ONLINE", "")).await.unwrap_err();
+    assert_eq!(reason_of(&refused), (Code::InvalidArgument, "FIELD_INVALID".into()));
+    let calls = "remuda_console_rpc_calls_total{method=\"WatchAlerts\"";
+    assert!(counted(&format!("{calls},code=\"INVALID_ARGUMENT\"}} 1")).await);
+    let mut stream = client.watch_alerts(watch("", "")).await.unwrap().into_inner();
+    next(&mut stream).await;
+    assert!(counted("remuda_console_watch_streams 1").await);
+    drop(stream);
+    let ended = async {
+        while !counted(&format!("{calls},code=\"CANCELLED\"}} 1")).await {}
+        counted("remuda_console_watch_streams 0").await
+    };
+    assert!(tokio::time::timeout(std::time::Duration::from_secs(20), ended).await.expect("it is counted"));
+    console.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn alerts_are_changed_with_etags_and_refused_with_stable_reasons() {
     let desk = Arc::new(FakeAlerts::default());
     desk.raise("V1", "low-1", Warning, 1_000);
@@ -158,6 +183,17 @@ async fn alerts_are_changed_with_etags_and_refused_with_stable_reasons() {
     let snooze = SnoozeAlertRequest { name: low.clone(), until_time: Some(until), ..Default::default() };
     let snoozed = client.snooze_alert(snooze.clone()).await.unwrap().into_inner();
     assert_eq!((snoozed.state(), snoozed.snooze_until_time), (AlertPhase::Snoozed, Some(until)));
+    let length = prost_types::Duration { seconds: 7_200, nanos: 5_000_000 };
+    let for_a_while = SnoozeAlertRequest { until_time: None, duration: Some(length), ..snooze.clone() };
+    let longer = client.snooze_alert(for_a_while.clone()).await.unwrap().into_inner();
+    let at_ms = |time: Option<prost_types::Timestamp>| {
+        time.map_or(0, |time| time.seconds * 1_000 + i64::from(time.nanos) / 1_000_000)
+    };
+    assert_eq!(
+        at_ms(longer.snooze_until_time) - at_ms(longer.change_time),
+        7_200_005,
+        "by the server's clock"
+    );
     let unsnooze = UnsnoozeAlertRequest { name: low.clone(), ..Default::default() };
     let open = client.unsnooze_alert(unsnooze.clone()).await.unwrap().into_inner();
     assert_eq!((open.state(), open.change_time), (AlertPhase::Open, None));
@@ -181,6 +217,21 @@ async fn alerts_are_changed_with_etags_and_refused_with_stable_reasons() {
         ),
         (
             client.snooze_alert(SnoozeAlertRequest { until_time: None, ..snooze }).await,
+            Code::InvalidArgument,
+            "FIELD_INVALID",
+        ),
+        (
+            client.snooze_alert(SnoozeAlertRequest { until_time: Some(until), ..for_a_while.clone() }).await,
+            Code::InvalidArgument,
+            "FIELD_INVALID",
+        ),
+        (
+            client
+                .snooze_alert(SnoozeAlertRequest {
+                    duration: Some(prost_types::Duration { seconds: i64::MAX, nanos: 0 }),
+                    ..for_a_while
+                })
+                .await,
             Code::InvalidArgument,
             "FIELD_INVALID",
         ),

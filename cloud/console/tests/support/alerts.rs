@@ -6,13 +6,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use remuda_contracts::alerts::{
-    AlertAct, AlertDesk, AlertEntryKind, AlertError, AlertMark, AlertPlace, AlertPoint, AlertRecord,
-    AlertRequest, AlertSeverity, AlertState,
+    AlertAct, AlertDesk, AlertEntryKind, AlertError, AlertLine, AlertMark, AlertPlace, AlertPoint,
+    AlertRecord, AlertRequest, AlertSeverity, AlertState, SnoozeEnd,
 };
 use remuda_model::{OrganizationId, VehicleId};
 use tokio::sync::watch;
 
-type Line = (u64, Arc<AlertRecord>);
+struct Line {
+    change: u64,
+    number: u32,
+    record: Arc<AlertRecord>,
+}
 
 /// See the module.
 pub struct FakeAlerts {
@@ -63,9 +67,14 @@ impl FakeAlerts {
     fn put(&self, record: AlertRecord) {
         let mut lines = self.lines.lock();
         let change = *self.changed.borrow() + 1;
-        lines.retain(|(_, known)| (&known.vehicle, &known.id) != (&record.vehicle, &record.id));
-        lines.push((change, Arc::new(record)));
-        lines.sort_by_key(|(_, r)| (Reverse(r.raised_ms), r.vehicle, r.id.clone()));
+        let is_it = |line: &Line| (line.record.vehicle, &line.record.id) == (record.vehicle, &record.id);
+        let next = lines.iter().map(|line| line.number + 1).max().unwrap_or_default();
+        let number = lines.iter().find(|line| is_it(line)).map_or(next, |line| line.number);
+        lines.retain(|line| !is_it(line));
+        lines.push(Line { change, number, record: Arc::new(record) });
+        lines.sort_by_key(|Line { record, .. }| {
+            (Reverse(record.raised_ms), record.vehicle, record.id.clone())
+        });
         drop(lines);
         self.changed.send_replace(change);
     }
@@ -73,8 +82,8 @@ impl FakeAlerts {
     /// An ended alert leaves the list by its age.
     pub fn drop_line(&self, id: &str) {
         let mut lines = self.lines.lock();
-        let at = lines.iter().position(|(_, known)| known.id == id).expect("it is there");
-        *self.dropped_to.lock() = lines.remove(at).0;
+        let at = lines.iter().position(|line| line.record.id == id).expect("it is there");
+        *self.dropped_to.lock() = lines.remove(at).change;
     }
 }
 
@@ -82,8 +91,8 @@ impl FakeAlerts {
 impl AlertDesk for FakeAlerts {
     fn get(&self, _: &OrganizationId, vehicle: &VehicleId, id: &str) -> Option<Arc<AlertRecord>> {
         let lines = self.lines.lock();
-        let found = lines.iter().find(|(_, known)| known.vehicle == *vehicle && known.id == id);
-        found.map(|(_, record)| Arc::clone(record))
+        let mut records = lines.iter().map(|line| &line.record);
+        records.find(|known| known.vehicle == *vehicle && known.id == id).cloned()
     }
 
     fn list(
@@ -95,14 +104,16 @@ impl AlertDesk for FakeAlerts {
     ) -> Vec<Arc<AlertRecord>> {
         let key = |place: &AlertPlace| (Reverse(place.raised_ms), place.vehicle, place.id.clone());
         let lines = self.lines.lock();
-        let records = lines.iter().map(|(_, record)| record);
+        let records = lines.iter().map(|line| &line.record);
         let rest = records.filter(|r| after.is_none_or(|after| key(&r.place()) > key(after)));
         rest.filter(|record| matches(record)).take(limit).cloned().collect()
     }
 
-    fn visit(&self, _: &OrganizationId, each: &mut (dyn FnMut(u64, &Arc<AlertRecord>) + Send)) -> AlertPoint {
+    fn visit(&self, _: &OrganizationId, each: &mut (dyn FnMut(AlertLine<'_>) + Send)) -> AlertPoint {
         let lines = self.lines.lock();
-        lines.iter().for_each(|(change, record)| each(*change, record));
+        for Line { change, number, record } in lines.iter() {
+            each(AlertLine { change: *change, number: *number, record });
+        }
         let (change, dropped_to) = (*self.changed.borrow(), *self.dropped_to.lock());
         AlertPoint { instance: self.instance, change, dropped_to }
     }
@@ -132,9 +143,12 @@ impl AlertDesk for FakeAlerts {
             AlertAct::Acknowledge { note } => {
                 (record.state, record.mark) = (AlertState::Acknowledged, mark(note));
             }
-            AlertAct::Snooze { until_ms, note } => {
+            AlertAct::Snooze { end, note } => {
                 (record.state, record.mark) = (AlertState::Snoozed, mark(note));
-                record.snoozed_until_ms = until_ms;
+                record.snoozed_until_ms = match end {
+                    SnoozeEnd::At(until_ms) => until_ms,
+                    SnoozeEnd::After(ms) => record.mark.time_ms + ms,
+                };
             }
             AlertAct::Unsnooze if known.state != AlertState::Snoozed => return refused("alert-not-snoozed"),
             AlertAct::Unsnooze => (record.state, record.mark) = (AlertState::Open, AlertMark::default()),

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use remuda_contracts::alerts::{AlertDesk, AlertError, AlertPlace, AlertPoint, AlertRecord, AlertRequest};
+use remuda_contracts::alerts::{
+    AlertDesk, AlertError, AlertLine, AlertPlace, AlertPoint, AlertRecord, AlertRequest,
+};
 use remuda_model::{OrganizationId, VehicleId};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
@@ -14,7 +16,7 @@ use super::orders::OrderAsk;
 use super::warm::Warm;
 use crate::alert_index::record_of;
 use crate::alerts::{self, AlertCommand, AlertEvent, AlertId, AlertPhase, AlertRefusal, AlertStep, decide};
-use crate::event::{Timeliness, VehicleEvent};
+use crate::event::VehicleEvent;
 use crate::evolve::evolve;
 use crate::metrics::{AlertLabel, SeverityLabel};
 
@@ -72,9 +74,9 @@ impl Warm {
             Err(refusal) => return Ok(Err(refusal)),
         };
         if validate_only {
-            let mut book = self.vehicle.state.book.clone();
+            let mut book = Arc::clone(&self.vehicle.state.book);
             if let Some(event) = &event {
-                alerts::evolve::stepped(&mut book, event);
+                alerts::evolve::stepped(Arc::make_mut(&mut book), event);
             }
             return Ok(self.shown(&book, alert));
         }
@@ -124,7 +126,7 @@ impl Warm {
     pub(super) fn count_alert(&self, fact: &VehicleEvent) {
         let (id, begins_to_call) = match fact {
             // One that somebody looks after, or does not want to hear of, calls nobody when it is found again.
-            VehicleEvent::AlertRaised(fact) => (AlertId(fact.cause), fact.timeliness == Timeliness::Timely),
+            VehicleEvent::AlertRaised(fact) => (AlertId(fact.cause), true),
             VehicleEvent::Alert(event) => {
                 let label = AlertLabel { event: event.event_type() };
                 self.node.metrics.alert_steps.get_or_create(&label).inc();
@@ -136,7 +138,7 @@ impl Warm {
             _ => return,
         };
         let Some(alert) = self.vehicle.state.book.get(id) else { return };
-        if begins_to_call && alert.phase.wants_attention() {
+        if begins_to_call && alert.wants_attention() {
             let (rule, severity) = (alert.rule().as_str(), alert.rule().severity().as_str());
             self.node.metrics.alert_calls.get_or_create(&SeverityLabel { severity }).inc();
             tracing::info!(vehicle_id = %self.id, alert = %id, rule, severity, "an alert wants attention");
@@ -157,7 +159,7 @@ pub(crate) async fn sweep(node: Arc<Node>) {
     let mut ticks = tokio::time::interval(SWEEP);
     loop {
         ticks.tick().await;
-        for vehicle in node.alerts.take_due(node.now_ms()) {
+        for vehicle in node.alerts.take_due(node.now_ms(), alerts::limits::DUE_AT_ONCE_MAX) {
             // No room, or the shard is stopped: it is due again in some seconds.
             let _ = node.ask(vehicle, OrderAsk::Alert(AlertAsk::EndSnoozes));
         }
@@ -186,7 +188,7 @@ impl AlertDesk for Watchful {
     fn visit(
         &self,
         organization: &OrganizationId,
-        each: &mut (dyn FnMut(u64, &Arc<AlertRecord>) + Send),
+        each: &mut (dyn FnMut(AlertLine<'_>) + Send),
     ) -> AlertPoint {
         self.0.alerts.visit(organization, each)
     }

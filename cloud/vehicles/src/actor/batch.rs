@@ -5,6 +5,7 @@ use remuda_lake::Row;
 use remuda_model::{Incarnation, Lane, Seq};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::reports::is_question;
 use crate::command::Command;
 use crate::event::{Place, VehicleEvent};
 use crate::reception::Taken;
@@ -85,6 +86,11 @@ impl Deferred {
             Taken::Quarantined { seq, .. } => *seq,
             Taken::Frame { frame, .. } => frame.header.seq,
         }
+    }
+
+    /// It is about a question.
+    pub fn is_question(&self) -> bool {
+        matches!(&self.taken, Taken::Frame { frame, .. } if is_question(frame))
     }
 
     /// It stands for frames that will never come.

@@ -9,7 +9,6 @@ use remuda_model::{Lane, VehicleId};
 
 use super::batch::{AckDue, Batch, Ticket, add_ack};
 use super::fault::Fault;
-use super::reports::is_question;
 use super::slot::Slot;
 use super::warm::{Active, Warm};
 use crate::command::Command;
@@ -42,11 +41,13 @@ impl Warm {
         }
         let mut state = self.vehicle.state.clone();
         let mut events = Vec::with_capacity(self.deferred.len());
+        let mut asks = false;
         for deferred in &self.deferred {
             match decide(&state, deferred.command()) {
                 Ok(Some(event)) => {
                     evolve(&mut state, &event);
                     events.push(event);
+                    asks |= deferred.is_question();
                 }
                 Ok(None) | Err(CommandRefusal::AlreadyRecorded) => {}
                 Err(CommandRefusal::OutOfSequence) => {
@@ -62,7 +63,7 @@ impl Warm {
             events.iter().for_each(|event| self.vehicle.note(event, now));
         }
         self.vehicle.state = state;
-        if events.iter().any(is_question) {
+        if asks {
             self.node.questions.send_modify(|count| *count += 1);
         }
         // An effect of the reports, made after they are durable (I3).

@@ -138,8 +138,10 @@ pub(crate) async fn recover(node: &Node, recovery: &Recovery) -> Result<usize, J
                 continue;
             }
             let (mut vehicle, forgot) = restore(node, &id, Some(snapshot));
-            if !vehicle.state.book.open.is_empty() {
-                // What people did about its alerts since: it brought no row, so that nothing else leads to it.
+            let is_unread = vehicle.state.version != snapshot.version;
+            if is_unread || !vehicle.state.book.open.is_empty() {
+                // What people did about its alerts since brought no row, so that nothing else leads to it; and a snapshot that
+                // cannot be read says nothing.
                 read_events(node, stream, &mut vehicle).await?;
             }
             node.index.update(stream.organization, id, line_of(&vehicle, Presence::Offline));

@@ -23,12 +23,12 @@ pub(crate) struct Questions(pub Arc<Node>);
 fn frame_of(fact: &VehicleEvent) -> Option<Frame> {
     let VehicleEvent::Reported { payload, .. } = fact else { return None };
     let frame = frame::decode(payload).ok()?;
-    matches!(frame.body, Body::Event(Event::Asked(_) | Event::QuestionMoved { .. })).then_some(frame)
+    is_question(&frame).then_some(frame)
 }
 
 /// Whether a report is about a question.
-pub(crate) fn is_question(fact: &VehicleEvent) -> bool {
-    frame_of(fact).is_some()
+pub(crate) const fn is_question(frame: &Frame) -> bool {
+    matches!(frame.body, Body::Event(Event::Asked(_) | Event::QuestionMoved { .. }))
 }
 
 fn report_of(recorded: &Recorded) -> Option<VehicleReport> {

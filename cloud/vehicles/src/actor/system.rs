@@ -104,7 +104,12 @@ impl VehicleSystem {
             lake,
             rounds: OnceLock::new(),
             index: Index::new((settings.clock.0)(), metrics.online.clone()),
-            alerts: AlertIndex::new(settings.organization, started_ns(), metrics.open_alerts.clone()),
+            alerts: AlertIndex::new(
+                settings.organization,
+                started_ns(),
+                crate::alerts::limits::ENDED_LISTED_MAX,
+                metrics.open_alerts.clone(),
+            ),
             shelf: Shelf::default(),
             desks: Desks::new(settings.signer.0.clone()),
             forgotten: RwLock::default(),

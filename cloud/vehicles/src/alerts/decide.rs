@@ -1,6 +1,6 @@
 //! What follows from an act, given the alerts.
 
-use remuda_contracts::alerts::AlertAct;
+use remuda_contracts::alerts::{AlertAct, SnoozeEnd};
 
 use super::{
     Alert, AlertBook, AlertCommand, AlertEvent, AlertPhase, AlertRefusal, AlertStep, Entry, EntryKind, limits,
@@ -40,14 +40,15 @@ fn step_of(alert: &Alert, act: AlertAct, now_ms: i64) -> Result<Option<AlertStep
             AlertPhase::Acknowledged(_) => return Ok(None),
             _ => AlertStep::Acknowledged { note },
         },
-        AlertAct::Snooze { until_ms, note } => {
+        AlertAct::Snooze { end, note } => {
+            let until_ms = until(end, now_ms);
             let soonest = now_ms.saturating_add(limits::SNOOZE_MS_MIN);
             let latest = now_ms.saturating_add(limits::SNOOZE_MS_MAX);
             if !(soonest..=latest).contains(&until_ms) {
                 return Err(AlertRefusal::Snooze);
             }
             match alert.phase {
-                AlertPhase::Snoozed { until_ms: until, .. } if until == until_ms => return Ok(None),
+                AlertPhase::Snoozed { until_ms: known, .. } if known == until_ms => return Ok(None),
                 _ => AlertStep::Snoozed { until_ms, note },
             }
         }
@@ -63,6 +64,13 @@ fn step_of(alert: &Alert, act: AlertAct, now_ms: i64) -> Result<Option<AlertStep
             AlertStep::ClearedByHand { reason }
         }
     }))
+}
+
+const fn until(end: SnoozeEnd, now_ms: i64) -> i64 {
+    match end {
+        SnoozeEnd::At(until_ms) => until_ms,
+        SnoozeEnd::After(ms) => now_ms.saturating_add(ms),
+    }
 }
 
 fn end_snooze(book: &AlertBook, command: &AlertCommand) -> Option<AlertEvent> {
@@ -105,8 +113,9 @@ fn is_same(entry: &Entry, act: &AlertAct) -> bool {
     let said = entry.acted.note.as_str();
     match (entry.kind, act) {
         (EntryKind::Acknowledged, AlertAct::Acknowledge { note }) => note == said,
-        (EntryKind::Snoozed(until), AlertAct::Snooze { until_ms, note }) => {
-            until == *until_ms && note == said
+        // What was asked for at that time.
+        (EntryKind::Snoozed(until_ms), AlertAct::Snooze { end, note }) => {
+            until_ms == until(*end, entry.acted.time_ms) && note == said
         }
         (EntryKind::Unsnoozed, AlertAct::Unsnooze) => true,
         (EntryKind::ClearedByHand, AlertAct::Clear { reason }) => reason == said,

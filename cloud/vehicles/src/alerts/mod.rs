@@ -5,7 +5,7 @@
 //! Historical findings are only recorded and touch nothing here.
 //!
 //! Deliberately absent: who is told. An alert that is acknowledged or snoozed demands nobody's attention
-//! ([`AlertPhase::wants_attention`]); what comes of that is the shell's.
+//! ([`Alert::wants_attention`]); what comes of that is the shell's.
 
 pub mod command;
 pub mod decide;

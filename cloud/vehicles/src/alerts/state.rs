@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use remuda_contracts::alerts::AlertState;
 use remuda_model::Incarnation;
 use serde::{Deserialize, Serialize};
 
 use super::limits;
-use crate::event::{AlertFact, Cause, RuleId};
+use crate::event::{AlertFact, Cause, RuleId, Timeliness};
 
 /// An alert of a vehicle: what raised it. Its text is `{rule}-{incarnation}-{seq}-{row}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -72,9 +73,14 @@ impl AlertPhase {
         matches!(self, Self::Cleared(_))
     }
 
-    /// Whether somebody should be told: nobody looks after it, nobody wanted quiet, and it is not over.
-    pub const fn wants_attention(&self) -> bool {
-        matches!(self, Self::Open)
+    /// In a word.
+    pub const fn state(&self) -> AlertState {
+        match self {
+            Self::Open => AlertState::Open,
+            Self::Acknowledged(_) => AlertState::Acknowledged,
+            Self::Snoozed { .. } => AlertState::Snoozed,
+            Self::Cleared(_) => AlertState::Cleared,
+        }
     }
 }
 
@@ -150,6 +156,16 @@ impl Alert {
     /// Its rule.
     pub const fn rule(&self) -> RuleId {
         self.fact.cause.rule
+    }
+
+    /// Whether it arrived so late that it wakes nobody.
+    pub fn is_late(&self) -> bool {
+        self.fact.timeliness != Timeliness::Timely
+    }
+
+    /// Whether somebody should be told, see [`AlertState::wants_attention`].
+    pub fn wants_attention(&self) -> bool {
+        self.phase.state().wants_attention(self.is_late())
     }
 
     pub(super) fn write_down(&mut self, entry: Entry) {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use proptest::prelude::*;
-use remuda_contracts::alerts::AlertAct;
+use remuda_contracts::alerts::{AlertAct, SnoozeEnd};
 use remuda_eventsourcing::table;
 use remuda_model::Incarnation;
 
@@ -44,7 +44,11 @@ fn acknowledge() -> AlertAct {
 }
 
 fn snooze(until_ms: i64) -> AlertAct {
-    AlertAct::Snooze { until_ms, note: String::new() }
+    AlertAct::Snooze { end: SnoozeEnd::At(until_ms), note: String::new() }
+}
+
+fn snooze_for(ms: i64) -> AlertAct {
+    AlertAct::Snooze { end: SnoozeEnd::After(ms), note: String::new() }
 }
 
 fn clear() -> AlertAct {
@@ -93,7 +97,9 @@ fn the_table_of_decisions_is_true() {
         ("Acknowledge, with an old etag", stale(act(alert, acknowledge(), now))),
         ("Snooze", act(alert, snooze(now + 20 * MINUTE), now)),
         ("Snooze until the same time", act(alert, snooze(NOW + 10 * MINUTE), now)),
-        ("Snooze for too long", act(alert, snooze(now + limits::SNOOZE_MS_MAX + 1), now)),
+        ("Snooze until too late", act(alert, snooze(now + limits::SNOOZE_MS_MAX + 1), now)),
+        ("Snooze for 7 days", act(alert, snooze_for(limits::SNOOZE_MS_MAX), now)),
+        ("Snooze for too long", act(alert, snooze_for(limits::SNOOZE_MS_MAX + 1), now)),
         ("Unsnooze", act(alert, AlertAct::Unsnooze, now)),
         ("Clear", act(alert, clear(), now)),
         ("Clear, without a reason", act(alert, AlertAct::Clear { reason: " ".into() }, now)),
@@ -131,7 +137,7 @@ fn what_a_vehicle_measures_ends_when_it_says_so() {
     evolve(&mut state, &raised(rule, 2));
     let alert = &state.book.open[0];
     assert_eq!((alert.occurrences, alert.revision, state.book.open.len()), (2, 3, 1));
-    assert!(!alert.phase.wants_attention());
+    assert!(!alert.wants_attention());
     evolve(&mut state, &cleared(rule, 3));
     assert!(state.book.open.is_empty() && state.alerts.is_empty());
     assert!(matches!(state.book.ended[0].phase, AlertPhase::Cleared(_)));
@@ -157,6 +163,26 @@ fn a_request_is_recognised_and_its_id_stands_for_nothing_else() {
     assert_eq!(state, before);
     let long = AlertAct::Acknowledge { note: "x".repeat(257) };
     assert!(matches!(run(&mut state, named(long)), Err(AlertRefusal::Text(_))));
+}
+
+#[test]
+fn a_snooze_for_a_while_is_recognised_whenever_it_is_asked_for_again() {
+    let alert = id(RuleId::HarshBraking, 1);
+    let mut state = after(&[raised(RuleId::HarshBraking, 1)], &[]);
+    let named = |wish: AlertAct, now_ms| {
+        let (by, request_id) = ("user/ada".to_owned(), "r1".to_owned());
+        AlertCommand::Act { alert, act: wish, by, request_id, expected: None, now_ms }
+    };
+    let done = run(&mut state, named(snooze_for(limits::SNOOZE_MS_MAX), NOW)).unwrap().unwrap();
+    let until_ms = NOW + limits::SNOOZE_MS_MAX;
+    assert_eq!(done.step, AlertStep::Snoozed { until_ms, note: String::new() });
+    assert_eq!(run(&mut state, named(snooze_for(limits::SNOOZE_MS_MAX), NOW + 3_000)), Ok(None));
+    for other in [snooze_for(limits::SNOOZE_MS_MAX - 1), snooze(until_ms + 3_000)] {
+        assert_eq!(run(&mut state, named(other, NOW + 3_000)), Err(AlertRefusal::RequestIdReused));
+    }
+    for wrong in [i64::MIN, -1, limits::SNOOZE_MS_MIN - 1, limits::SNOOZE_MS_MAX + 1, i64::MAX] {
+        assert_eq!(run(&mut state, act(alert, snooze_for(wrong), NOW)), Err(AlertRefusal::Snooze), "{wrong}");
+    }
 }
 
 #[test]
@@ -210,7 +236,8 @@ fn a_snapshot_that_is_older_than_this_book_is_read() {
     assert_eq!((&restored.state, position), (&state, 9));
     // As it was written before: neither the alerts nor the reprocessed frames stood behind it.
     let mut behind = postcard::to_allocvec(&state.reprocessed).unwrap();
-    behind = postcard::to_extend(&(1u8, &state.book), behind).unwrap();
+    behind = postcard::to_extend(&(1u8, &*state.book), behind).unwrap();
+    behind = postcard::to_extend(&(1u8, &*state.inside), behind).unwrap();
     for cut in [bytes.len() - behind.len(), bytes.len() - behind.len() + 2] {
         let (old, _) = Vehicle::restore(&bytes[..cut]).unwrap();
         assert_eq!(old.state.book, state.book, "open alerts begin their history when they are first read");
@@ -233,12 +260,15 @@ fn however_much_is_said_a_vehicle_s_alerts_stay_small() {
         for n in 0..40 {
             let wish = match n % 2 {
                 0 => AlertAct::Acknowledge { note: "n".repeat(limits::NOTE_BYTES) },
-                _ => AlertAct::Snooze { until_ms: NOW + MINUTE + n, note: "s".repeat(limits::NOTE_BYTES) },
+                _ => AlertAct::Snooze {
+                    end: SnoozeEnd::At(NOW + MINUTE + n),
+                    note: "s".repeat(limits::NOTE_BYTES),
+                },
             };
             run(&mut state, act(id(RuleId::HarshBraking, seq), wish, NOW)).unwrap();
         }
         run(&mut state, act(id(RuleId::HarshBraking, seq), clear(), NOW)).unwrap();
-        let bytes = postcard::to_allocvec(&state.book).unwrap().len();
+        let bytes = postcard::to_allocvec(&*state.book).unwrap().len();
         assert!(bytes <= limits::BOOK_BYTES_MAX, "{bytes} bytes after {seq}");
         let last = state.book.ended.last().unwrap();
         assert_eq!(last.id(), id(RuleId::HarshBraking, seq));
@@ -283,7 +313,8 @@ fn ops() -> impl Strategy<Value = Op> {
     let wish = prop_oneof![
         3 => Just(acknowledge()),
         // From now on; the test adds the time.
-        3 => prop_oneof![Just(0), Just(MINUTE), Just(5 * MINUTE), Just(limits::SNOOZE_MS_MAX + 1)].prop_map(snooze),
+        3 => (prop_oneof![Just(0), Just(MINUTE), Just(5 * MINUTE), Just(limits::SNOOZE_MS_MAX + 1)], any::<bool>())
+            .prop_map(|(ms, at)| if at { snooze(ms) } else { snooze_for(ms) }),
         2 => Just(AlertAct::Unsnooze),
         2 => Just(clear()),
     ];
@@ -303,10 +334,13 @@ fn expected(model: &Model, wish: &AlertAct, fresh: bool, now: i64) -> Result<See
     match (model.seen, wish) {
         (Seen::Cleared, _) => Err("alert-cleared"),
         (_, AlertAct::Acknowledge { .. }) => Ok(Seen::Acknowledged),
-        (_, AlertAct::Snooze { until_ms, .. }) => {
-            let ahead = until_ms - now;
+        (_, AlertAct::Snooze { end, .. }) => {
+            let ahead = match *end {
+                SnoozeEnd::At(until_ms) => until_ms - now,
+                SnoozeEnd::After(ms) => ms,
+            };
             let in_bounds = (limits::SNOOZE_MS_MIN..=limits::SNOOZE_MS_MAX).contains(&ahead);
-            if in_bounds { Ok(Seen::Snoozed(*until_ms)) } else { Err("bad-snooze") }
+            if in_bounds { Ok(Seen::Snoozed(now + ahead)) } else { Err("bad-snooze") }
         }
         (Seen::Snoozed(_), AlertAct::Unsnooze) => Ok(Seen::Open),
         (_, AlertAct::Unsnooze) => Err("alert-not-snoozed"),
@@ -347,7 +381,9 @@ proptest! {
                     let Some(at) = models.len().checked_sub(back + 1) else { continue };
                     let model = &mut models[at];
                     let wish = match wish {
-                        AlertAct::Snooze { until_ms, note } => AlertAct::Snooze { until_ms: until_ms + now, note },
+                        AlertAct::Snooze { end: SnoozeEnd::At(ms), note } => {
+                            AlertAct::Snooze { end: SnoozeEnd::At(ms + now), note }
+                        }
                         other => other,
                     };
                     let mut command = act(model.alert, wish.clone(), now);
@@ -396,7 +432,8 @@ proptest! {
                 };
                 prop_assert_eq!((seen, alert.occurrences, alert.revision), (model.seen, model.found, model.changes));
                 prop_assert_eq!(alert.history.len() as u32 + alert.left_out, alert.revision);
-                prop_assert_eq!(alert.phase.wants_attention(), model.seen == Seen::Open);
+                let in_time = alert.fact.timeliness == Timeliness::Timely;
+                prop_assert_eq!(alert.wants_attention(), model.seen == Seen::Open && in_time);
             }
             prop_assert!(state.book.ended.len() <= limits::ENDED_MAX);
         }

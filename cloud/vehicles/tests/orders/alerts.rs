@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use remuda_contracts::alerts::{
-    AlertAct, AlertEntryKind, AlertError, AlertRecord, AlertRequest, AlertSeverity, AlertState,
+    AlertAct, AlertEntryKind, AlertError, AlertRecord, AlertRequest, AlertSeverity, AlertState, SnoozeEnd,
 };
 use remuda_eventsourcing::{Journal, MemoryJournal};
-use remuda_model::{Lane, OrganizationId, VehicleId, signal};
+use remuda_model::{Lane, OrganizationId, ShardId, VehicleId, signal};
 use remuda_vehicles::metrics::{AlertLabel, SeverityLabel};
 use remuda_vehicles::{VehicleMetrics, VehicleSettings, VehicleSystem, WallClock};
 use remuda_wire::{Body, Column, FrameHeader, SampleBlock, TimeUnit, frame};
@@ -134,8 +134,8 @@ async fn an_alert_is_acted_on_and_comes_back_after_a_restart_and_a_crash() {
     let (system, _) = started(folder.path(), &journal, settings()).await;
     assert_eq!(all(&system), [Arc::clone(&taken)]);
     let until_ms = now_ms() + 600_000;
-    let snoozed =
-        act(&system, &taken, request(AlertAct::Snooze { until_ms, note: "later".into() })).await.unwrap();
+    let later = AlertAct::Snooze { end: SnoozeEnd::At(until_ms), note: "later".into() };
+    let snoozed = act(&system, &taken, request(later)).await.unwrap();
     assert_eq!((snoozed.state, snoozed.snoozed_until_ms), (AlertState::Snoozed, until_ms));
     drop(system);
     let (system, metrics) = started(folder.path(), &journal, settings()).await;
@@ -167,6 +167,25 @@ async fn an_alert_is_acted_on_and_comes_back_after_a_restart_and_a_crash() {
     system.handle.stop().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_cannot_be_read_is_replaced_by_its_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+    let (system, _) = started(folder.path(), &journal, settings()).await;
+    let (_, raised) = low(&system, "CAR1").await;
+    let taken = act(&system, &raised, acknowledge("on it")).await.unwrap();
+    system.handle.stop().await.unwrap();
+    // As a later release may write it.
+    let (stream, mut snapshot) = journal.snapshots("vehicle", None, 10).await.unwrap().remove(0);
+    snapshot.state[0] = 99;
+    let owners = journal.epochs().await.unwrap();
+    let owner = owners.into_iter().find(|owner| owner.shard == ShardId::of(&raised.vehicle)).unwrap();
+    assert!(journal.put_snapshots(owner, vec![(stream, snapshot)]).await.unwrap());
+    let (system, metrics) = started(folder.path(), &journal, settings()).await;
+    assert_eq!((all(&system), metrics.actors.get()), (vec![taken], 0), "before anybody was woken");
+    system.handle.stop().await.unwrap();
+}
+
 /// How far the server's clock of the test below is ahead, ms.
 static AHEAD: AtomicI64 = AtomicI64::new(0);
 
@@ -179,9 +198,8 @@ async fn a_snooze_ends_by_itself_also_when_the_node_was_down_at_its_time() {
     let (system, metrics) = started(folder.path(), &journal, settings()).await;
     let (_, one) = low(&system, "CAR1").await;
     let (_, two) = low(&system, "CAR2").await;
-    for (alert, after) in [(&one, 120_000), (&two, 600_000)] {
-        let until_ms = now_ms() + after;
-        act(&system, alert, request(AlertAct::Snooze { until_ms, note: String::new() })).await.unwrap();
+    for (alert, end) in [(&one, SnoozeEnd::After(120_000)), (&two, SnoozeEnd::At(now_ms() + 600_000))] {
+        act(&system, alert, request(AlertAct::Snooze { end, note: String::new() })).await.unwrap();
     }
     assert_eq!(calls(&metrics), 2);
     let state = |system: &VehicleSystem, of: &AlertRecord| {
@@ -219,13 +237,13 @@ async fn lists_go_on_after_a_place_and_say_where_they_were() {
     let refused = system.alerts.act(&organization(), &stranger, &first[0].id, acknowledge("x")).await;
     assert_eq!(refused, Err(AlertError::NoSuchAlert));
     let mut changes = Vec::new();
-    let point = system.alerts.visit(&organization(), &mut |change, _| changes.push(change));
+    let point = system.alerts.visit(&organization(), &mut |line| changes.push(line.change));
     assert_eq!((changes.len(), changes.iter().max()), (5, Some(&point.change)));
     act(&system, &first[0], acknowledge("x")).await.unwrap();
     let mut after = Vec::new();
-    system.alerts.visit(&organization(), &mut |change, alert| {
-        if change > point.change {
-            after.push(alert.id.clone());
+    system.alerts.visit(&organization(), &mut |line| {
+        if line.change > point.change {
+            after.push(line.record.id.clone());
         }
     });
     assert_eq!(after, [first[0].id.clone()]);
@@ -250,5 +268,10 @@ async fn an_alert_that_comes_late_is_listed_and_calls_nobody() {
     let alert = all(&system).remove(0);
     assert_eq!((alert.state, alert.late, alert.wants_attention()), (AlertState::Open, true, false));
     assert_eq!((open(&metrics, "warning"), calls(&metrics)), (1, 0));
+    // Back from a snooze it calls nobody either.
+    let end = SnoozeEnd::After(600_000);
+    act(&system, &alert, request(AlertAct::Snooze { end, note: String::new() })).await.unwrap();
+    let back = act(&system, &alert, request(AlertAct::Unsnooze)).await.unwrap();
+    assert_eq!((back.wants_attention(), calls(&metrics)), (false, 0));
     system.handle.stop().await.unwrap();
 }

@@ -58,9 +58,12 @@ fn an_alert_is_looked_after_through_a_kill_of_the_cloud_until_the_vehicle_says_t
     let after = get(&cloud);
     assert_eq!((&after["etag"], &after["note"]), (&acked["etag"], &"a tow truck is under way".into()));
     assert_eq!(kinds(&after), ["raised", "acknowledged"]);
-    let snoozed =
-        json(&cloud, &["alerts", "snooze", "VAN1", name.rsplit('/').next().expect("an id"), "--for", "2h"]);
+    // The longest snooze there is, asked for twice.
+    let alert = name.rsplit('/').next().expect("an id");
+    let snooze = ["alerts", "snooze", "VAN1", alert, "--for", "7d", "--request-id", "r2"];
+    let snoozed = json(&cloud, &snooze);
     assert_eq!(snoozed["state"], "snoozed");
+    assert_eq!(json(&cloud, &snooze)["etag"], snoozed["etag"], "the same request again changes nothing");
     assert!(alerts(&cloud, "state = OPEN OR state = ACKNOWLEDGED").is_empty());
     cloud.process.kill();
     let cloud = place.start("");
