@@ -6,6 +6,8 @@ use async_trait::async_trait;
 use remuda_model::{OrganizationId, VehicleId};
 use tokio::sync::watch;
 
+use crate::geofences::GeofenceId;
+
 /// How much an alert matters, from the least to the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AlertSeverity {
@@ -95,6 +97,8 @@ pub struct AlertRecord {
     pub id: String,
     /// The rule that raised it, such as `low-charge`.
     pub rule: String,
+    /// The geofence whose rule it is, if it is one's.
+    pub geofence: Option<GeofenceId>,
     /// How much it matters.
     pub severity: AlertSeverity,
     /// How it is.

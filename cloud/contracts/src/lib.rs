@@ -12,6 +12,7 @@ pub mod commands;
 pub mod erasures;
 pub mod figures;
 pub mod fleet;
+pub mod geofences;
 pub mod history;
 pub mod money;
 pub mod operations;

@@ -17,6 +17,7 @@ use remuda_entities::{Decoders, Described};
 use remuda_eventsourcing::{Event, Journal, JournalError, JournalMetrics, SledJournal};
 use remuda_model::ShardId;
 use remuda_vehicles::event::VehicleEvent;
+use remuda_vehicles::geofences::{self, GeofenceEvent};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
@@ -100,6 +101,7 @@ pub fn decoders() -> Decoders {
         .with::<remuda_operations::approvals::Approvals>()
         .with::<remuda_operations::assistance::Requests>()
         .with_payload::<VehicleEvent>("vehicle")
+        .with_payload::<GeofenceEvent>(geofences::event::AGGREGATE)
 }
 
 /// Reads feeds from where the filter says; ends at the end unless it follows, or when nobody listens.

@@ -267,6 +267,7 @@ pub(crate) fn record_of(organization: OrganizationId, vehicle: VehicleId, alert:
         vehicle,
         id: alert.id().to_string(),
         rule: rule.as_str().to_owned(),
+        geofence: rule.geofence(),
         severity: rule.severity(),
         state: alert.phase.state(),
         raised_ms: alert.fact.sampled_ms,

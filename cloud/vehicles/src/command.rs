@@ -3,6 +3,7 @@
 use remuda_model::{Lane, Seq};
 
 use crate::event::{AlertFact, Place};
+use crate::geofences::CrossingEvent;
 
 /// A wish; [`crate::decide`] may refuse it.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,4 +49,6 @@ pub enum Command {
     /// A rule looked for the first time in this incarnation and found everything in order: an alert left open by an
     /// earlier incarnation ends.
     Settle(AlertFact),
+    /// It crossed the edge of a geofence.
+    Cross(CrossingEvent),
 }

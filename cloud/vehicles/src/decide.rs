@@ -4,7 +4,8 @@ use remuda_model::Lane;
 
 use crate::command::Command;
 use crate::error::CommandRefusal;
-use crate::event::{Place, Timeliness, VehicleEvent};
+use crate::event::{AlertFact, Place, Timeliness, VehicleEvent};
+use crate::geofences::{self, Step};
 use crate::state::VehicleState;
 
 /// The facts that follow; none when the wish is already so.
@@ -32,8 +33,19 @@ pub fn decide(state: &VehicleState, command: Command) -> Result<Option<VehicleEv
             }
             VehicleEvent::Reprocessed { lane, place }
         }
+        // What a position says of a geofence is held against what is known: it is said again after an agent's new start.
+        Command::Raise(fact) if is_known(state, &fact) => return Ok(None),
+        Command::Raise(fact) if is_one_too_many(state, &fact) => return Ok(None),
         Command::Raise(fact) => VehicleEvent::AlertRaised(fact),
+        Command::Clear(fact) if is_over(state, &fact) => return Ok(None),
         Command::Clear(fact) => VehicleEvent::AlertCleared(fact),
+        Command::Cross(event) => {
+            let is_so = state.is_inside(event.fence) == (event.step == Step::Entered);
+            if is_so && event.timeliness != Timeliness::Historical {
+                return Ok(None);
+            }
+            VehicleEvent::Crossed(event)
+        }
         Command::Settle(fact) => {
             let is_open = state.open_alert(fact.cause.rule).is_some();
             if !is_open || fact.timeliness == Timeliness::Historical {
@@ -42,6 +54,24 @@ pub fn decide(state: &VehicleState, command: Command) -> Result<Option<VehicleEv
             VehicleEvent::AlertCleared(fact)
         }
     }))
+}
+
+fn is_known(state: &VehicleState, fact: &AlertFact) -> bool {
+    let rule = fact.cause.rule;
+    rule.geofence().is_some() && fact.timeliness != Timeliness::Historical && state.open_alert(rule).is_some()
+}
+
+fn is_over(state: &VehicleState, fact: &AlertFact) -> bool {
+    let rule = fact.cause.rule;
+    rule.geofence().is_some() && fact.timeliness != Timeliness::Historical && state.open_alert(rule).is_none()
+}
+
+fn is_one_too_many(state: &VehicleState, fact: &AlertFact) -> bool {
+    let of_geofences =
+        |facts: &[AlertFact]| facts.iter().filter(|fact| fact.cause.rule.geofence().is_some()).count();
+    fact.cause.rule.geofence().is_some()
+        && fact.timeliness != Timeliness::Historical
+        && of_geofences(&state.alerts) >= geofences::limits::OPEN_ALERTS_MAX
 }
 
 fn follows(state: &VehicleState, place: Place) -> Result<(), CommandRefusal> {

@@ -1,10 +1,14 @@
 //! Facts in a vehicle's stream, and their envelope.
 
+use std::fmt;
+
+use remuda_contracts::geofences::{GeofenceId, GeofenceKind};
 use remuda_eventsourcing::{NewEvent, StreamId};
 use remuda_model::{Incarnation, Lane, OrganizationId, Seq, VehicleId};
 use serde::{Deserialize, Serialize};
 
 use crate::alerts::AlertEvent;
+use crate::geofences::CrossingEvent;
 
 /// Kind of aggregate in the journal.
 pub const AGGREGATE: &str = "vehicle";
@@ -40,17 +44,65 @@ pub enum RuleId {
     HarshBraking,
     /// The battery, or the tank, is nearly empty.
     LowCharge,
+    /// It left this geofence and shall not.
+    KeepIn(GeofenceId),
+    /// It is in this geofence and shall not be.
+    KeepOut(GeofenceId),
+    /// It is in this geofence.
+    Notify(GeofenceId),
 }
 
 impl RuleId {
-    /// Every rule.
+    /// Every rule that is not a geofence's.
     pub const ALL: [Self; 2] = [Self::HarshBraking, Self::LowCharge];
 
-    /// The word in ids, metrics and views.
+    /// A geofence's.
+    pub const fn of_geofence(kind: GeofenceKind, fence: GeofenceId) -> Self {
+        match kind {
+            GeofenceKind::KeepIn => Self::KeepIn(fence),
+            GeofenceKind::KeepOut => Self::KeepOut(fence),
+            GeofenceKind::Notify => Self::Notify(fence),
+        }
+    }
+
+    /// The geofence whose rule it is.
+    pub const fn geofence(self) -> Option<GeofenceId> {
+        match self {
+            Self::HarshBraking | Self::LowCharge => None,
+            Self::KeepIn(fence) | Self::KeepOut(fence) | Self::Notify(fence) => Some(fence),
+        }
+    }
+
+    /// The word in metrics and views; the same for all geofences of a kind.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::HarshBraking => "harsh-braking",
             Self::LowCharge => "low-charge",
+            Self::KeepIn(_) => "keep-in",
+            Self::KeepOut(_) => "keep-out",
+            Self::Notify(_) => "geofence",
+        }
+    }
+
+    /// Reads what [`fmt::Display`] writes.
+    pub fn named(name: &str) -> Option<Self> {
+        let of = |kind: GeofenceKind| {
+            // The word alone does not depend on the fence.
+            let prefix = Self::of_geofence(kind, GeofenceId::new("x").ok()?).as_str();
+            let fence = name.strip_prefix(prefix)?.strip_prefix('-')?;
+            Some(Self::of_geofence(kind, GeofenceId::new(fence).ok()?))
+        };
+        let plain = Self::ALL.into_iter().find(|rule| rule.as_str() == name);
+        plain.or_else(|| GeofenceKind::ALL.into_iter().find_map(of))
+    }
+}
+
+impl fmt::Display for RuleId {
+    /// The word in ids.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.geofence() {
+            Some(fence) => write!(f, "{}-{fence}", self.as_str()),
+            None => f.write_str(self.as_str()),
         }
     }
 }
@@ -126,6 +178,8 @@ pub enum VehicleEvent {
     },
     /// Somebody, or time, did something about an alert.
     Alert(AlertEvent),
+    /// It crossed the edge of a geofence.
+    Crossed(CrossingEvent),
 }
 
 impl VehicleEvent {
@@ -139,6 +193,7 @@ impl VehicleEvent {
             Self::AlertCleared(_) => "vehicle.alert-cleared",
             Self::Reprocessed { .. } => "vehicle.reprocessed",
             Self::Alert(event) => event.event_type(),
+            Self::Crossed(event) => event.event_type(),
         }
     }
 
@@ -153,9 +208,10 @@ impl VehicleEvent {
             }
             Self::AlertRaised(fact) | Self::AlertCleared(fact) => {
                 let Cause { rule, incarnation, seq, row } = fact.cause;
-                format!("rule/{}/{incarnation}/{seq}/{row}", rule.as_str())
+                format!("rule/{rule}/{incarnation}/{seq}/{row}")
             }
             Self::Alert(event) => event.causation(),
+            Self::Crossed(event) => event.causation(),
         }
     }
 

@@ -6,6 +6,7 @@ use remuda_model::Lane;
 
 use crate::alerts::{self, AlertStep};
 use crate::event::{AlertFact, Timeliness, VehicleEvent};
+use crate::geofences::{CrossingEvent, Inside, Step};
 use crate::state::VehicleState;
 
 /// Applies the next event of the stream.
@@ -39,6 +40,18 @@ pub fn evolve(state: &mut VehicleState, event: &VehicleEvent) {
                 state.alerts.retain(|open| open.cause != event.alert.0);
             }
         }
+        VehicleEvent::Crossed(event) => crossed(state, event),
+    }
+}
+
+fn crossed(state: &mut VehicleState, event: &CrossingEvent) {
+    if event.timeliness == Timeliness::Historical {
+        return;
+    }
+    let inside = Arc::make_mut(&mut state.inside);
+    inside.retain(|inside| inside.fence != event.fence);
+    if event.step == Step::Entered {
+        inside.push(Inside { fence: event.fence, kind: event.kind, since_ms: event.sampled_ms });
     }
 }
 

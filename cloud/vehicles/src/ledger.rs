@@ -88,6 +88,13 @@ pub fn read(event: &NewEvent) -> Option<(VehicleId, Booked)> {
         VehicleEvent::Reprocessed { lane, place } => {
             Booked::Reprocessed { lane, incarnation: place.incarnation, seq: place.seq }
         }
+        // What geofences decide follows from where they were at that time, which rows do not say.
+        VehicleEvent::AlertRaised(fact) | VehicleEvent::AlertCleared(fact)
+            if fact.cause.rule.geofence().is_some() =>
+        {
+            return None;
+        }
+        VehicleEvent::Crossed(_) => return None,
         VehicleEvent::AlertRaised(fact) => Booked::Decided(Decision { cause: fact.cause, raised: true }),
         VehicleEvent::AlertCleared(fact) => Booked::Decided(Decision { cause: fact.cause, raised: false }),
         // What people do is no frame, and no rule demands it.

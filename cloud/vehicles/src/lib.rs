@@ -16,6 +16,7 @@ pub mod error;
 pub mod event;
 pub mod evolve;
 mod figures;
+pub mod geofences;
 mod index;
 pub mod journeys;
 pub mod ledger;
@@ -35,7 +36,8 @@ pub mod twin;
 pub mod vehicle;
 
 pub use actor::{
-    CommandSigner, Forgetting, Signer, StartError, VehicleHandle, VehicleSettings, VehicleSystem, WallClock,
+    CommandSigner, Forgetting, HomeOf, Homing, Signer, StartError, VehicleHandle, VehicleSettings,
+    VehicleSystem, WallClock,
 };
 pub use figures::FiguresNow;
 pub use metrics::VehicleMetrics;

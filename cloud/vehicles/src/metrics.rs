@@ -51,6 +51,22 @@ pub struct AlertLabel {
     pub event: &'static str,
 }
 
+/// What a geofence is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct GeofenceLabel {
+    /// `keep-in`, `keep-out` or `notify`.
+    pub kind: &'static str,
+}
+
+/// A vehicle's crossing of a geofence's edge.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CrossingLabel {
+    /// What the geofence is for.
+    pub kind: &'static str,
+    /// `entered`, `left` or `released`.
+    pub step: &'static str,
+}
+
 /// Everything the vehicle domain counts.
 #[derive(Debug, Clone)]
 pub struct VehicleMetrics {
@@ -78,6 +94,10 @@ pub struct VehicleMetrics {
     pub alert_steps: Family<AlertLabel, Counter>,
     /// From the sample that raised an alert to its acknowledgement, seconds.
     pub alert_acknowledge_seconds: Histogram,
+    /// Geofences there are.
+    pub geofences: Family<GeofenceLabel, Gauge>,
+    /// Crossings of geofences that became durable.
+    pub geofence_crossings: Family<CrossingLabel, Counter>,
     /// Vehicles greeted on a living connection.
     pub online: Gauge,
     /// Vehicle actors alive.
@@ -126,6 +146,8 @@ impl Default for VehicleMetrics {
             alert_steps: Family::default(),
             // 5 s to 10 days.
             alert_acknowledge_seconds: Histogram::new(exponential_buckets(5.0, 3.0, 12)),
+            geofences: Family::default(),
+            geofence_crossings: Family::default(),
             online: Gauge::default(),
             actors: Gauge::default(),
             parked: Gauge::default(),
@@ -164,6 +186,9 @@ impl VehicleMetrics {
         add("alert_steps", "What people did about alerts", Box::new(self.alert_steps.clone()));
         let acknowledge = self.alert_acknowledge_seconds.clone();
         add("alert_acknowledge_seconds", "From an alert to its acknowledgement", Box::new(acknowledge));
+        add("geofences", "Geofences there are", Box::new(self.geofences.clone()));
+        let crossings = self.geofence_crossings.clone();
+        add("geofence_crossings", "Vehicles' crossings of geofences", Box::new(crossings));
         add("online_vehicles", "Vehicles greeted on a living connection", Box::new(self.online.clone()));
         add("active_actors", "Vehicle actors alive", Box::new(self.actors.clone()));
         add("parked_vehicles", "Vehicles whose actor failed again and again", Box::new(self.parked.clone()));

@@ -93,11 +93,12 @@ impl Notes {
         postcard::to_extend(self, out).unwrap_or_default()
     }
 
-    /// Reads what [`Notes::encode`] wrote; nothing for a form this code does not know, since notes are only shown.
-    pub fn decode(bytes: &[u8]) -> Self {
+    /// Reads what [`Notes::encode`] wrote, and what stands behind it; nothing for a form this code does not know, since notes
+    /// are only shown.
+    pub fn decode(bytes: &[u8]) -> (Self, &[u8]) {
         match bytes.split_first() {
-            Some((&FORM, rest)) => postcard::from_bytes(rest).unwrap_or_default(),
-            _ => Self::default(),
+            Some((&FORM, rest)) => postcard::take_from_bytes(rest).unwrap_or_default(),
+            _ => Default::default(),
         }
     }
 }
@@ -125,8 +126,10 @@ mod tests {
             (notes.gaps.len(), notes.gaps[0].from),
             (limits::NOTES_MAX, 100 - limits::NOTES_MAX as u64)
         );
-        assert_eq!(Notes::decode(&notes.encode(Vec::new())), notes);
-        assert_eq!(Notes::decode(&[]), Notes::default());
-        assert_eq!(Notes::decode(&[FORM + 1, 2, 3]), Notes::default());
+        let mut bytes = notes.encode(Vec::new());
+        bytes.extend([7, 8]);
+        assert_eq!(Notes::decode(&bytes), (notes, [7, 8].as_slice()));
+        assert_eq!(Notes::decode(&[]).0, Notes::default());
+        assert_eq!(Notes::decode(&[FORM + 1, 2, 3]).0, Notes::default());
     }
 }

@@ -12,6 +12,7 @@ use crate::command::Command;
 use crate::decide::decide;
 use crate::event::{Place, VehicleEvent, stream_of};
 use crate::evolve::evolve;
+use crate::geofences::{Fences, Surroundings};
 use crate::reception::{Taken, read};
 use crate::rules::RuleSettings;
 use crate::state::VehicleState;
@@ -200,9 +201,11 @@ async fn store(
     let owners: Vec<_> = journal.acquire(&shards).await?.into_iter().map(|(owner, _)| owner).collect();
     let rules = RuleSettings::default();
     let forgotten = lake.tombstones().await?;
+    let nowhere = Fences::default();
+    let around = Surroundings { fences: &nowhere, home: None };
     let (mut rows, mut decisions) = (Vec::new(), Vec::new());
     for ((organization, vehicle), frames) in vehicles {
-        let context = Context { organization, vehicle, rules: &rules, forgotten: &forgotten };
+        let context = Context { organization, vehicle, rules: &rules, forgotten: &forgotten, around };
         let shard = ShardId::of(&vehicle);
         let mut state = state_of(journal, organization, &vehicle).await?;
         for found in frames {

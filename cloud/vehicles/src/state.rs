@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use remuda_contracts::geofences::GeofenceId;
 use remuda_model::{Incarnation, Seq};
 use serde::{Deserialize, Serialize};
 
 use crate::alerts::AlertBook;
 use crate::event::{AlertFact, RuleId};
+use crate::geofences::Inside;
 use crate::limits;
 
 /// Highest numbers per incarnation, in order of first use.
@@ -64,6 +66,9 @@ pub struct VehicleState {
     /// made for each batch, until one of them changes it.
     #[serde(skip)]
     pub book: Arc<AlertBook>,
+    /// Geofences that it is in, those that it entered first first; encoded behind a snapshot and shared by copies as well.
+    #[serde(skip)]
+    pub inside: Arc<Vec<Inside>>,
 }
 
 /// Frames that were in quarantine and could be read since, per lane.
@@ -79,5 +84,10 @@ impl VehicleState {
     /// The open alert of a rule.
     pub fn open_alert(&self, rule: RuleId) -> Option<&AlertFact> {
         self.alerts.iter().find(|fact| fact.cause.rule == rule)
+    }
+
+    /// Whether it is in a geofence.
+    pub fn is_inside(&self, fence: GeofenceId) -> bool {
+        self.inside.iter().any(|inside| inside.fence == fence)
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use remuda_contracts::fleet::{GapView, QuarantineView};
+use remuda_contracts::geofences::GeofenceKind;
 use remuda_eventsourcing::ManifestPosition;
 use remuda_lake::{Row, RowBody, Tombstones};
 use remuda_model::{Incarnation, Lane, OrganizationId, Seq, SignalId, VehicleId};
@@ -12,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::alerts::AlertBook;
 use crate::command::Command;
 use crate::error::Refusal;
-use crate::event::{AlertFact, Timeliness, VehicleEvent};
+use crate::event::{AlertFact, Cause, RuleId, Timeliness, VehicleEvent};
+use crate::geofences::{Crossing, CrossingEvent, Inside, Step, Surroundings, Watch};
 use crate::limits;
 use crate::notes::Notes;
 use crate::reception::Taken;
@@ -23,6 +25,8 @@ use crate::twin::{Greetings, Moment, Twin};
 const SNAPSHOT_FORM: u8 = 1;
 /// First byte of the alerts behind a snapshot.
 const ALERTS_FORM: u8 = 1;
+/// First byte of the geofences behind the alerts, and of the watch over them behind the notes.
+const FENCES_FORM: u8 = 1;
 const NS_PER_MS: i64 = 1_000_000;
 
 /// What samples left behind; as of the rows of `marks`.
@@ -51,6 +55,9 @@ pub struct Memory {
     /// What else people want to know; encoded behind all of the above, so that older snapshots are read.
     #[serde(skip)]
     pub notes: Notes,
+    /// Its way between geofences; encoded behind the notes.
+    #[serde(skip)]
+    pub watch: Watch,
 }
 
 /// A vehicle.
@@ -73,6 +80,8 @@ pub struct Context<'a> {
     pub rules: &'a RuleSettings,
     /// What erasures cover: its rows are kept until they are erased on their way, and leave nothing here.
     pub forgotten: &'a Tombstones,
+    /// The geofences around it.
+    pub around: Surroundings<'a>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -95,12 +104,19 @@ impl Memory {
     /// Its bytes, for [`Vehicle::snapshot`].
     pub fn encode(&self) -> Vec<u8> {
         // Plain data always encodes.
-        self.notes.encode(postcard::to_allocvec(self).unwrap_or_default())
+        let bytes = self.notes.encode(postcard::to_allocvec(self).unwrap_or_default());
+        postcard::to_extend(&(FENCES_FORM, &self.watch), bytes).unwrap_or_default()
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (memory, notes) = postcard::take_from_bytes::<Self>(bytes).ok()?;
-        Some(Self { notes: Notes::decode(notes), ..memory })
+        let (memory, behind) = postcard::take_from_bytes::<Self>(bytes).ok()?;
+        let (notes, behind) = Notes::decode(behind);
+        let watch = match behind.split_first() {
+            Some((&FENCES_FORM, watch)) => postcard::from_bytes(watch).unwrap_or_default(),
+            // What it was in stands in the stream; only a dwell begins anew.
+            _ => Watch::default(),
+        };
+        Some(Self { notes, watch, ..memory })
     }
 }
 
@@ -111,7 +127,8 @@ impl Vehicle {
         // What came later stands behind it, where older code does not look.
         let bytes = postcard::to_allocvec(&form).unwrap_or_default();
         let bytes = postcard::to_extend(&state.reprocessed, bytes).unwrap_or_default();
-        postcard::to_extend(&(ALERTS_FORM, &*state.book), bytes).unwrap_or_default()
+        let bytes = postcard::to_extend(&(ALERTS_FORM, &*state.book), bytes).unwrap_or_default();
+        postcard::to_extend(&(FENCES_FORM, &*state.inside), bytes).unwrap_or_default()
     }
 
     /// Reads a snapshot, and up to which manifest position it covers the vehicle's rows. `None` for a form this code
@@ -123,13 +140,19 @@ impl Vehicle {
         let (form, behind) = postcard::take_from_bytes::<SnapshotForm1>(bytes).ok()?;
         let memory = Memory::decode(&form.memory)?;
         let (reprocessed, behind) = postcard::take_from_bytes(behind).unwrap_or_default();
-        let book = match behind.first() {
+        let (book, behind) = match behind.first() {
             // Written before there was one.
-            None => AlertBook::of_open(&form.state.alerts),
-            Some(&ALERTS_FORM) => postcard::from_bytes(&behind[1..]).ok()?,
+            None => (AlertBook::of_open(&form.state.alerts), behind),
+            Some(&ALERTS_FORM) => postcard::take_from_bytes(&behind[1..]).ok()?,
             Some(_) => return None,
         };
-        let state = VehicleState { reprocessed, book: Arc::new(book), ..form.state };
+        let inside: Vec<Inside> = match behind.first() {
+            None => Vec::new(),
+            Some(&FENCES_FORM) => postcard::from_bytes(&behind[1..]).ok()?,
+            Some(_) => return None,
+        };
+        let (book, inside) = (Arc::new(book), Arc::new(inside));
+        let state = VehicleState { reprocessed, book, inside, ..form.state };
         Some((Self { state, memory }, form.covered_to))
     }
 
@@ -156,13 +179,18 @@ impl Vehicle {
         let mut found = Vec::new();
         let touched = context.forgotten.touches(&context.organization, &context.vehicle);
         for row in &rows[first..] {
-            if touched {
-                self.apply(context.rules, &hidden(context.forgotten, row), &mut found);
-            } else {
-                self.apply(context.rules, row, &mut found);
-            }
+            let hidden = touched.then(|| hidden(context.forgotten, row));
+            let seen = hidden.as_ref().unwrap_or(row);
+            self.apply(context.rules, seen, &mut found);
             for finding in found.drain(..) {
                 wishes.push(self.wish(row, finding));
+            }
+            if let RowBody::Samples(values) = &seen.body {
+                let rank = self.memory.greetings.rank(row.incarnation);
+                let crossings = self.memory.watch.step(context.around, rank, &sample_of(seen, values));
+                for crossing in crossings {
+                    self.cross(row, crossing, wishes);
+                }
             }
         }
     }
@@ -172,6 +200,10 @@ impl Vehicle {
     pub fn replay(&mut self, rules: &RuleSettings, covered: &Marks, row: &Row) {
         if row.seq > covered.get(row.incarnation) {
             self.apply(rules, row, &mut Vec::new());
+            if let RowBody::Samples(values) = &row.body {
+                let rank = self.memory.greetings.rank(row.incarnation);
+                self.memory.watch.pass(rank, &sample_of(row, values));
+            }
         }
     }
 
@@ -219,16 +251,45 @@ impl Vehicle {
         }
     }
 
-    fn wish(&mut self, row: &Row, finding: Finding) -> Command {
+    fn timeliness(&mut self, row: &Row) -> Timeliness {
         let rank = self.memory.greetings.rank(row.incarnation);
         let sampled = sampled_ms(row);
-        let timeliness = if rank < self.memory.newest.rank {
+        if rank < self.memory.newest.rank {
             Timeliness::Historical
         } else if sampled != 0 && row.receive_time_ms - sampled > limits::LATE_MS {
             Timeliness::Late
         } else {
             Timeliness::Timely
+        }
+    }
+
+    /// What a crossing is to become: a fact of its own, and a beginning or an end of the geofence's alert.
+    fn cross(&mut self, row: &Row, crossing: Crossing, wishes: &mut Vec<Command>) {
+        let (sampled_ms, timeliness) = (sampled_ms(row), self.timeliness(row));
+        let Crossing { fence, kind, step, beyond_m, threshold_m } = crossing;
+        let (incarnation, seq, row) = (row.incarnation, row.seq, row.row_in_frame);
+        wishes.push(Command::Cross(CrossingEvent {
+            fence,
+            kind,
+            step,
+            incarnation,
+            seq,
+            row,
+            sampled_ms,
+            timeliness,
+        }));
+        let cause = Cause { rule: RuleId::of_geofence(kind, fence), incarnation, seq, row };
+        let fact = AlertFact { cause, value: beyond_m, threshold: threshold_m, sampled_ms, timeliness };
+        let raises = match step {
+            Step::Entered => kind != GeofenceKind::KeepIn,
+            Step::Left => kind == GeofenceKind::KeepIn,
+            Step::Released => false,
         };
+        wishes.push(if raises { Command::Raise(fact) } else { Command::Clear(fact) });
+    }
+
+    fn wish(&mut self, row: &Row, finding: Finding) -> Command {
+        let (sampled, timeliness) = (sampled_ms(row), self.timeliness(row));
         let Finding { kind, cause, value, threshold } = finding;
         let fact = AlertFact { cause, value, threshold, sampled_ms: sampled, timeliness };
         match kind {
@@ -416,6 +477,7 @@ mod tests {
     use remuda_wire::{ClockQuality, Column, FrameHeader, SampleBlock, TimeUnit};
 
     use super::*;
+    use crate::geofences::Fences;
     use crate::ledger::{Decision, demanded};
     use crate::signals;
 
@@ -445,7 +507,9 @@ mod tests {
     fn context(rules: &RuleSettings) -> Context<'_> {
         let vehicle = VehicleId::new("V1").unwrap();
         static NONE: std::sync::LazyLock<Tombstones> = std::sync::LazyLock::new(Tombstones::default);
-        Context { organization: OrganizationId::default(), vehicle, rules, forgotten: &NONE }
+        static NOWHERE: std::sync::LazyLock<Fences> = std::sync::LazyLock::new(Fences::default);
+        let around = Surroundings { fences: &NOWHERE, home: None };
+        Context { organization: OrganizationId::default(), vehicle, rules, forgotten: &NONE, around }
     }
 
     proptest! {

@@ -15,15 +15,16 @@ enum Leaf {
     Severity { comparison: Comparison, value: AlertSeverity },
     Rule { pattern: Pattern, equal: bool },
     Vehicle { pattern: Pattern, equal: bool },
+    Geofence { pattern: Pattern, equal: bool },
     Age { comparison: Comparison, seconds: f64 },
 }
 
 impl Fields for Leaf {
-    const NAMES: &'static str = "state, severity, rule, vehicle, age_s";
+    const NAMES: &'static str = "state, severity, rule, vehicle, geofence, age_s";
 
     fn kind(field: &str) -> Option<Kind> {
         match field {
-            "state" | "rule" | "vehicle" => Some(Kind::Word),
+            "state" | "rule" | "vehicle" | "geofence" => Some(Kind::Word),
             "severity" => Some(Kind::Rank),
             "age_s" => Some(Kind::Number),
             _ => None,
@@ -39,6 +40,7 @@ impl Fields for Leaf {
             }
             ("rule", Value::Text(text)) => Ok(Self::Rule { pattern: Pattern::new(&text), equal }),
             ("vehicle", Value::Text(text)) => Ok(Self::Vehicle { pattern: Pattern::new(&text), equal }),
+            ("geofence", Value::Text(text)) => Ok(Self::Geofence { pattern: Pattern::new(&text), equal }),
             ("age_s", Value::Number(seconds)) => Ok(Self::Age { comparison, seconds }),
             (field, _) => Err(no_field::<Self>(field)),
         }
@@ -90,6 +92,9 @@ impl AlertFilter {
             }
             Leaf::Rule { pattern, equal } => Some(pattern.takes(&alert.rule) == *equal),
             Leaf::Vehicle { pattern, equal } => Some(pattern.takes(alert.vehicle.as_str()) == *equal),
+            Leaf::Geofence { pattern, equal } => {
+                alert.geofence.map(|fence| pattern.takes(fence.as_str()) == *equal)
+            }
             Leaf::Age { comparison, seconds } => (alert.raised_ms > 0)
                 .then(|| comparison.holds(now_ms.saturating_sub(alert.raised_ms) as f64 / 1000.0, *seconds)),
         };
@@ -110,6 +115,7 @@ mod tests {
             vehicle: VehicleId::new("HEL0042").unwrap(),
             id: "low-charge-0000000000000007-9-0".into(),
             rule: "low-charge".into(),
+            geofence: None,
             severity: AlertSeverity::Warning,
             state: AlertState::Acknowledged,
             raised_ms: 100_000,

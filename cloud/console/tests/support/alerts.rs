@@ -48,6 +48,7 @@ impl FakeAlerts {
             vehicle: VehicleId::new(vehicle).expect("a test's vehicle id"),
             id: id.to_owned(),
             rule: id.split_once('-').map_or(id, |(rule, _)| rule).to_owned(),
+            geofence: None,
             severity,
             state: AlertState::Open,
             raised_ms,

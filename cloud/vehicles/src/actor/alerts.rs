@@ -31,6 +31,8 @@ pub(crate) enum AlertAsk {
     Act { alert: AlertId, request: AlertRequest, reply: oneshot::Sender<Result<AlertRecord, AlertRefusal>> },
     /// A snooze may be over.
     EndSnoozes,
+    /// Geofences are gone.
+    LetGo(oneshot::Sender<()>),
 }
 
 impl Warm {
@@ -56,6 +58,11 @@ impl Warm {
                     let _ = reply.send(done);
                 }
                 AlertAsk::EndSnoozes => self.end_snoozes().await?,
+                AlertAsk::LetGo(done) => {
+                    self.let_go().await?;
+                    // Whoever asked may have given up waiting.
+                    let _ = done.send(());
+                }
             }
         }
         Ok(())
@@ -120,6 +127,7 @@ impl Warm {
     /// Shows the alerts in the index.
     pub(super) fn show_alerts(&self) {
         self.node.alerts.update(self.id, &self.vehicle.state.book);
+        self.node.atlas.hold(self.id, &self.vehicle.state);
     }
 
     /// Counts what became of an alert, after it is durable.

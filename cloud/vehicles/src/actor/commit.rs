@@ -228,7 +228,8 @@ impl Warm {
         self.tickets.pop_front()
     }
 
-    fn count_decision(&self, event: &VehicleEvent) {
+    pub(super) fn count_decision(&self, event: &VehicleEvent) {
+        self.count_crossing(event);
         let (fact, kind) = match event {
             VehicleEvent::AlertRaised(fact) => (fact, "raised"),
             VehicleEvent::AlertCleared(fact) => (fact, "cleared"),

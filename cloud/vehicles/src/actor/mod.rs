@@ -6,6 +6,7 @@ mod books;
 mod commit;
 mod fault;
 mod forget;
+mod geofences;
 mod listener;
 mod node;
 mod orders;
@@ -25,6 +26,7 @@ mod warm;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use forget::Forgetting;
+pub use geofences::{HomeOf, Homing};
 pub use node::{Signer, VehicleSettings, WallClock};
 pub use orders::CommandSigner;
 pub use system::{StartError, VehicleHandle, VehicleSystem};

@@ -13,6 +13,7 @@ use remuda_lake::{Lake, RoundsHandle, Tombstones};
 use remuda_model::{OrganizationId, ShardId, VehicleId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
+use super::geofences::Atlas;
 use super::orders::{Asked, CommandSigner, Desks};
 use super::policies::Shelf;
 use super::room::Room;
@@ -121,6 +122,7 @@ pub(crate) struct Node {
     pub index: Index,
     pub alerts: AlertIndex,
     pub shelf: Shelf,
+    pub atlas: Atlas,
     pub desks: Desks,
     /// What erasures cover.
     pub forgotten: RwLock<Arc<Tombstones>>,

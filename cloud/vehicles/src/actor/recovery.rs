@@ -57,6 +57,7 @@ pub(crate) async fn load(node: &Node, shard: ShardId, id: VehicleId) -> Result<L
     }
     let books = slot.books.lock();
     vehicle.memory.marks.merge(books.marks(&id));
+    vehicle.memory.watch.agree(&vehicle.state.inside);
     Ok(Loaded { vehicle, position: books.position(), replayed: forgot || replay_from.is_some() })
 }
 
@@ -126,6 +127,7 @@ pub(crate) async fn recover(node: &Node, recovery: &Recovery) -> Result<usize, J
         replay(node, &mut vehicle, rows);
         node.index.update(node.settings.organization, *id, line_of(&vehicle, Presence::Offline));
         node.alerts.update(*id, &vehicle.state.book);
+        node.atlas.hold(*id, &vehicle.state);
         replayed.insert(*id, write_snapshot(node, *id, stream, &vehicle, recovery.position).await);
     }
     let mut after: Option<StreamId> = None;
@@ -139,13 +141,15 @@ pub(crate) async fn recover(node: &Node, recovery: &Recovery) -> Result<usize, J
             }
             let (mut vehicle, forgot) = restore(node, &id, Some(snapshot));
             let is_unread = vehicle.state.version != snapshot.version;
-            if is_unread || !vehicle.state.book.open.is_empty() {
-                // What people did about its alerts since brought no row, so that nothing else leads to it; and a snapshot that
-                // cannot be read says nothing.
+            let has_open = !vehicle.state.book.open.is_empty() || !vehicle.state.inside.is_empty();
+            if is_unread || has_open {
+                // What people did since about its alerts, or about a geofence that it was in, brought no row, so that nothing
+                // else leads to it; and a snapshot that cannot be read says nothing.
                 read_events(node, stream, &mut vehicle).await?;
             }
             node.index.update(stream.organization, id, line_of(&vehicle, Presence::Offline));
             node.alerts.update(id, &vehicle.state.book);
+            node.atlas.hold(id, &vehicle.state);
             if let Some((_, to)) = Vehicle::restore(&snapshot.state).filter(|_| forgot) {
                 // Its erasure was asked for, and the node died before this was written again. What the stream says since is
                 // read from its version on, as before.

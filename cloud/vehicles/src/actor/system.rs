@@ -11,6 +11,7 @@ use remuda_contracts::alerts::AlertDesk;
 use remuda_contracts::assistance::Reports;
 use remuda_contracts::commands::CommandDesk;
 use remuda_contracts::fleet::FleetView;
+use remuda_contracts::geofences::GeofenceBook;
 use remuda_contracts::policies::PolicyBook;
 use remuda_contracts::uplink::{Arrival, Intake, IntakeClosed};
 use remuda_eventsourcing::{Journal, JournalError, Owner};
@@ -21,6 +22,7 @@ use tokio::task::JoinHandle;
 
 use super::alerts::{self, Watchful};
 use super::forget::Forgetting;
+use super::geofences::{self, Atlas, Homing, Map};
 use super::listener::Listener;
 use super::node::{Node, NodeMessage, NodeSupervisor, VehicleSettings};
 use super::orders::{self, Desks, Orderly};
@@ -71,6 +73,10 @@ pub struct VehicleSystem {
     pub alerts: Arc<dyn AlertDesk>,
     /// What vehicles ask people.
     pub questions: Arc<dyn Reports>,
+    /// Geofences.
+    pub geofences: Arc<dyn GeofenceBook>,
+    /// Told where vehicles belong; without it geofences of fleets and depots are nobody's.
+    pub homing: Homing,
     /// Has vehicles forget what erasures cover.
     pub forgetting: Forgetting,
     /// Figures, and the stop.
@@ -111,6 +117,7 @@ impl VehicleSystem {
                 metrics.open_alerts.clone(),
             ),
             shelf: Shelf::default(),
+            atlas: Atlas::default(),
             desks: Desks::new(settings.signer.0.clone()),
             forgotten: RwLock::default(),
             metrics,
@@ -129,6 +136,7 @@ impl VehicleSystem {
         node.learn_forgotten().await?;
         let replayed = recovery::recover(&node, &recovered).await?;
         policies::load(&node).await?;
+        geofences::load(&node).await?;
         orders::recover(&node).await?;
         let known = node.index.count(&node.settings.organization);
         tracing::info!(vehicles = known, replayed, position = recovered.position, "vehicles recovered");
@@ -142,6 +150,7 @@ impl VehicleSystem {
         tasks.push(tokio::spawn(policies::push(Arc::clone(&node))));
         tasks.push(tokio::spawn(orders::sweep(Arc::clone(&node))));
         tasks.push(tokio::spawn(alerts::sweep(Arc::clone(&node))));
+        tasks.push(tokio::spawn(geofences::sweep(Arc::clone(&node))));
         Ok(Self {
             intake: Arc::new(ShardIntake(Arc::clone(&node))),
             view: Arc::new(View(Arc::clone(&node))),
@@ -149,6 +158,8 @@ impl VehicleSystem {
             commands: Arc::new(Orderly(Arc::clone(&node))),
             alerts: Arc::new(Watchful(Arc::clone(&node))),
             questions: Arc::new(Questions(Arc::clone(&node))),
+            geofences: Arc::new(Map(Arc::clone(&node))),
+            homing: Homing(Arc::clone(&node)),
             forgetting: Forgetting(Arc::clone(&node)),
             handle: VehicleHandle { node, rounds, root, tasks },
         })

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use remuda_contracts::business::vehicles::Home;
 use remuda_contracts::uplink::{Arrival, ConnectionGeneration, Downlink};
 use remuda_eventsourcing::ManifestPosition;
 use remuda_model::{Incarnation, Lane, Seq, ShardId, VehicleId};
@@ -23,6 +24,7 @@ use super::show::policy_line;
 use super::slot::{Admitted, Slot};
 use super::vehicle::Connection;
 use crate::error::Refusal;
+use crate::geofences::Surroundings;
 use crate::limits;
 use crate::metrics::lane_label;
 use crate::reception::{FramesOutcome, Reception, Taken};
@@ -59,6 +61,8 @@ pub(crate) struct Warm {
     offered: Option<(u32, u32, Instant)>,
     /// When a gap last made us ask for every current value.
     resync_at: Option<Instant>,
+    /// Where it belongs, and when that was read.
+    pub(super) home: Option<(Instant, Option<Home>)>,
 }
 
 /// One vehicle with contributions in flight.
@@ -126,6 +130,7 @@ impl Warm {
             orders_due: false,
             offered: None,
             resync_at: None,
+            home: None,
         };
         warm.publish();
         warm.show_alerts();
@@ -431,7 +436,11 @@ impl Warm {
         let rules = self.node.settings.rules;
         let organization = self.node.settings.organization;
         let forgotten = self.node.forgotten();
-        let context = Context { organization, vehicle: self.id, rules: &rules, forgotten: &forgotten };
+        let fences = self.node.atlas.fences();
+        let home = fences.has_parts().then(|| self.home_lately()).flatten();
+        let around = Surroundings { fences: &fences, home: home.as_ref() };
+        let context =
+            Context { organization, vehicle: self.id, rules: &rules, forgotten: &forgotten, around };
         if taken.iter().any(|taken| matches!(taken, Taken::Gap { .. })) && self.may_resync() {
             // Values that are told on change alone may have been in there: a greeting asks for all of them.
             batch.ack(AckDue { lane: Lane::Samples, incarnation, missing: false, greet: true });

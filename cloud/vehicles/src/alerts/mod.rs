@@ -32,9 +32,9 @@ impl RuleId {
     pub const fn severity(self) -> AlertSeverity {
         match self {
             // It is over when it is seen: somebody talks to the driver some day.
-            Self::HarshBraking => AlertSeverity::Info,
-            // The vehicle will stand somewhere if nobody does anything.
-            Self::LowCharge => AlertSeverity::Warning,
+            Self::HarshBraking | Self::Notify(_) => AlertSeverity::Info,
+            // The vehicle will stand somewhere, or be somewhere else, if nobody does anything.
+            Self::LowCharge | Self::KeepIn(_) | Self::KeepOut(_) => AlertSeverity::Warning,
         }
     }
 
@@ -42,8 +42,8 @@ impl RuleId {
     /// hand it would be hidden, and not raised again.
     pub const fn clears_by_hand(self) -> bool {
         match self {
-            Self::HarshBraking => true,
-            Self::LowCharge => false,
+            Self::HarshBraking | Self::Notify(_) => true,
+            Self::LowCharge | Self::KeepIn(_) | Self::KeepOut(_) => false,
         }
     }
 }

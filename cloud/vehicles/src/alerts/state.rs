@@ -16,7 +16,7 @@ pub struct AlertId(pub Cause);
 impl fmt::Display for AlertId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Cause { rule, incarnation, seq, row } = self.0;
-        write!(f, "{}-{incarnation}-{seq}-{row}", rule.as_str())
+        write!(f, "{rule}-{incarnation}-{seq}-{row}")
     }
 }
 
@@ -30,7 +30,7 @@ impl std::str::FromStr for AlertId {
             let seq = parts.next()?.parse().ok()?;
             let incarnation = Incarnation(u64::from_str_radix(parts.next()?, 16).ok()?);
             let name = parts.next()?;
-            let rule = RuleId::ALL.into_iter().find(|rule| rule.as_str() == name)?;
+            let rule = RuleId::named(name)?;
             Some(Self(Cause { rule, incarnation, seq, row }))
         };
         // Only the text that it is written as: one alert, one name.
