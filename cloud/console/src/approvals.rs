@@ -13,11 +13,11 @@ use tonic::{Request, Response, Status};
 
 use crate::commands::action_of;
 use crate::convert::timestamp_of;
-use crate::groups::{duration_of, group, page};
+use crate::groups::{check_group, duration_of, group, is_there, page_for};
 use crate::page::PageToken;
 use crate::refusal::Refusal;
 use crate::scope::{Scope, party, sight};
-use crate::sight::Sight;
+use crate::sight::{Seen, Sight};
 
 /// The service, over the desk of operations.
 pub(crate) struct Approvals {
@@ -65,19 +65,23 @@ impl Approvals {
         }
     }
 
-    /// Whether all vehicles that it is about are the caller's to see.
-    async fn is_seen(&self, view: &ApprovalView, sight: &Sight) -> bool {
-        match &view.vehicle {
-            _ if sight.is_whole() => true,
-            Some(vehicle) => sight.sees(vehicle),
-            None => group(&self.desk, &self.scope, &view.id, sight).await.is_ok(),
+    /// Whether all vehicles that it is about are among those.
+    async fn is_seen(&self, view: &ApprovalView, seen: &Seen) -> Result<bool, Refusal> {
+        match (seen, &view.vehicle) {
+            (Seen::All, _) => Ok(true),
+            (Seen::These(_), Some(vehicle)) => Ok(seen.has(vehicle)),
+            (Seen::These(_), None) => is_there(group(&self.desk, &self.scope, &view.id, seen).await),
         }
     }
 
-    /// One that the caller sees; for others it is not there.
+    /// One that is the caller's now; for others it is not there.
     async fn seen(&self, id: &str, sight: &Sight) -> Result<ApprovalView, Refusal> {
         let view = self.desk.approval(&self.scope.organization, id).await.map_err(Refusal::operations)?;
-        if self.is_seen(&view, sight).await {
+        let seen = match &view.vehicle {
+            Some(vehicle) => sight.sees_now(vehicle).map_err(Refusal::business)?,
+            None => is_there(check_group(&self.desk, &self.scope, &view.id, sight).await)?,
+        };
+        if seen {
             return Ok(view);
         }
         Err(Refusal::operations(OperationsError::NotFound { what: "approval", id: id.to_owned() }))
@@ -94,19 +98,19 @@ impl Approvals {
         sight: &Sight,
     ) -> Result<ListApprovalsResponse, Refusal> {
         self.scope.parent(&request.parent)?;
-        let (size, after) = page(request.page_size, &request.page_token, "approvals")?;
+        let (size, after) = page_for(sight, request.page_size, &request.page_token, "approvals")?;
         let found = self.desk.approvals(&self.scope.organization, after.as_deref(), size + 1).await;
         let mut found = found.map_err(Refusal::operations)?;
         let more = found.len() > size;
         found.truncate(size);
         let next_page_token = match found.last() {
-            Some(last) if more => PageToken::write_text(&last.id, "approvals"),
+            Some(last) if more => PageToken::write_for(sight, &last.id, "approvals"),
             _ => String::new(),
         };
         // A page may be shorter for it; the next one goes on behind what was left out.
-        let mut approvals = Vec::with_capacity(found.len());
+        let (seen, mut approvals) = (sight.seen()?, Vec::with_capacity(found.len()));
         for view in &found {
-            if self.is_seen(view, sight).await {
+            if self.is_seen(view, &seen).await? {
                 approvals.push(self.approval_of(view));
             }
         }

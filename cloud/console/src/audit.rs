@@ -16,8 +16,9 @@ use tonic::server::NamedService;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use crate::gate::Denials;
 use crate::held::{as_long_as, rests_on};
-use crate::metrics::name_of;
+use crate::metrics::{ConsoleMetrics, name_of};
 use crate::refusal::Refusal;
 use crate::sight::{Sight, names_within};
 use crate::time::now_ms;
@@ -33,6 +34,13 @@ static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool:
 /// What a method says of itself.
 pub(crate) fn method(path: &str) -> Option<&'static Method> {
     TABLE.get(path).copied()
+}
+
+/// The message that a method answers.
+pub(crate) fn output_of(path: &str) -> Option<MessageDescriptor> {
+    let (service, name) = path.strip_prefix('/')?.split_once('/')?;
+    let service = POOL.as_ref()?.get_service_by_name(service)?;
+    service.methods().find(|method| method.name() == name).map(|method| method.output())
 }
 
 /// What can be said of a call before its request is read.
@@ -57,13 +65,18 @@ pub(crate) fn what<B>(principal: &Principal, request: &axum::http::Request<B>) -
 
 /// Makes services audited.
 #[derive(Clone)]
-pub(crate) struct AuditLayer(pub Arc<AuditLog>);
+pub(crate) struct AuditLayer {
+    pub log: Arc<AuditLog>,
+    /// Which denials of reads are written down.
+    pub denials: Arc<Denials>,
+    pub metrics: ConsoleMetrics,
+}
 
 impl<S> Layer<S> for AuditLayer {
     type Service = Audited<S>;
 
     fn layer(&self, inner: S) -> Audited<S> {
-        Audited { inner, log: Arc::clone(&self.0) }
+        Audited { inner, layer: self.clone() }
     }
 }
 
@@ -72,7 +85,7 @@ impl<S> Layer<S> for AuditLayer {
 #[derive(Clone)]
 pub(crate) struct Audited<S> {
     inner: S,
-    log: Arc<AuditLog>,
+    layer: AuditLayer,
 }
 
 impl<S: NamedService> NamedService for Audited<S> {
@@ -99,38 +112,71 @@ where
         // The one that is ready goes; its clone waits for the next call.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
-        let log = Arc::clone(&self.log);
+        let layer = self.layer.clone();
         let certificate = rests_on(&request);
         let answer = async move {
-            let request = match within_sight(request).await {
-                Ok(request) => request,
+            let (request, seen) = match within_sight(request).await {
+                Ok(looked) => looked,
                 Err(refusal) => return Ok(Status::from(refusal).into_http()),
             };
-            let audited = method(request.uri().path()).filter(|method| method.audited);
-            let Some(method) = audited else { return inner.call(request).await };
+            let method = method(request.uri().path());
+            let Some(method) = method.filter(|method| method.audited) else {
+                let Err(refusal) = seen else { return inner.call(request).await };
+                if let (Some(method), Refusal::NoSuchVehicle(_)) = (method, &refusal) {
+                    layer.denied(method, request).await;
+                }
+                return Ok(Status::from(refusal).into_http());
+            };
             // A caller who goes away does not stop what has begun, nor its end from being written.
-            let call = tokio::spawn(async move { through(&mut inner, &log, method, request).await });
+            let call =
+                tokio::spawn(async move { through(&mut inner, &layer.log, method, request, seen).await });
             Ok(call.await.unwrap_or_else(|_| Status::from(Refusal::Stopping).into_http()))
         };
         Box::pin(async move { Ok(as_long_as(certificate, answer.await?)) })
     }
 }
 
-/// The same request, when all vehicles that it names are its caller's to see. Costs nothing for who sees them all.
-async fn within_sight(request: Request) -> Result<Request, Refusal> {
+impl AuditLayer {
+    /// Writes down that somebody wanted to read about a vehicle that is not theirs.
+    async fn denied(&self, method: &'static Method, request: Request) {
+        let (parts, body) = request.into_parts();
+        let (Some(principal), Ok(body)) =
+            (parts.extensions.get::<Principal>().cloned(), body.collect().await)
+        else {
+            return;
+        };
+        let mut what = what(&principal, &axum::http::Request::from_parts(parts, ()));
+        if let Some(message) = only_message(&body.to_bytes()) {
+            describe(method, message, &mut what);
+        }
+        self.denials.note(&self.log, &self.metrics, what, method.permission).await;
+    }
+}
+
+/// The same request, and whether all vehicles that it names are its caller's to see. Costs nothing for who sees them all.
+async fn within_sight(request: Request) -> Result<(Request, Result<(), Refusal>), Refusal> {
     let sight = request.extensions().get::<Sight>().filter(|sight| !sight.is_whole()).cloned();
-    let (Some(sight), Some(method)) = (sight, method(request.uri().path())) else { return Ok(request) };
+    let (Some(sight), Some(method)) = (sight, method(request.uri().path())) else {
+        return Ok((request, Ok(())));
+    };
     let (parts, body) = request.into_parts();
     let body = Limited::new(body, MESSAGE_BYTES_MAX + 5).collect().await;
     let body = body.map_err(|_| Refusal::RequestTooLarge)?.to_bytes();
     let message = only_message(&body).ok_or(Refusal::NotOneMessage)?;
     let described = POOL.as_ref().and_then(|pool| pool.get_message_by_name(method.request));
     let message = described.and_then(|descriptor| decode(descriptor, message));
-    names_within(&sight, &message.ok_or(Refusal::Undescribable)?)?;
-    Ok(Request::from_parts(parts, Body::new(http_body_util::Full::new(body))))
+    let seen = names_within(&sight, &message.ok_or(Refusal::Undescribable)?);
+    Ok((Request::from_parts(parts, Body::new(http_body_util::Full::new(body))), seen))
 }
 
-async fn through<S>(inner: &mut S, log: &Arc<AuditLog>, method: &'static Method, request: Request) -> Response
+/// Carries a call out between its two entries, when its vehicles are seen; else what it wanted stands there all the same.
+async fn through<S>(
+    inner: &mut S,
+    log: &Arc<AuditLog>,
+    method: &'static Method,
+    request: Request,
+    seen: Result<(), Refusal>,
+) -> Response
 where
     S: Service<Request, Response = Response, Error = Infallible>,
 {
@@ -168,7 +214,13 @@ where
         }
         Err(_) => return Status::from(Refusal::Stopping).into_http(),
     };
-    let Ok(response) = inner.call(request).await;
+    let response = match seen {
+        Ok(()) => {
+            let Ok(response) = inner.call(request).await;
+            response
+        }
+        Err(refusal) => Status::from(refusal).into_http(),
+    };
     let (response, status) = status_of(method, response).await;
     let log = Arc::clone(log);
     let ended = tokio::task::spawn_blocking(move || log.end(begun, what, status, now_ms())).await;

@@ -26,7 +26,7 @@ use tonic::{Request, Response, Status};
 use crate::convert::timestamp_of;
 use crate::limits;
 use crate::refusal::Refusal;
-use crate::scope::{Scope, field, party, who};
+use crate::scope::{Scope, field, party, sight, who};
 use crate::seats::Seats;
 use crate::watch::stopped;
 
@@ -156,7 +156,11 @@ impl Commands {
             return Ok(self.command_of(view));
         }
         let approval = match &self.operations {
-            Some(operations) => operations.approval(&self.scope.organization, id).await.ok(),
+            Some(operations) => match operations.approval(&self.scope.organization, id).await {
+                Ok(approval) => Some(approval),
+                Err(OperationsError::NotFound { .. }) => None,
+                Err(error) => return Err(Refusal::operations(error)),
+            },
             None => None,
         };
         let approval = approval.filter(|approval| approval.vehicle == Some(*vehicle));
@@ -184,7 +188,7 @@ impl Commands {
     }
 
     async fn watch(&self, request: &Request<WatchCommandRequest>) -> Result<Changes, Refusal> {
-        let seat = self.watchers.take(request)?;
+        let (seat, sight) = (self.watchers.take(request)?, sight(request));
         let (vehicle, id) = self.named(&request.get_ref().name)?;
         // Subscribed before the first look: no change falls in between.
         let mut changes = self.desk.changes();
@@ -203,6 +207,11 @@ impl Commands {
             let _seat = seat;
             let mut command = first;
             loop {
+                // It may have gone to a fleet that is not theirs.
+                if let Err(refusal) = sight.check(&vehicle) {
+                    let _ = to.send(Err(refusal.into())).await;
+                    return;
+                }
                 let state = command.state();
                 let ended = (State::Done..=State::Cancelled).contains(&state);
                 if to.send(Ok(command.clone())).await.is_err() || ended {

@@ -13,8 +13,8 @@ use remuda_api::feeds::v1::{
     ReplayDeadLetterRequest, ReplayDeadLetterResponse, ResumeFeedRequest,
 };
 use remuda_feeds::{
-    Batch, Channel, DeadLetter, FeedError, FeedSpec, FeedStream, FeedView, Feeds, Filter, Item, Phase,
-    Secret, SinkSpec, Start, chain, limits,
+    Batch, Channel, Cursor, DeadLetter, FeedError, FeedSpec, FeedStream, FeedView, Feeds, Filter, Item,
+    Phase, Secret, SinkSpec, Start, chain, limits,
 };
 use remuda_model::OrganizationId;
 use tokio::sync::{mpsc, watch};
@@ -25,7 +25,7 @@ use tonic::{Code, Request, Response, Status};
 use crate::convert::timestamp_of;
 use crate::refusal::Refusal;
 use crate::scope::{Scope, field, sight, who};
-use crate::sight::{Sight, vehicle_in};
+use crate::sight::{Seen, Sight, vehicle_in};
 use crate::time::now_ms;
 use crate::watch::stopped;
 
@@ -114,7 +114,17 @@ fn seconds_since(since_ms: Option<i64>) -> u64 {
     since_ms.map_or(0, |since| u64::try_from((now_ms() - since) / 1_000).unwrap_or(0))
 }
 
-fn response_of(batch: Batch, organization: &OrganizationId) -> FollowFeedResponse {
+/// What somebody who sees all of it, or not, is told. How much others' vehicles do is not for who sees a part.
+fn response_of(
+    batch: Batch,
+    organization: &OrganizationId,
+    seen: &Seen,
+    sealed: impl FnOnce(&Cursor) -> String,
+) -> FollowFeedResponse {
+    let (cursor, lag_positions) = match seen {
+        Seen::All => (batch.cursor.token(organization), batch.lag.positions),
+        Seen::These(_) => (sealed(&batch.cursor), 0),
+    };
     let items = batch.items.into_iter().map(|item| api::FeedItem {
         id: item.id,
         r#type: item.kind,
@@ -124,19 +134,19 @@ fn response_of(batch: Batch, organization: &OrganizationId) -> FollowFeedRespons
     });
     FollowFeedResponse {
         items: items.collect(),
-        cursor: batch.cursor.token(organization),
-        lag_positions: batch.lag.positions,
+        cursor,
+        lag_positions,
         lag_seconds: seconds_since(batch.lag.since_ms),
     }
 }
 
 /// Whether an item is the caller's to see: about a vehicle of theirs, or about the feed itself. What is about something else, such
 /// as a trip, is for who sees everything.
-fn is_seen(item: &Item, sight: &Sight) -> bool {
-    match vehicle_in(&item.source) {
-        _ if sight.is_whole() => true,
-        Some(vehicle) => sight.sees(&vehicle),
-        None => item.channel == Channel::Feed,
+fn is_seen(item: &Item, seen: &Seen) -> bool {
+    match (seen, vehicle_in(&item.source)) {
+        (Seen::All, _) => true,
+        (Seen::These(_), Some(vehicle)) => seen.has(&vehicle),
+        (Seen::These(_), None) => item.channel == Channel::Feed,
     }
 }
 
@@ -269,7 +279,8 @@ impl FeedDesk {
         let stream = self.feeds.follow(self.scope.organization, &filter, &start).await.map_err(refused)?;
         let (to, from) = mpsc::channel(AHEAD);
         let (organization, stopping) = (self.scope.organization, self.stopping.clone());
-        tokio::spawn(send((stream, sight), organization, items_max, to, stopping));
+        let from_feeds = (self.feeds.clone(), stream);
+        tokio::spawn(send(from_feeds, (organization, sight), items_max, to, stopping));
         Ok(Box::pin(ReceiverStream::new(from)))
     }
 }
@@ -279,8 +290,8 @@ type Responses = Pin<Box<dyn Stream<Item = Answer> + Send>>;
 
 /// Reads when there is room, sends, waits.
 async fn send(
-    (mut stream, sight): (FeedStream, Sight),
-    organization: OrganizationId,
+    (feeds, mut stream): (Feeds, FeedStream),
+    (organization, sight): (OrganizationId, Sight),
     items_max: usize,
     to: mpsc::Sender<Answer>,
     mut stopping: watch::Receiver<bool>,
@@ -298,12 +309,14 @@ async fn send(
             }
         };
         let Ok(place) = place else { return };
-        match stream.reader.next(items_max).await {
-            Ok(mut batch) => {
-                batch.items.retain(|item| is_seen(item, &sight));
+        let next = stream.reader.next(items_max).await.map_err(refused);
+        match next.and_then(|batch| Ok((batch, sight.seen()?))) {
+            Ok((mut batch, seen)) => {
+                batch.items.retain(|item| is_seen(item, &seen));
                 let (caught_up, silent) = (batch.caught_up, batch.items.is_empty());
                 if !silent || first || said.elapsed() >= HEARTBEAT {
-                    place.send(Ok(response_of(batch, &organization)));
+                    let sealed = |cursor: &Cursor| feeds.sealed(cursor, &organization);
+                    place.send(Ok(response_of(batch, &organization, &seen, sealed)));
                     (said, first) = (Instant::now(), false);
                 } else {
                     drop(place);
@@ -316,8 +329,8 @@ async fn send(
                     }
                 }
             }
-            Err(error) => {
-                place.send(Err(refused(error).into()));
+            Err(refusal) => {
+                place.send(Err(refusal.into()));
                 return;
             }
         }
@@ -394,6 +407,7 @@ mod tests {
     use std::sync::Arc;
 
     use remuda_access::{Part, Reach};
+    use remuda_feeds::Lag;
 
     use super::*;
     use crate::sight::Homes;
@@ -415,6 +429,7 @@ mod tests {
             Sight::new(Reach::of(&[Part::Fleet("north".into())]), Arc::clone(&homes)),
             Sight::new(Reach::Everywhere, homes),
         );
+        let (part, whole) = (part.seen().expect("an answer"), whole.seen().expect("an answer"));
         for (channel, source, seen) in [
             (Channel::Telemetry, "organizations/default/vehicles/V1", false),
             (Channel::Events, "organizations/default/vehicles/V1", false),
@@ -425,5 +440,13 @@ mod tests {
             assert_eq!(is_seen(&item(channel, source), &part), seen, "{source}");
             assert!(is_seen(&item(channel, source), &whole), "{source}");
         }
+        let told = |seen| {
+            let batch =
+                Batch { lag: Lag { positions: 7, since_ms: Some(now_ms() - 5_000) }, ..Batch::default() };
+            let told = response_of(batch, &OrganizationId::default(), seen, |_| "sealed".into());
+            (told.cursor, told.lag_positions, told.lag_seconds)
+        };
+        assert_eq!(told(&part), ("sealed".into(), 0, 5));
+        assert_eq!(told(&whole), (Cursor::default().token(&OrganizationId::default()), 7, 5));
     }
 }

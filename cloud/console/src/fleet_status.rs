@@ -5,7 +5,7 @@ use remuda_contracts::fleet::{Presence, VehicleSummary};
 
 use crate::convert::timestamp_of;
 use crate::mirror::Mirror;
-use crate::sight::Sight;
+use crate::sight::Seen;
 
 /// Slower than this is standing: what GNSS shows of a vehicle that is parked.
 const MOVING_KMH: f32 = 1.0;
@@ -13,10 +13,10 @@ const MOVING_KMH: f32 = 1.0;
 const LOW_CHARGE_PERCENT: f32 = 20.0;
 
 /// Counts every vehicle of the mirror that the caller sees.
-pub(crate) fn fleet_status(mirror: &Mirror, sight: &Sight, now_ms: i64) -> FleetStatus {
+pub(crate) fn fleet_status(mirror: &Mirror, seen: &Seen, now_ms: i64) -> FleetStatus {
     let mut status = FleetStatus { read_time: timestamp_of(now_ms), ..FleetStatus::default() };
     mirror.visit(|line| {
-        if sight.sees(&line.vehicle.vehicle) {
+        if seen.has(&line.vehicle.vehicle) {
             count(&mut status, &line.vehicle);
         }
     });

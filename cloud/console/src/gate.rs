@@ -93,6 +93,27 @@ impl Denials {
         }
         None
     }
+
+    /// Writes that somebody was not let do something into the audit log, or counts it.
+    pub async fn note(
+        &self,
+        log: &Arc<AuditLog>,
+        metrics: &ConsoleMetrics,
+        mut what: What,
+        permission: &'static str,
+    ) {
+        let Some(left_out) = self.writes(&what.who, Instant::now()) else {
+            return metrics.rejected("denial_not_written");
+        };
+        if left_out > 0 {
+            what.detail = format!("{{\"denialsNotWritten\":{left_out}}}");
+        }
+        let log = Arc::clone(log);
+        let written = tokio::task::spawn_blocking(move || log.denied(what, permission, now_ms())).await;
+        if let Ok(Err(error)) = written {
+            tracing::error!(error = &error as &dyn std::error::Error, "a denial is not in the audit log");
+        }
+    }
 }
 
 /// Paths that are open: probes and scrapers have no token, and the app's files hold no secret.
@@ -201,10 +222,7 @@ impl Gate {
         if let Err(Refusal::PermissionMissing { permission, .. } | Refusal::GrantTooNarrow(permission)) =
             &permitted
         {
-            match self.denials.writes(&principal.subject, Instant::now()) {
-                Some(left_out) => self.write_denial(what(&principal, request), permission, left_out).await,
-                None => self.metrics.rejected("denial_not_written"),
-            }
+            self.denials.note(&self.audit, &self.metrics, what(&principal, request), permission).await;
         }
         let sight = Sight::new(permitted?, Arc::clone(&self.homes));
         request.extensions_mut().insert(sight);
@@ -215,17 +233,6 @@ impl Gate {
     /// Takes a call of an address that has not said who it is.
     fn stranger(&self, request: &Request) -> Result<(), Refusal> {
         take(&self.strangers, request)
-    }
-
-    async fn write_denial(&self, mut what: What, permission: &'static str, left_out: u64) {
-        let log = Arc::clone(&self.audit);
-        if left_out > 0 {
-            what.detail = format!("{{\"denialsNotWritten\":{left_out}}}");
-        }
-        let written = tokio::task::spawn_blocking(move || log.denied(what, permission, now_ms())).await;
-        if let Ok(Err(error)) = written {
-            tracing::error!(error = &error as &dyn std::error::Error, "a denial is not in the audit log");
-        }
     }
 }
 

@@ -22,7 +22,7 @@ use remuda_model::VehicleId;
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use crate::commands::{action_of, drives, kind_of, ttl_of};
 use crate::convert::timestamp_of;
@@ -31,7 +31,7 @@ use crate::page::PageToken;
 use crate::refusal::Refusal;
 use crate::scope::{Scope, field, party, sight};
 use crate::seats::Seats;
-use crate::sight::{Sight, Wanted};
+use crate::sight::{Seen, Sight, Wanted};
 use crate::time::now_ms;
 use crate::watch::stopped;
 
@@ -117,11 +117,11 @@ impl Groups {
     }
 
     /// Whom the filter finds, and who is left out.
-    fn find(&self, request: &CreateCommandGroupRequest, sight: Sight) -> Result<Found, Refusal> {
+    fn find(&self, request: &CreateCommandGroupRequest, sight: &Sight) -> Result<Found, Refusal> {
         if request.filter.trim().is_empty() && !request.all_vehicles {
             return Err(field("filter", "it is empty; say which vehicles, or set all_vehicles"));
         }
-        let filter = Wanted::parse(&request.filter, sight)?;
+        let filter = Wanted::parse(&request.filter, sight.clone())?;
         let now_ms = now_ms();
         let organization = &self.scope.organization;
         // One more than may be: then it is refused.
@@ -141,6 +141,10 @@ impl Groups {
         };
         let mut all = Found { vehicles: Vec::new(), away: 0, moving: false, excluded: Vec::new() };
         for vehicle in &found {
+            // One that has left the fleet moments ago is told nothing.
+            if !sight.sees_now(&vehicle.vehicle).map_err(Refusal::business)? {
+                continue;
+            }
             match out(vehicle) {
                 Some(reason) => all.excluded.push((vehicle.vehicle, reason)),
                 None => {
@@ -161,7 +165,7 @@ impl Groups {
     ) -> Result<CommandGroup, Refusal> {
         self.scope.parent(&request.parent)?;
         let kind = kind_of(request.action)?;
-        let found = self.find(&request, sight)?;
+        let found = self.find(&request, &sight)?;
         let rate = if request.vehicles_per_second == 0.0 { RATE } else { request.vehicles_per_second };
         if !(0.01..=1_000.0).contains(&rate) {
             return Err(field("vehicles_per_second", "it is from 0.01 to 1000"));
@@ -200,7 +204,10 @@ impl Groups {
             return Err(Refusal::OtherVehicles);
         }
         let taken = self.desk.create_group(&self.scope.organization, group, by).await;
-        taken.map(|view| self.group_of(&view)).map_err(Refusal::operations)
+        let taken = taken.map_err(Refusal::operations)?;
+        // The vehicles of a repetition are those of the first, which may be another fleet's by now.
+        check_group(&self.desk, &self.scope, &taken.id, &sight).await?;
+        Ok(self.group_of(&taken))
     }
 
     fn preview(
@@ -244,7 +251,7 @@ impl Groups {
 
     async fn get(&self, name: &str, sight: &Sight) -> Result<CommandGroup, Refusal> {
         let id = self.scope.child("commandGroups", name)?;
-        let (view, _) = group(&self.desk, &self.scope, &id, sight).await?;
+        let (view, _) = group(&self.desk, &self.scope, &id, &sight.seen()?).await?;
         Ok(self.group_of(&view))
     }
 
@@ -254,7 +261,7 @@ impl Groups {
         sight: &Sight,
     ) -> Result<ListCommandGroupsResponse, Refusal> {
         self.scope.parent(&request.parent)?;
-        let (size, after) = page(request.page_size, &request.page_token, "commandGroups")?;
+        let (size, after) = page_for(sight, request.page_size, &request.page_token, "commandGroups")?;
         let mut found = self
             .desk
             .groups(&self.scope.organization, after.as_deref(), size + 1)
@@ -263,13 +270,13 @@ impl Groups {
         let more = found.len() > size;
         found.truncate(size);
         let next_page_token = match found.last() {
-            Some(last) if more => PageToken::write_text(&last.id, "commandGroups"),
+            Some(last) if more => PageToken::write_for(sight, &last.id, "commandGroups"),
             _ => String::new(),
         };
         // A page may be shorter for it; the next one goes on behind what was left out.
-        let mut command_groups = Vec::with_capacity(found.len());
+        let (seen, mut command_groups) = (sight.seen()?, Vec::with_capacity(found.len()));
         for view in &found {
-            if sight.is_whole() || group(&self.desk, &self.scope, &view.id, sight).await.is_ok() {
+            if sight.is_whole() || is_there(group(&self.desk, &self.scope, &view.id, &seen).await)? {
                 command_groups.push(self.group_of(view));
             }
         }
@@ -284,9 +291,7 @@ impl Groups {
         sight: Sight,
     ) -> Result<CommandGroup, Refusal> {
         let id = self.scope.child("commandGroups", name)?;
-        if !sight.is_whole() {
-            group(&self.desk, &self.scope, &id, &sight).await?;
-        }
+        check_group(&self.desk, &self.scope, &id, &sight).await?;
         let expected = match etag.trim_matches('"') {
             "" => None,
             version => {
@@ -312,7 +317,7 @@ impl Groups {
         };
         // Before the first look: no change falls in between.
         let mut changes = self.desk.changes();
-        let first = group(&self.desk, &self.scope, &id, &sight).await?;
+        let first = group(&self.desk, &self.scope, &id, &sight.seen()?).await?;
         let (this, mut stopping) = (self.clone(), self.stopping.clone());
         let (to, from) = mpsc::channel(limits::WATCH_AHEAD_MAX);
         tokio::spawn(async move {
@@ -354,7 +359,10 @@ impl Groups {
                 // Everything that comes meanwhile is told together.
                 tokio::time::sleep(limits::GROUP_WATCH_INTERVAL).await;
                 changes.mark_unchanged();
-                found = group(&this.desk, &this.scope, &id, &sight).await;
+                found = match sight.seen() {
+                    Ok(seen) => group(&this.desk, &this.scope, &id, &seen).await,
+                    Err(refusal) => Err(refusal),
+                };
             }
         });
         Ok(Box::pin(ReceiverStream::new(from)))
@@ -384,24 +392,67 @@ pub(crate) async fn group(
     desk: &Arc<dyn OperationsDesk>,
     scope: &Scope,
     id: &str,
-    sight: &Sight,
+    seen: &Seen,
 ) -> Result<(GroupView, Vec<GroupVehicle>), Refusal> {
     let found = desk.group(&scope.organization, id).await.map_err(Refusal::operations)?;
-    if found.1.iter().all(|vehicle| sight.sees(&vehicle.vehicle)) {
+    if found.1.iter().all(|vehicle| seen.has(&vehicle.vehicle)) {
         return Ok(found);
     }
     let (what, id) = ("command-group", id.to_owned());
     Err(Refusal::operations(OperationsError::NotFound { what, id }))
 }
 
+/// Refuses a group command with a vehicle that is not the caller's now, in the words for one that is not there.
+pub(crate) async fn check_group(
+    desk: &Arc<dyn OperationsDesk>,
+    scope: &Scope,
+    id: &str,
+    sight: &Sight,
+) -> Result<(), Refusal> {
+    if sight.is_whole() {
+        return Ok(());
+    }
+    let (_, vehicles) = desk.group(&scope.organization, id).await.map_err(Refusal::operations)?;
+    for vehicle in &vehicles {
+        if !sight.sees_now(&vehicle.vehicle).map_err(Refusal::business)? {
+            let (what, id) = ("command-group", id.to_owned());
+            return Err(Refusal::operations(OperationsError::NotFound { what, id }));
+        }
+    }
+    Ok(())
+}
+
+/// Whether something is there for the caller; what could not be answered is not taken for absent.
+pub(crate) fn is_there<T>(found: Result<T, Refusal>) -> Result<bool, Refusal> {
+    match found {
+        Ok(_) => Ok(true),
+        Err(refusal) if refusal.code_and_reason().0 == Code::NotFound => Ok(false),
+        Err(refusal) => Err(refusal),
+    }
+}
+
 /// How many, and after which: what a page's fields say.
 pub(crate) fn page(size: i32, token: &str, of: &str) -> Result<(usize, Option<String>), Refusal> {
-    let size = match usize::try_from(size) {
-        Ok(0) => limits::PAGE_DEFAULT,
-        Ok(size) => size.min(limits::PAGE_MAX - 1),
-        Err(_) => return Err(field("page_size", "it is below 0")),
-    };
-    Ok((size, PageToken::read_text(token, of).map_err(|e| field("page_token", e))?))
+    Ok((page_size(size)?, PageToken::read_text(token, of).map_err(|e| field("page_token", e))?))
+}
+
+/// As [`page`], where a caller may see a part of the page only.
+pub(crate) fn page_for(
+    sight: &Sight,
+    size: i32,
+    token: &str,
+    of: &str,
+) -> Result<(usize, Option<String>), Refusal> {
+    let after = PageToken::read_for(sight, token, of).map_err(|e| field("page_token", e))?;
+    Ok((page_size(size)?, after))
+}
+
+fn page_size(size: i32) -> Result<usize, Refusal> {
+    match usize::try_from(size) {
+        Ok(0) => Ok(limits::PAGE_DEFAULT),
+        Ok(size) => Ok(size.min(limits::PAGE_MAX - 1)),
+        Err(_) => Err(field("page_size", "it is below 0")),
+    }
 }
 
 /// SHA-256 of which vehicles.

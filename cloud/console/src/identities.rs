@@ -131,17 +131,21 @@ impl IdentityDesk {
             Ok(size) => size.min(limits::PAGE_MAX),
             Err(_) => return Err(field("page_size", "it is below 0")),
         };
-        let after = PageToken::read(&request.page_token, PAGES).map_err(|e| field("page_token", e))?;
+        let after =
+            PageToken::read_for(sight, &request.page_token, PAGES).map_err(|e| field("page_token", e))?;
+        let after =
+            after.map(|vehicle| VehicleId::new(&vehicle).map_err(|e| field("page_token", e))).transpose()?;
         // One more than wanted tells whether there is another page.
         let mut found = self.identities.register.list(self.scope.organization, after, size + 1);
         let more = found.len() > size;
         found.truncate(size);
         let next_page_token = match found.last() {
-            Some(last) if more => PageToken::write(&last.identity.vehicle, PAGES),
+            Some(last) if more => PageToken::write_for(sight, last.identity.vehicle.as_str(), PAGES),
             _ => String::new(),
         };
         // A page may be shorter for it; the next one goes on behind what was left out.
-        found.retain(|known| sight.sees(&known.identity.vehicle));
+        let seen = sight.seen()?;
+        found.retain(|known| seen.has(&known.identity.vehicle));
         let registrations = found.iter().map(registration_of).collect();
         Ok(ListRegistrationsResponse { registrations, next_page_token })
     }

@@ -98,13 +98,20 @@ pub const ERASURE_REASON_MAX: usize = 1_000;
 pub const ERASURE_REQUEST_ID_MAX: usize = 200;
 /// Calls a second, and at once, of one address that shows tokens of share links: people who open a link, and open it again.
 pub const FOLLOWER_CALLS: (f64, f64) = (2.0, 60.0);
-/// Followed trips at once, over all connections: each looks at one trip and one twin a second.
+/// Trips followed at once, over all connections, with share links; as many by callers with accounts: each looks at one trip and
+/// one twin a second.
 pub const FOLLOWERS_MAX: usize = 1_000;
 /// Trips that one address follows at once: everybody behind a mobile network's gateway, and yet nobody takes all.
 pub const FOLLOWERS_PER_ADDRESS_MAX: usize = 100;
 /// How often a followed trip is looked at.
 pub const FOLLOW_EVERY: Duration = Duration::from_secs(1);
-/// Vehicles whose fleet and depot are remembered for callers with a role on some of them: all of a large organization's.
-pub const HOMES_KNOWN_MAX: usize = 200_000;
+/// Reaches whose vehicles are remembered for callers with a role on some of them: more than an organization has combinations of
+/// fleets and depots that roles are granted on.
+pub const REACHES_KNOWN_MAX: usize = 256;
 /// How long that is believed: so long a vehicle that changed its fleet is still shown to the old one.
 pub const HOME_FRESH: Duration = Duration::from_secs(2);
+
+/// Less free space than this is said to operators, bytes.
+pub const DISK_FREE_BYTES_MIN: u64 = 1_000_000_000;
+/// Less free space than one part in so many of the disk is said to operators.
+pub const DISK_FREE_SHARE_MIN: u64 = 20;

@@ -1,7 +1,7 @@
 //! The console's copy of an organization's fleet index, numbered by change, so that any count of watchers, quick or slow,
 //! can ask "what changed since".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -140,6 +140,12 @@ impl Mirror {
     /// How many vehicles it holds.
     pub fn len(&self) -> usize {
         self.lines.read().by_vehicle.len()
+    }
+
+    /// How many of these it holds.
+    pub fn count_of(&self, vehicles: &HashSet<VehicleId>) -> usize {
+        let lines = self.lines.read();
+        vehicles.iter().filter(|vehicle| lines.by_vehicle.contains_key(*vehicle)).count()
     }
 
     /// The change that brought a vehicle's line; 0 when it has none.

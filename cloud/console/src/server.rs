@@ -12,8 +12,10 @@ use remuda_api::commands::v1::approval_service_server::ApprovalServiceServer;
 use remuda_api::commands::v1::command_group_service_server::CommandGroupServiceServer;
 use remuda_api::commands::v1::command_service_server::CommandServiceServer;
 use remuda_api::feeds::v1::feed_service_server::FeedServiceServer;
+use remuda_api::geofences::v1::geofence_service_server::GeofenceServiceServer;
 use remuda_api::identity::v1::identity_service_server::IdentityServiceServer;
 use remuda_api::policies::v1::policy_service_server::PolicyServiceServer;
+use remuda_api::system::v1::system_service_server::SystemServiceServer;
 use remuda_api::telemetry::v1::telemetry_service_server::TelemetryServiceServer;
 use remuda_api::vehicles::v1::vehicle_service_server::VehicleServiceServer;
 use remuda_api::{DESCRIPTORS, MESSAGE_BYTES_MAX};
@@ -23,6 +25,7 @@ use remuda_contracts::assistance::AssistanceDesk;
 use remuda_contracts::business::BusinessDesk;
 use remuda_contracts::commands::CommandDesk;
 use remuda_contracts::fleet::FleetView;
+use remuda_contracts::geofences::GeofenceBook;
 use remuda_contracts::history::HistoryBook;
 use remuda_contracts::operations::OperationsDesk;
 use remuda_contracts::policies::PolicyBook;
@@ -34,11 +37,11 @@ use tokio::task::JoinHandle;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
-use tonic_web::GrpcWebLayer;
 use tower::Layer;
 
 use crate::alerts::Alerts;
 use crate::approvals::Approvals;
+use crate::around::Around;
 use crate::assistance::Assistance;
 use crate::audit::AuditLayer;
 use crate::audits::Audits;
@@ -47,6 +50,7 @@ use crate::commands::Commands;
 use crate::connection::{bounded, secured};
 use crate::feeds::FeedDesk;
 use crate::gate::{Access, Gate, limiter, pass};
+use crate::geofences::Geofences;
 use crate::groups::Groups;
 use crate::history::History;
 use crate::identities::{Identities, IdentityDesk};
@@ -60,6 +64,7 @@ use crate::scope::Scope;
 use crate::seats::Seats;
 use crate::service::Vehicles;
 use crate::sight::Homes;
+use crate::system::{ProcessSource, Systems};
 use crate::tls::{ConsoleTls, own_pages_only};
 use crate::token::Token;
 use crate::watch::stopped;
@@ -95,6 +100,8 @@ pub struct ConsoleSources {
     pub history: Arc<dyn HistoryBook>,
     /// The ride business, where there is one.
     pub business: Option<Arc<dyn BusinessDesk>>,
+    /// Geofences.
+    pub geofences: Arc<dyn GeofenceBook>,
     /// What is told to customers' systems.
     pub feeds: Option<Feeds>,
     /// Where every change is written down.
@@ -107,6 +114,8 @@ pub struct ConsoleSources {
     pub metrics_text: MetricsText,
     /// Whether the node is ready.
     pub ready: Readiness,
+    /// What its process uses.
+    pub process: ProcessSource,
     /// The console's own metrics, registered by the caller.
     pub metrics: ConsoleMetrics,
 }
@@ -192,6 +201,15 @@ impl Console {
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
 
+        let system = SystemServiceServer::new(Systems {
+            scope: scope.clone(),
+            mirror: Arc::clone(&mirror),
+            ready: Arc::clone(&sources.ready),
+            process: sources.process,
+            feeds: sources.feeds.clone(),
+            business: sources.business.clone(),
+        });
+
         let vehicles = VehicleServiceServer::new(Vehicles {
             view: Arc::clone(&sources.view),
             mirror,
@@ -253,6 +271,11 @@ impl Console {
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
 
+        let geofences =
+            GeofenceServiceServer::new(Geofences { book: sources.geofences, scope: scope.clone() })
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX);
+
         let identities =
             IdentityServiceServer::new(IdentityDesk { identities: sources.identities, scope: scope.clone() })
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -287,35 +310,43 @@ impl Console {
         // Older tools ask v1alpha only.
         let v1 = reflection(tonic_reflection::server::Builder::configure()).build_v1();
         let v1alpha = reflection(tonic_reflection::server::Builder::configure()).build_v1alpha();
-        let audited = AuditLayer(Arc::clone(&sources.audit));
-        // The gRPC-Web layer goes around one service: around the whole it would refuse every plain request.
+        let denials = Arc::default();
+        let around = Around {
+            audited: AuditLayer {
+                log: Arc::clone(&sources.audit),
+                denials: Arc::clone(&denials),
+                metrics: sources.metrics.clone(),
+            },
+        };
         let routes = Routes::from(router(pages))
-            .add_service(GrpcWebLayer::new().layer(audited.layer(vehicles)))
-            .add_service(GrpcWebLayer::new().layer(audited.layer(history)))
-            .add_service(GrpcWebLayer::new().layer(audited.layer(commands)))
-            .add_service(GrpcWebLayer::new().layer(audited.layer(alerts)))
-            .add_service(GrpcWebLayer::new().layer(audited.layer(policies)))
-            .add_service(GrpcWebLayer::new().layer(audited.layer(identities)))
-            .add_service(GrpcWebLayer::new().layer(audited.layer(audits)))
+            .add_service(around.layer(vehicles))
+            .add_service(around.layer(history))
+            .add_service(around.layer(commands))
+            .add_service(around.layer(alerts))
+            .add_service(around.layer(policies))
+            .add_service(around.layer(geofences))
+            .add_service(around.layer(identities))
+            .add_service(around.layer(audits))
+            .add_service(around.layer(system))
             .add_service(health)
             .add_service(v1.map_err(ConsoleError::Reflection)?)
             .add_service(v1alpha.map_err(ConsoleError::Reflection)?);
         let routes = match groups {
-            Some((groups, approvals)) => routes
-                .add_service(GrpcWebLayer::new().layer(audited.layer(groups)))
-                .add_service(GrpcWebLayer::new().layer(audited.layer(approvals))),
+            Some((groups, approvals)) => {
+                routes.add_service(around.layer(groups)).add_service(around.layer(approvals))
+            }
             None => routes,
         };
         let routes = match business {
-            Some(business) => business.offer(routes, &audited),
+            Some(business) => business.offer(routes, &around),
             None => routes,
         };
         let routes = match assistance {
-            Some(assistance) => routes.add_service(GrpcWebLayer::new().layer(audited.layer(assistance))),
+            Some(assistance) => routes.add_service(around.layer(assistance)),
             None => routes,
         };
         let routes = match feeds {
-            Some(feeds) => routes.add_service(GrpcWebLayer::new().layer(audited.layer(feeds))),
+            Some(feeds) => routes.add_service(around.layer(feeds)),
             None => routes,
         };
         let (turned_away, failed_handshakes) = (sources.metrics.clone(), sources.metrics.clone());
@@ -328,7 +359,7 @@ impl Console {
             strangers: Arc::new(limiter(limits::STRANGER_CALLS)),
             followers: Arc::new(limiter(limits::FOLLOWER_CALLS)),
             homes,
-            denials: Arc::default(),
+            denials,
         };
         let guarded = routes.into_axum_router().layer(from_fn_with_state(gate, pass));
         // Around the gate: a REST request becomes a call, and passes the gate as one.
@@ -436,7 +467,7 @@ async fn report_health(
     mut stopping: watch::Receiver<bool>,
 ) {
     use tonic_health::ServingStatus;
-    const SERVICES: [&str; 22] = [
+    const SERVICES: [&str; 24] = [
         "",
         "remuda.alerts.v1.AlertService",
         "remuda.analytics.v1.AnalyticsService",
@@ -448,12 +479,14 @@ async fn report_health(
         "remuda.commands.v1.CommandService",
         "remuda.diagnostics.v1.DiagnosticsService",
         "remuda.feeds.v1.FeedService",
+        "remuda.geofences.v1.GeofenceService",
         "remuda.identity.v1.IdentityService",
         "remuda.notifications.v1.NotificationService",
         "remuda.policies.v1.PolicyService",
         "remuda.reactors.v1.ReactorService",
         "remuda.registry.v1.RegistryService",
         "remuda.sagas.v1.SagaService",
+        "remuda.system.v1.SystemService",
         "remuda.telemetry.v1.TelemetryService",
         "remuda.trips.v1.FeedbackService",
         "remuda.trips.v1.TripService",

@@ -8,7 +8,7 @@ use remuda_api::vehicles::v1::{
     FleetStatus, GetFleetStatusRequest, GetVehicleRequest, ListVehiclesRequest, ListVehiclesResponse,
     Vehicle, VehicleEncoding, WatchVehicleRequest, WatchVehiclesRequest, WatchVehiclesResponse,
 };
-use remuda_contracts::fleet::FleetView;
+use remuda_contracts::fleet::{FleetView, VehicleSummary};
 use remuda_model::{OrganizationId, VehicleId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -20,6 +20,7 @@ use crate::fleet_status::fleet_status;
 use crate::follow::{Follow, Responses, counted};
 use crate::limits;
 use crate::mirror::{Mark, Mirror};
+use crate::order::{First, Order};
 use crate::page::PageToken;
 use crate::precision::Precision;
 use crate::refusal::Refusal;
@@ -69,17 +70,36 @@ impl Vehicles {
                 return Err(Refusal::Field { field: "page_size", problem: "it is below 0".into() });
             }
         };
-        let after = PageToken::read(&request.page_token, &request.filter)
-            .map_err(|problem| Refusal::Field { field: "page_token", problem: problem.into() })?;
+        let wrong = |field, problem: String| Refusal::Field { field, problem };
+        let order = Order::parse(&request.order_by).map_err(|problem| wrong("order_by", problem))?;
+        let bound_to = match order.is_by_name() {
+            true => request.filter.clone(),
+            false => format!("{}\n{}", request.filter, request.order_by),
+        };
+        let after = PageToken::read_text(&request.page_token, &bound_to)
+            .map_err(|problem| wrong("page_token", problem.into()))?;
+        let foreign = || wrong("page_token", "this is not a token that this method gave out".into());
         let now_ms = now_ms();
         // One more than wanted tells whether there is another page.
-        let mut found = self.view.list(&self.scope.organization, after.as_ref(), size + 1, &|vehicle| {
-            filter.matches(vehicle, now_ms)
-        });
+        let mut found = if order.is_by_name() {
+            let after = after.map(|id| VehicleId::new(&id).map_err(|_| foreign())).transpose()?;
+            let matches = |vehicle: &VehicleSummary| filter.matches(vehicle, now_ms);
+            self.view.list(&self.scope.organization, after.as_ref(), size + 1, &matches)
+        } else {
+            let after = after.map(|text| Order::read_cursor(&text).ok_or_else(foreign)).transpose()?;
+            let mut first = First::new(&order, after, size + 1);
+            self.mirror.visit(|line| {
+                if filter.matches(&line.vehicle, now_ms) {
+                    first.offer(&line.vehicle);
+                }
+            });
+            first.ordered()
+        };
         let more = found.len() > size;
         found.truncate(size);
         let next_page_token = match found.last() {
-            Some(last) if more => PageToken::write(&last.vehicle, &request.filter),
+            Some(last) if more && order.is_by_name() => PageToken::write(&last.vehicle, &bound_to),
+            Some(last) if more => PageToken::write_text(&order.cursor(last), &bound_to),
             _ => String::new(),
         };
         Ok(ListVehiclesResponse {
@@ -91,7 +111,7 @@ impl Vehicles {
 
     fn status(&self, request: &GetFleetStatusRequest, sight: &Sight) -> Result<FleetStatus, Refusal> {
         self.scope.parent(&request.parent)?;
-        Ok(fleet_status(&self.mirror, sight, now_ms()))
+        Ok(fleet_status(&self.mirror, &sight.seen()?, now_ms()))
     }
 
     fn watch(
@@ -248,14 +268,19 @@ impl TwinWatch {
             }
             (seen, read) = (change, Instant::now());
             // It may have gone to a fleet that is not theirs.
-            let twin = match self.sight.sees(&self.vehicle) {
-                true => self.view.twin(&self.organization, &self.vehicle).await,
-                false => None,
+            let twin = match self.sight.check(&self.vehicle) {
+                Ok(()) => {
+                    let twin = self.view.twin(&self.organization, &self.vehicle).await;
+                    twin.ok_or_else(|| Refusal::NoSuchVehicle(self.vehicle.to_string()))
+                }
+                Err(refusal) => Err(refusal),
             };
-            let Some(twin) = twin else {
-                let gone = Refusal::NoSuchVehicle(self.vehicle.to_string());
-                let _ = to.send(Err(gone.into())).await;
-                return;
+            let twin = match twin {
+                Ok(twin) => twin,
+                Err(refusal) => {
+                    let _ = to.send(Err(refusal.into())).await;
+                    return;
+                }
             };
             let vehicle = vehicle_with_twin(&twin, now_ms(), self.precision);
             if vehicle.etag == etag && sent.elapsed() < limits::WATCH_HEARTBEAT {

@@ -5,17 +5,18 @@
 //! ([`names_within`]); what a handler lists, it filters by it. A method that does neither does not say `parts` in its proto, and
 //! the gate lets nobody in whose role is not on the whole organization.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use prost_reflect::{DynamicMessage, Value};
 use remuda_access::Reach;
-use remuda_contracts::business::BusinessDesk;
-use remuda_contracts::business::vehicles::Home;
+use remuda_contracts::business::vehicles::{Home, HomePart};
+use remuda_contracts::business::{BusinessDesk, BusinessError};
 use remuda_contracts::fleet::VehicleSummary;
+use remuda_contracts::geofences::GeofencePart;
 use remuda_model::{OrganizationId, VehicleId};
 
 use crate::filter::{Filter, FilterError};
@@ -23,42 +24,95 @@ use crate::limits;
 use crate::mirror::Mirror;
 use crate::refusal::Refusal;
 
-/// Where vehicles belong, remembered for a moment: a watch of a large fleet asks for each vehicle again and again.
+type Vehicles = Arc<HashSet<VehicleId>>;
+
+/// The vehicles of a reach, and when they were read; locked while they are.
+type Known = Arc<Mutex<Option<(Instant, Vehicles)>>>;
+
+/// Where vehicles belong. Those of each reach are remembered for a moment: who watches asks again and again.
 pub(crate) struct Homes {
     desk: Option<Arc<dyn BusinessDesk>>,
     organization: OrganizationId,
-    known: RwLock<HashMap<VehicleId, (Instant, Home)>>,
+    known: Mutex<HashMap<Arc<Reach>, Known>>,
 }
 
 impl Homes {
     /// As the business's records say; without a business no vehicle belongs anywhere.
     pub fn new(desk: Option<Arc<dyn BusinessDesk>>, organization: OrganizationId) -> Self {
-        Self { desk, organization, known: RwLock::default() }
+        Self { desk, organization, known: Mutex::default() }
     }
 
-    fn now(&self, vehicle: &VehicleId) -> Home {
-        let home = self.desk.as_ref().and_then(|desk| desk.home(&self.organization, vehicle.as_str()));
-        home.unwrap_or_default()
+    fn now(&self, vehicle: &VehicleId) -> Result<Home, BusinessError> {
+        let Some(desk) = &self.desk else { return Ok(Home::default()) };
+        Ok(desk.home(&self.organization, vehicle.as_str())?.unwrap_or_default())
     }
 
-    /// As of some moments ago at most.
-    fn lately(&self, vehicle: &VehicleId, within: Duration, sees: impl Fn(&Home) -> bool) -> bool {
-        let at = Instant::now();
-        if let Some((read, home)) = self.known.read().get(vehicle)
-            && at.duration_since(*read) < within
+    /// The vehicles of a reach, as of some moments ago at most.
+    fn lately(&self, reach: &Arc<Reach>) -> Result<Vehicles, BusinessError> {
+        let known = {
+            let mut known = self.known.lock();
+            if known.len() >= limits::REACHES_KNOWN_MAX && !known.contains_key(reach) {
+                known.clear();
+            }
+            Arc::clone(known.entry(Arc::clone(reach)).or_default())
+        };
+        // Who asks for the same meanwhile waits for what is being read; nobody else does.
+        let mut known = known.lock();
+        if let Some((read, vehicles)) = &*known
+            && read.elapsed() < limits::HOME_FRESH
         {
-            return sees(home);
+            return Ok(Arc::clone(vehicles));
         }
-        let home = self.now(vehicle);
-        let seen = sees(&home);
-        let mut known = self.known.write();
-        if known.len() >= limits::HOMES_KNOWN_MAX {
-            known.retain(|_, (read, _)| at.duration_since(*read) < within);
+        let read = Instant::now();
+        let vehicles = Arc::new(self.read(reach)?);
+        *known = Some((read, Arc::clone(&vehicles)));
+        Ok(vehicles)
+    }
+
+    fn read(&self, reach: &Reach) -> Result<HashSet<VehicleId>, BusinessError> {
+        let mut all = HashSet::new();
+        let (Some(desk), Reach::Parts { fleets, depots }) = (&self.desk, reach) else { return Ok(all) };
+        let fleets = fleets.iter().map(|fleet| HomePart::Fleet(fleet));
+        for part in fleets.chain(depots.iter().map(|depot| HomePart::Depot(depot))) {
+            let mut after: Option<String> = None;
+            loop {
+                let mut page =
+                    desk.vehicles_of(&self.organization, part, after.as_deref(), limits::PAGE_MAX)?;
+                all.extend(page.iter().filter_map(|vehicle| VehicleId::new(vehicle).ok()));
+                if page.len() < limits::PAGE_MAX {
+                    break;
+                }
+                after = page.pop();
+            }
         }
-        if known.len() < limits::HOMES_KNOWN_MAX {
-            known.insert(*vehicle, (at, home));
+        Ok(all)
+    }
+}
+
+/// The vehicles that somebody sees, as of some moments ago at most: for who looks at many.
+#[derive(Debug, Clone)]
+pub(crate) enum Seen {
+    /// All there are.
+    All,
+    /// These.
+    These(Vehicles),
+}
+
+impl Seen {
+    /// Whether a vehicle is among them.
+    pub fn has(&self, vehicle: &VehicleId) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(these) => these.contains(vehicle),
         }
-        seen
+    }
+
+    /// As [`Seen::has`], for a name that may be none.
+    pub fn has_named(&self, vehicle: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(these) => VehicleId::new(vehicle).is_ok_and(|vehicle| these.contains(&vehicle)),
+        }
     }
 }
 
@@ -85,29 +139,55 @@ impl Sight {
         *self.reach == Reach::Everywhere
     }
 
+    /// Whether what is of a part of the organisation is theirs.
+    pub fn sees_part(&self, part: &GeofencePart) -> bool {
+        match part {
+            GeofencePart::Organization => self.is_whole(),
+            GeofencePart::Fleet(fleet) => self.reach.covers(Some(fleet), None),
+            GeofencePart::Depot(depot) => self.reach.covers(None, Some(depot)),
+        }
+    }
+
     /// Whether all of it lies within another reach; nothing does in none.
     pub fn is_within(&self, reach: &Reach) -> bool {
         !reach.is_nowhere() && reach.includes(&self.reach)
     }
 
-    /// Whether a vehicle is theirs to see, as of some moments ago at most.
-    pub fn sees(&self, vehicle: &VehicleId) -> bool {
-        let covers = |home: &Home| self.reach.covers(home.fleet.as_deref(), home.depot.as_deref());
-        self.is_whole() || self.homes.lately(vehicle, limits::HOME_FRESH, covers)
+    /// The vehicles that are theirs to see.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub fn seen(&self) -> Result<Seen, Refusal> {
+        if self.is_whole() {
+            return Ok(Seen::All);
+        }
+        self.homes.lately(&self.reach).map(Seen::These).map_err(Refusal::business)
     }
 
-    /// As [`Sight::sees`], for a name that may be none.
-    pub fn sees_named(&self, vehicle: &str) -> bool {
-        self.is_whole() || VehicleId::new(vehicle).is_ok_and(|vehicle| self.sees(&vehicle))
+    /// Whether a vehicle is theirs now: what is asked before anything is changed, and of what is named.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub fn sees_now(&self, vehicle: &VehicleId) -> Result<bool, BusinessError> {
+        if self.is_whole() {
+            return Ok(true);
+        }
+        let home = self.homes.now(vehicle)?;
+        Ok(self.reach.covers(home.fleet.as_deref(), home.depot.as_deref()))
+    }
+
+    /// As [`Sight::sees_now`], for a name that may be none.
+    pub fn sees_named_now(&self, vehicle: &str) -> Result<bool, BusinessError> {
+        match VehicleId::new(vehicle) {
+            _ if self.is_whole() => Ok(true),
+            Ok(vehicle) => self.sees_now(&vehicle),
+            Err(_) => Ok(false),
+        }
     }
 
     /// Refuses a vehicle that is not theirs now, in the words for one that is not there.
     pub fn check(&self, vehicle: &VehicleId) -> Result<(), Refusal> {
-        if self.is_whole() {
-            return Ok(());
-        }
-        let home = self.homes.now(vehicle);
-        if self.reach.covers(home.fleet.as_deref(), home.depot.as_deref()) {
+        if self.sees_now(vehicle).map_err(Refusal::business)? {
             return Ok(());
         }
         Err(Refusal::NoSuchVehicle(vehicle.to_string()))
@@ -115,23 +195,39 @@ impl Sight {
 }
 
 /// Which vehicles somebody asks for, of those that they see.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Wanted {
     filter: Filter,
     sight: Sight,
+    seen: RwLock<Seen>,
 }
 
 impl Wanted {
     /// Reads a filter (the request's field `filter`).
     ///
     /// # Errors
-    /// When it is none.
+    /// When it is none, or it cannot be told what they see.
     pub fn parse(filter: &str, sight: Sight) -> Result<Self, Refusal> {
         let wrong = |e: FilterError| Refusal::Field {
             field: "filter",
             problem: format!("at byte {}: {}", e.at, e.problem),
         };
-        Ok(Self { filter: Filter::parse(filter).map_err(wrong)?, sight })
+        let filter = Filter::parse(filter).map_err(wrong)?;
+        let seen = RwLock::new(sight.seen()?);
+        Ok(Self { filter, sight, seen })
+    }
+
+    /// Looks again at what they see. Before vehicles are held against it: this reads a disk, and they may be locked.
+    pub fn look(&self) {
+        if self.sight.is_whole() {
+            return;
+        }
+        let seen = self.sight.seen().unwrap_or_else(|error| {
+            // What cannot be told is not shown.
+            tracing::warn!(%error, "which vehicles belong to a part of the organization cannot be read");
+            Seen::These(Vehicles::default())
+        });
+        *self.seen.write() = seen;
     }
 
     /// Whether every vehicle matches.
@@ -144,19 +240,17 @@ impl Wanted {
         self.filter.depends_on_time() || !self.sight.is_whole()
     }
 
-    /// Whether a vehicle matches at a time, ms since 1970 UTC.
+    /// Whether a vehicle matches at a time, ms since 1970 UTC, and was seen at the last look.
     pub fn matches(&self, vehicle: &VehicleSummary, now_ms: i64) -> bool {
-        self.filter.matches(vehicle, now_ms) && self.sight.sees(&vehicle.vehicle)
+        self.filter.matches(vehicle, now_ms) && self.seen.read().has(&vehicle.vehicle)
     }
 
     /// How many vehicles there are for them, whatever they ask for; `all` are those of the organization.
     pub fn total(&self, mirror: &Mirror, all: usize) -> i32 {
-        let mut total = 0;
-        if self.sight.is_whole() {
-            total = all;
-        } else {
-            mirror.visit(|line| total += usize::from(self.sight.sees(&line.vehicle.vehicle)));
-        }
+        let total = match &*self.seen.read() {
+            Seen::All => all,
+            Seen::These(these) => mirror.count_of(these),
+        };
         i32::try_from(total).unwrap_or(i32::MAX)
     }
 }
@@ -214,10 +308,12 @@ mod tests {
         let homes = Arc::new(Homes::new(None, OrganizationId::default()));
         let vehicle = VehicleId::new("V1").expect("an id");
         let part = Sight::new(Reach::of(&[remuda_access::Part::Fleet("north".into())]), Arc::clone(&homes));
-        assert!(!part.sees(&vehicle) && part.check(&vehicle).is_err() && !part.is_whole());
+        let seen = part.seen().expect("an answer");
+        assert!(!seen.has(&vehicle) && part.check(&vehicle).is_err() && !part.is_whole());
         let whole = Sight::new(Reach::Everywhere, Arc::clone(&homes));
-        assert!(whole.sees(&vehicle) && whole.check(&vehicle).is_ok());
-        assert!(whole.sees_named("no vehicle/at all") && !part.sees_named("no vehicle/at all"));
-        assert!(!Sight::new(Reach::NOWHERE, homes).sees(&vehicle));
+        let all = whole.seen().expect("an answer");
+        assert!(all.has(&vehicle) && whole.check(&vehicle).is_ok());
+        assert!(all.has_named("no vehicle/at all") && !seen.has_named("no vehicle/at all"));
+        assert!(!Sight::new(Reach::NOWHERE, homes).seen().expect("an answer").has(&vehicle));
     }
 }

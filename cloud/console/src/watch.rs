@@ -59,6 +59,7 @@ impl Followed for Watch {
     }
 
     fn visit(&self, mut each: impl FnMut(Line<'_, VehicleSummary>) + Send) -> Point {
+        self.filter.look();
         let mark = self.mirror.visit(|mirror::Line { change, number, vehicle }| {
             each(Line { change: *change, number: *number, item: vehicle });
         });

@@ -166,6 +166,39 @@ async fn plain_paths_show_vehicles() {
 }
 
 #[tokio::test]
+async fn fields_say_what_of_an_answer_is_wanted() {
+    let console = console().await;
+    let all = "/api/v1/organizations/default/vehicles";
+    for name in ["fields", "%24fields"] {
+        let path = format!("{all}?pageSize=2&{name}=vehicles.name,vehicles.open_alerts,totalSize");
+        let page = get(&console, &path, &[]).await.json().await;
+        let vehicle = |id: &str| {
+            let name = format!("organizations/default/vehicles/{id}");
+            json!({ "name": name, "openAlerts": 0 })
+        };
+        let wanted = [vehicle("V000000"), vehicle("V000001")];
+        assert_eq!(page, json!({ "vehicles": wanted, "totalSize": 30 }));
+    }
+    let answer = get(&console, &format!("{all}/V000001?fields=etag"), &[]).await;
+    let etag = answer.header("etag").unwrap().to_owned();
+    assert_eq!(answer.json().await, json!({ "etag": etag }));
+    let watched = format!("{all}:watch?intervalMs=100&fields=full_state");
+    let line = get(&console, &watched, &[]).await.line().await;
+    assert_eq!(serde_json::from_str::<Json>(&line).unwrap(), json!({ "fullState": true }));
+
+    for wrong in ["wheels", "", "vehicles.name.first", "etag&fields=etag"] {
+        let refused = get(&console, &format!("{all}?fields={wrong}"), &[]).await;
+        assert_eq!(refused.status, 400, "{wrong}");
+        assert_eq!(reason_of(&refused.json().await), "FIELD_INVALID", "{wrong}");
+    }
+    let stranger = ask(console.local_addr(), "GET", &format!("{all}?fields=wheels"), &[], None).await;
+    assert_eq!(stranger.status, 401);
+    // A path with a shape of its own has no fields of the method's.
+    assert_eq!(get(&console, "/vehicles?fields=vehicles.id", &[]).await.status, 400);
+    console.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_said_in_the_words_of_http() {
     let console = console().await;
     let addr = console.local_addr();
@@ -540,6 +573,7 @@ async fn a_stranger_follows_one_trip_with_a_link_and_learns_nothing_else() {
     assert_eq!(seen["nextStop"], "pick-up");
     let metres: u64 = seen["remainingM"].as_str().unwrap().parse().unwrap();
     assert!((195..=205).contains(&metres) && seen["arrivalTime"].is_string(), "{seen}");
+    assert_eq!(seen["position"]["speedKmh"], 30.0, "{seen}");
 
     // Everything that is not this link for this trip is told the same.
     let refusal = async |path: &str, headers: &[&str]| {
@@ -577,6 +611,10 @@ async fn a_stranger_follows_one_trip_with_a_link_and_learns_nothing_else() {
     let mut viewer = ask(addr, "GET", "/tracking/b-1", &[&as_role("viewer")], None).await;
     let seen = until_state(&mut viewer, "arriving").await;
     assert_eq!((&seen["position"]["latitude"], &seen["remainingM"]), (&json!(60.175), &Json::Null), "{seen}");
+    // How fast it goes and when it arrives, to the second, would say how far it has to go.
+    let arrival = seen["arrivalTime"].as_str().unwrap();
+    assert!(arrival.ends_with(":00Z"), "{seen}");
+    assert_eq!(seen["position"]["speedKmh"].as_f64().unwrap_or_default(), 0.0, "{seen}");
     let strange = ask(addr, "GET", "/tracking/b-1", &[&as_role("stranger")], None).await;
     assert_eq!(strange.status, 403);
 

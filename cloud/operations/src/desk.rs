@@ -38,8 +38,16 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-/// The id of a group command follows from what its request calls itself.
-fn group_id(organization: &OrganizationId, request_id: &str) -> String {
+/// The id of a group command follows from who asks and what they call their request: two callers never meet in one.
+fn group_id(organization: &OrganizationId, by: &str, request_id: &str) -> String {
+    let length = by.len();
+    let hash =
+        Sha256::digest(format!("remuda command group 2\0{organization}\0{length}\0{by}\0{request_id}"));
+    hex(&hash[..16])
+}
+
+/// The id that one had before it followed from the caller as well.
+fn group_id_1(organization: &OrganizationId, request_id: &str) -> String {
     let hash = Sha256::digest(format!("remuda command group\0{organization}\0{request_id}"));
     hex(&hash[..16])
 }
@@ -181,6 +189,20 @@ fn person(party: &Party) -> Person {
 }
 
 impl Desk {
+    /// The id of the group command that a request makes, or has made: one of before that its caller repeats keeps its id.
+    async fn id_of_group(
+        &self,
+        organization: &OrganizationId,
+        by: &str,
+        request_id: &str,
+    ) -> Result<String, OperationsError> {
+        let before = group_id_1(organization, request_id);
+        let seen = self.0.groups.read(organization, &before).await;
+        let seen = seen.map_err(|e| failed("command-group", &before, e))?;
+        let theirs = seen.state.line.spec.is_some_and(|spec| spec.requested_by == by);
+        Ok(if theirs { before } else { group_id(organization, by, request_id) })
+    }
+
     /// Has something wait for a second person.
     async fn ask_second(
         &self,
@@ -281,7 +303,7 @@ impl OperationsDesk for Desk {
         by: Party,
     ) -> Result<GroupView, OperationsError> {
         let parts = &self.0;
-        let id = group_id(organization, &request.request_id);
+        let id = self.id_of_group(organization, &by.subject, &request.request_id).await?;
         let because = parts.two_persons.because(&request.kind, request.vehicles.len(), request.moving);
         let spec = Spec {
             kind: request.kind,
@@ -376,7 +398,13 @@ impl OperationsDesk for Desk {
             let deny =
                 ApprovalCommand::Deny { by: person(&by), reason: "the group command was called off".into() };
             let context = parts.context(&by.subject, format!("deny/{:032x}", rand::random::<u128>()), id);
-            let _ = parts.approvals.ask(organization, id, deny, context).await;
+            let denied = parts.approvals.ask(organization, id, deny, context).await;
+            if let Err(error @ OperationsError::Unavailable(_)) =
+                denied.map_err(|e| failed("approval", id, e))
+            {
+                // It runs out by itself, and approving it has nothing begin any more.
+                tracing::warn!(%id, %error, "the approval of a group command that was called off stays open");
+            }
             parts.look();
         }
         self.group(organization, id).await.map(|(view, _)| view)
@@ -446,6 +474,8 @@ impl OperationsDesk for Desk {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -456,7 +486,9 @@ mod tests {
             assert_eq!(unhex(wrong), None, "{wrong}");
         }
         let organization = OrganizationId::default();
-        assert_ne!(group_id(&organization, "a"), group_id(&organization, "b"));
-        assert_eq!(group_id(&organization, "a").len(), 32);
+        let ids = [("ada", "a"), ("ada", "b"), ("bob", "a"), ("ada\0a", ""), ("", "ada\0a")];
+        let ids: BTreeSet<String> = ids.iter().map(|(by, id)| group_id(&organization, by, id)).collect();
+        assert!(ids.len() == 5 && ids.iter().all(|id| id.len() == 32), "{ids:?}");
+        assert_eq!(group_id_1(&organization, "drill"), "0eda4d9498b9f3826ec406e7a3dd35bc");
     }
 }

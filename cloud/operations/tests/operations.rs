@@ -18,9 +18,10 @@ use remuda_contracts::operations::{
     ApprovalPhase, FailureThreshold, Given, GroupOutcome, GroupPhase, GroupRequest, GroupView,
     OperationsDesk, OperationsError, Party, Steering,
 };
-use remuda_entities::{EntityMetrics, Shards};
-use remuda_eventsourcing::{Journal, MemoryJournal};
+use remuda_entities::{Entities, EntityMetrics, Settings, Shards};
+use remuda_eventsourcing::{Context, Journal, MemoryJournal};
 use remuda_model::{OrganizationId, VehicleId};
+use remuda_operations::groups::{GroupCommand, Groups, Spec};
 use remuda_operations::{Danger, Operations, OperationsMetrics, OperationsSettings, TwoPersons};
 use remuda_wire::CommandKind;
 use tokio::sync::broadcast;
@@ -274,6 +275,53 @@ async fn every_vehicle_gets_its_command_once_whatever_restarts() {
     for one in operations {
         one.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_callers_with_one_request_id_get_a_group_each_and_one_of_before_stays_its_callers() {
+    let stage = Stage::new();
+    // As it was named when its id followed from the request id alone.
+    let before = "0eda4d9498b9f3826ec406e7a3dd35bc";
+    let GroupRequest { request_id, kind, reason, filter, .. } = honk(3);
+    let spec = Spec {
+        kind,
+        reason,
+        filter,
+        requested_by: "ada".into(),
+        identity: party("ada").identity,
+        request_id,
+        excluded: 0,
+        vehicles_per_1000_s: 1_000_000,
+        under_way_max: 4,
+        ttl_ms: 60_000,
+        threshold: None,
+    };
+    let create = GroupCommand::Create { spec, vehicles: (0..3).map(vehicle).collect(), because: None };
+    let shards = Shards::take_all(Arc::clone(&stage.journal), EntityMetrics::default()).await.unwrap();
+    let groups = Entities::<Groups>::start(&shards, Settings::default()).await.unwrap();
+    let context = Context {
+        now_ms: 1,
+        command_id: "create/1".into(),
+        actor: "ada".into(),
+        correlation_id: before.into(),
+    };
+    groups.ask(&here(), before, create, context).await.unwrap();
+
+    let operations = stage.start().await;
+    let desk = operations.desk();
+    let known = desk.create_group(&here(), honk(9), party("ada")).await.unwrap();
+    assert_eq!((known.id.as_str(), known.counts.vehicles), (before, 3), "a repetition of the first");
+    let other = GroupRequest { vehicles: (10..15).map(vehicle).collect(), ..honk(0) };
+    let other = desk.create_group(&here(), other, party("bob")).await.unwrap();
+    assert_ne!(other.id, before);
+    assert_eq!((other.requested_by.as_str(), other.counts.vehicles), ("bob", 5));
+    let again = desk.create_group(&here(), honk(9), party("bob")).await.unwrap();
+    assert_eq!((&again.id, again.counts.vehicles), (&other.id, 5));
+    for id in [before, &other.id] {
+        until(&desk, id, |view| view.phase == GroupPhase::Completed).await;
+    }
+    assert_eq!(stage.fleet.counts().len(), 8);
+    operations.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

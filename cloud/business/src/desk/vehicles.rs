@@ -2,14 +2,14 @@
 
 use async_trait::async_trait;
 use remuda_contracts::business::vehicles::{
-    DiagnosticsDesk, Home, RecordDesk, RecordDetails, RecordFilter, RecordView, ServicePlanView,
+    DiagnosticsDesk, Home, HomePart, RecordDesk, RecordDetails, RecordFilter, RecordView, ServicePlanView,
     TroubleFilter, TroubleReport, TroubleView,
 };
 use remuda_contracts::business::{Asker, BusinessError};
 use remuda_model::OrganizationId;
 use remuda_vehicles::diagnostics::{DiagnosticsCommand, Dtc, DtcKey, Severity};
 use remuda_vehicles::registry::state::{Powertrain, RegistryPhase, ServicePlan};
-use remuda_vehicles::registry::{RecordsOf, RegistryCommand, VehicleDetails, VehicleRecord};
+use remuda_vehicles::registry::{PartOf, RecordsOf, RegistryCommand, VehicleDetails, VehicleRecord};
 
 use super::notifications::{hex, unhex};
 use super::{Desk, refused, unavailable};
@@ -211,16 +211,24 @@ impl RecordDesk for Desk {
         self.record_now(organization, vehicle).await
     }
 
-    fn home(&self, organization: &OrganizationId, vehicle: &str) -> Option<Home> {
-        let line = match self.0.record_lists.record(organization, vehicle) {
-            Ok(line) => line?,
-            Err(error) => {
-                tracing::warn!(vehicle_id = vehicle, %error, "where a vehicle belongs cannot be read");
-                return None;
-            }
+    fn home(&self, organization: &OrganizationId, vehicle: &str) -> Result<Option<Home>, BusinessError> {
+        let line = self.0.record_lists.record(organization, vehicle).map_err(unavailable)?;
+        let details = line.and_then(|line| line.record.details);
+        Ok(details.map(|details| Home { fleet: details.fleet, depot: details.depot }))
+    }
+
+    fn vehicles_of(
+        &self,
+        organization: &OrganizationId,
+        part: HomePart<'_>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, BusinessError> {
+        let part = match part {
+            HomePart::Fleet(fleet) => PartOf::Fleet(fleet),
+            HomePart::Depot(depot) => PartOf::Depot(depot),
         };
-        let details = line.record.details?;
-        Some(Home { fleet: details.fleet, depot: details.depot })
+        self.0.record_lists.vehicles_of(organization, part, after, limit).map_err(unavailable)
     }
 
     async fn records(

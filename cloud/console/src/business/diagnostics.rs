@@ -8,7 +8,7 @@ use remuda_api::diagnostics::v1::{
 use remuda_contracts::business::vehicles::{TroubleFilter, TroubleReport, TroubleView};
 use tonic::{Request, Response, Status};
 
-use super::{Business, asker, convert, page};
+use super::{Business, asker, convert, page_for};
 use crate::page::PageToken;
 use crate::refusal::Refusal;
 use crate::scope::{sight, who};
@@ -42,19 +42,25 @@ impl Business {
     ) -> Result<ListTroubleCodesResponse, Refusal> {
         self.scope.parent(&request.parent)?;
         let of = format!("troubles {} {}", request.gone, request.vehicle);
-        let (size, after) = page(request.page_size, &request.page_token, &of)?;
+        let (size, after) = page_for(sight, request.page_size, &request.page_token, &of)?;
         let vehicle = Some(request.vehicle.as_str()).filter(|vehicle| !vehicle.is_empty());
+        // An id alone is not held against what the caller sees before it comes here.
+        if let Some(vehicle) = vehicle
+            && !sight.sees_named_now(vehicle).map_err(Refusal::business)?
+        {
+            return Ok(ListTroubleCodesResponse::default());
+        }
         let filter = TroubleFilter { vehicle, gone: request.gone };
         let found = self.desk.troubles(&self.scope.organization, filter, after.as_deref(), size).await;
-        let (found, next) = found.map_err(Refusal::business)?;
+        let ((found, next), seen) = (found.map_err(Refusal::business)?, sight.seen()?);
         Ok(ListTroubleCodesResponse {
             // A page may be shorter for it; the next one goes on behind what was left out.
             trouble_codes: found
                 .into_iter()
-                .filter(|view| sight.sees_named(&view.vehicle))
+                .filter(|view| seen.has_named(&view.vehicle))
                 .map(|view| self.trouble_of(view))
                 .collect(),
-            next_page_token: next.map(|next| PageToken::write_text(&next, &of)).unwrap_or_default(),
+            next_page_token: next.map(|next| PageToken::write_for(sight, &next, &of)).unwrap_or_default(),
         })
     }
 

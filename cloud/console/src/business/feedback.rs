@@ -7,7 +7,7 @@ use remuda_api::trips::v1::{
 use remuda_contracts::business::feedback::{FeedbackView, GiveFeedback, Words};
 use tonic::{Request, Response, Status};
 
-use super::{Business, asker, convert, page};
+use super::{Business, asker, convert, page_for};
 use crate::page::PageToken;
 use crate::refusal::Refusal;
 use crate::scope::{field, sight, who};
@@ -73,18 +73,18 @@ impl Business {
     ) -> Result<ListFeedbackResponse, Refusal> {
         self.scope.parent(&request.parent)?;
         let of = format!("feedback {}", request.stars);
-        let (size, after) = page(request.page_size, &request.page_token, &of)?;
+        let (size, after) = page_for(sight, request.page_size, &request.page_token, &of)?;
         let wanted = Some(request.stars).filter(|stars| *stars != 0).map(stars).transpose()?;
         let found = self.desk.feedback_list(&self.scope.organization, wanted, after.as_deref(), size).await;
-        let (found, next) = found.map_err(Refusal::business)?;
+        let ((found, next), seen) = (found.map_err(Refusal::business)?, sight.seen()?);
         Ok(ListFeedbackResponse {
             // A page may be shorter for it; the next one goes on behind what was left out.
             feedback: found
                 .into_iter()
-                .filter(|view| sight.sees_named(&view.vehicle))
+                .filter(|view| seen.has_named(&view.vehicle))
                 .map(|view| self.feedback_of(view))
                 .collect(),
-            next_page_token: next.map(|next| PageToken::write_text(&next, &of)).unwrap_or_default(),
+            next_page_token: next.map(|next| PageToken::write_for(sight, &next, &of)).unwrap_or_default(),
         })
     }
 }

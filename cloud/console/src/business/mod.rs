@@ -30,15 +30,15 @@ use remuda_api::users::v1::user_service_server::UserServiceServer;
 use remuda_contracts::business::{Asker, BusinessDesk};
 use tokio::sync::watch;
 use tonic::service::Routes;
-use tonic_web::GrpcWebLayer;
 use tower::Layer as _;
 
 use self::sharing::Following;
-use crate::audit::AuditLayer;
+use crate::around::Around;
 use crate::limits;
 use crate::page::PageToken;
 use crate::refusal::Refusal;
 use crate::scope::{Scope, field};
+use crate::sight::Sight;
 
 /// All its services, over one desk.
 #[derive(Clone)]
@@ -55,23 +55,22 @@ impl Business {
     }
 
     /// Adds its services.
-    pub fn offer(self, routes: Routes, audited: &AuditLayer) -> Routes {
-        let web = GrpcWebLayer::new();
+    pub fn offer(self, routes: Routes, around: &Around) -> Routes {
         let one = || self.clone();
         routes
-            .add_service(web.layer(audited.layer(TripServiceServer::new(one()))))
-            .add_service(web.layer(audited.layer(FeedbackServiceServer::new(one()))))
-            .add_service(web.layer(audited.layer(UserServiceServer::new(one()))))
-            .add_service(web.layer(audited.layer(SagaServiceServer::new(one()))))
-            .add_service(web.layer(audited.layer(ReactorServiceServer::new(one()))))
-            .add_service(web.layer(audited.layer(AnalyticsServiceServer::new(one()))))
-            .add_service(web.layer(audited.layer(NotificationServiceServer::new(one()))))
-            .add_service(web.layer(audited.layer(RegistryServiceServer::new(one()))))
-            .add_service(web.layer(audited.layer(DiagnosticsServiceServer::new(one()))))
-            .add_service(web.layer(audited.layer(
+            .add_service(around.layer(TripServiceServer::new(one())))
+            .add_service(around.layer(FeedbackServiceServer::new(one())))
+            .add_service(around.layer(UserServiceServer::new(one())))
+            .add_service(around.layer(SagaServiceServer::new(one())))
+            .add_service(around.layer(ReactorServiceServer::new(one())))
+            .add_service(around.layer(AnalyticsServiceServer::new(one())))
+            .add_service(around.layer(NotificationServiceServer::new(one())))
+            .add_service(around.layer(RegistryServiceServer::new(one())))
+            .add_service(around.layer(DiagnosticsServiceServer::new(one())))
+            .add_service(around.layer(
                 // A statement may be long.
                 BillingServiceServer::new(one()).max_decoding_message_size(MESSAGE_BYTES_MAX),
-            )))
+            ))
     }
 }
 
@@ -109,20 +108,41 @@ fn reason(text: &str) -> Result<&str, Refusal> {
 
 /// The token of the next page: what was asked for is one more than the page holds.
 fn next_page<T>(found: &mut Vec<T>, size: usize, of: &str, id: impl Fn(&T) -> &str) -> String {
+    last_of_page(found, size, id).map(|last| PageToken::write_text(last, of)).unwrap_or_default()
+}
+
+/// As [`next_page`], where a caller may see a part of the page only.
+fn next_page_for<T>(
+    sight: &Sight,
+    found: &mut Vec<T>,
+    size: usize,
+    of: &str,
+    id: impl Fn(&T) -> &str,
+) -> String {
+    last_of_page(found, size, id).map(|last| PageToken::write_for(sight, last, of)).unwrap_or_default()
+}
+
+fn last_of_page<T>(found: &mut Vec<T>, size: usize, id: impl Fn(&T) -> &str) -> Option<&str> {
     let more = found.len() > size;
     found.truncate(size);
-    match found.last() {
-        Some(last) if more => PageToken::write_text(id(last), of),
-        _ => String::new(),
-    }
+    found.last().filter(|_| more).map(id)
 }
 
 /// How many, and after which: what a page's fields say.
 fn page(size: i32, token: &str, of: &str) -> Result<(usize, Option<String>), Refusal> {
-    let size = match usize::try_from(size) {
-        Ok(0) => limits::PAGE_DEFAULT,
-        Ok(size) => size.min(limits::PAGE_MAX),
-        Err(_) => return Err(field("page_size", "it is below 0")),
-    };
-    Ok((size, PageToken::read_text(token, of).map_err(|e| field("page_token", e))?))
+    Ok((page_size(size)?, PageToken::read_text(token, of).map_err(|e| field("page_token", e))?))
+}
+
+/// As [`page`], where a caller may see a part of the page only.
+fn page_for(sight: &Sight, size: i32, token: &str, of: &str) -> Result<(usize, Option<String>), Refusal> {
+    let after = PageToken::read_for(sight, token, of).map_err(|e| field("page_token", e))?;
+    Ok((page_size(size)?, after))
+}
+
+fn page_size(size: i32) -> Result<usize, Refusal> {
+    match usize::try_from(size) {
+        Ok(0) => Ok(limits::PAGE_DEFAULT),
+        Ok(size) => Ok(size.min(limits::PAGE_MAX)),
+        Err(_) => Err(field("page_size", "it is below 0")),
+    }
 }

@@ -9,7 +9,7 @@ use remuda_api::registry::v1::{
 use remuda_contracts::business::vehicles::{RecordDetails, RecordFilter, RecordView, ServicePlanView};
 use tonic::{Request, Response, Status};
 
-use super::{Business, asker, convert, next_page, page, reason};
+use super::{Business, asker, convert, next_page_for, page_for, reason};
 use crate::refusal::Refusal;
 use crate::scope::{field, sight, who};
 use crate::sight::Sight;
@@ -137,14 +137,15 @@ impl Business {
     ) -> Result<ListRecordsResponse, Refusal> {
         self.scope.parent(&request.parent)?;
         let of = format!("records {} {}", request.service_due, request.retired);
-        let (size, after) = page(request.page_size, &request.page_token, &of)?;
+        let (size, after) = page_for(sight, request.page_size, &request.page_token, &of)?;
         let filter = RecordFilter { service_due: request.service_due, retired: request.retired };
         // One more than wanted tells whether there is another page.
         let found = self.desk.records(&self.scope.organization, filter, after.as_deref(), size + 1).await;
         let mut found = found.map_err(Refusal::business)?;
-        let next_page_token = next_page(&mut found, size, &of, |view| &view.vehicle);
+        let next_page_token = next_page_for(sight, &mut found, size, &of, |view| &view.vehicle);
         // A page may be shorter for it; the next one goes on behind what was left out.
-        found.retain(|view| sight.sees_named(&view.vehicle));
+        let seen = sight.seen()?;
+        found.retain(|view| seen.has_named(&view.vehicle));
         let records = found.into_iter().map(|view| self.record_of(view)).collect();
         Ok(ListRecordsResponse { records, next_page_token })
     }

@@ -10,8 +10,7 @@ use remuda_contracts::business::{BookTrip, BusinessError, TripView};
 use tonic::{Request, Response, Status};
 
 use super::sharing::{Caller, Tracks};
-use super::{Business, asker, convert, page};
-use crate::page::PageToken;
+use super::{Business, asker, convert, next_page_for, page_for};
 use crate::refusal::Refusal;
 use crate::scope::{field, sight, who};
 use crate::sight::Sight;
@@ -32,13 +31,13 @@ impl Business {
         view.map(|view| convert::trip(self.scope.organization, view)).map_err(Refusal::business)
     }
 
-    /// A trip whose vehicle the caller sees; for others, and while no vehicle has it, it is not there.
-    pub(super) async fn seen_trip(&self, id: &str, sight: &Sight) -> Result<TripView, Refusal> {
-        let view = self.desk.trip(&self.scope.organization, id).await.map_err(Refusal::business)?;
-        if sight.sees_named(&view.vehicle) {
+    /// A trip whose vehicle the caller sees now; for others, and while no vehicle has it, it is not there.
+    pub(super) async fn trip_within(&self, id: &str, sight: &Sight) -> Result<TripView, BusinessError> {
+        let view = self.desk.trip(&self.scope.organization, id).await?;
+        if sight.sees_named_now(&view.vehicle)? {
             return Ok(view);
         }
-        Err(Refusal::business(BusinessError::NotFound { what: "trip", id: id.to_owned() }))
+        Err(BusinessError::NotFound { what: "trip", id: id.to_owned() })
     }
 
     /// Refuses a trip that the caller does not see.
@@ -46,31 +45,27 @@ impl Business {
         if sight.is_whole() {
             return Ok(());
         }
-        self.seen_trip(id, sight).await.map(|_| ())
+        self.trip_within(id, sight).await.map(|_| ()).map_err(Refusal::business)
     }
 
     async fn trip(&self, request: GetTripRequest, sight: &Sight) -> Result<Trip, Refusal> {
         let id = self.scope.child("trips", &request.name)?;
-        let view = self.seen_trip(&id, sight).await?;
+        let view = self.trip_within(&id, sight).await.map_err(Refusal::business)?;
         Ok(convert::trip(self.scope.organization, view))
     }
 
     async fn trips(&self, request: ListTripsRequest, sight: &Sight) -> Result<ListTripsResponse, Refusal> {
         self.scope.parent(&request.parent)?;
         let of = format!("{PAGES} {}", request.state);
-        let (size, after) = page(request.page_size, &request.page_token, &of)?;
+        let (size, after) = page_for(sight, request.page_size, &request.page_token, &of)?;
         let state = Some(request.state.as_str()).filter(|state| !state.is_empty());
         // One more than wanted tells whether there is another page.
         let found = self.desk.trips(&self.scope.organization, state, after.as_deref(), size + 1).await;
         let mut found = found.map_err(Refusal::business)?;
-        let more = found.len() > size;
-        found.truncate(size);
-        let next_page_token = match found.last() {
-            Some(last) if more => PageToken::write_text(&last.id, &of),
-            _ => String::new(),
-        };
+        let next_page_token = next_page_for(sight, &mut found, size, &of, |view| &view.id);
         // A page may be shorter for it; the next one goes on behind what was left out.
-        found.retain(|view| sight.sees_named(&view.vehicle));
+        let seen = sight.seen()?;
+        found.retain(|view| seen.has_named(&view.vehicle));
         let trips = found.into_iter().map(|view| convert::trip(self.scope.organization, view)).collect();
         Ok(ListTripsResponse { trips, next_page_token })
     }

@@ -41,6 +41,15 @@ pub struct Home {
     pub depot: Option<String>,
 }
 
+/// A part of an organisation that vehicles belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HomePart<'a> {
+    /// A fleet.
+    Fleet(&'a str),
+    /// A depot.
+    Depot(&'a str),
+}
+
 /// When a vehicle must be serviced: whichever comes first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ServicePlanView {
@@ -142,7 +151,16 @@ pub trait RecordDesk: Send + Sync + 'static {
     -> Result<RecordView, BusinessError>;
 
     /// Where a vehicle belongs, as of some milliseconds ago; none for one that is not on record. Does not wait.
-    fn home(&self, organization: &OrganizationId, vehicle: &str) -> Option<Home>;
+    fn home(&self, organization: &OrganizationId, vehicle: &str) -> Result<Option<Home>, BusinessError>;
+
+    /// Vehicles that belong to a part, by id after `after`, at most `limit`, as of some milliseconds ago. Reads a small store.
+    fn vehicles_of(
+        &self,
+        organization: &OrganizationId,
+        part: HomePart<'_>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, BusinessError>;
 
     /// Records by vehicle after `after`, at most `limit`.
     async fn records(

@@ -26,7 +26,7 @@ impl fmt::Display for Part {
 }
 
 /// Up to where somebody may do something in an organisation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Reach {
     /// Everywhere in it.
     Everywhere,

@@ -9,6 +9,8 @@ use remuda_lake::Place;
 use remuda_model::OrganizationId;
 use serde::{Deserialize, Serialize};
 
+use crate::seal::Seal;
+
 /// Everything before it was read: rows of the lake by commit, events by journal and shard.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
@@ -38,23 +40,45 @@ pub enum TokenError {
 
 /// Version of the form, in front of the text.
 const VERSION: &str = "c1.";
+/// Of one whose content is sealed.
+const SEALED: &str = "c2.";
 
 impl Cursor {
     /// As a text for clients to keep: opaque, a few bytes to 8 KiB. It is a bookmark and no secret, and grants nothing.
     pub fn token(&self, organization: &OrganizationId) -> String {
+        format!("{VERSION}{}", URL_SAFE_NO_PAD.encode(self.bytes(organization)))
+    }
+
+    /// As [`Cursor::token`], for clients who may not read it.
+    pub(crate) fn sealed(&self, organization: &OrganizationId, seal: &Seal) -> String {
+        format!("{SEALED}{}", URL_SAFE_NO_PAD.encode(seal.close(&self.bytes(organization))))
+    }
+
+    fn bytes(&self, organization: &OrganizationId) -> Vec<u8> {
         // Of numbers and short texts: it is always encoded.
         let mut bytes = postcard::to_allocvec(&(organization.as_str(), self)).unwrap_or_default();
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
-        format!("{VERSION}{}", URL_SAFE_NO_PAD.encode(bytes))
+        bytes
     }
 
-    /// Reads a text.
+    /// Reads a text of [`Cursor::token`].
     ///
     /// # Errors
     /// [`TokenError`].
     pub fn parse(token: &str, organization: &OrganizationId) -> Result<Self, TokenError> {
         let text = token.trim().strip_prefix(VERSION).ok_or(TokenError::Unreadable)?;
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| TokenError::Unreadable)?;
+        Self::of_bytes(&bytes, organization)
+    }
+
+    /// Reads a text of either form.
+    pub(crate) fn open(token: &str, organization: &OrganizationId, seal: &Seal) -> Result<Self, TokenError> {
+        let Some(text) = token.trim().strip_prefix(SEALED) else { return Self::parse(token, organization) };
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| seal.open(&bytes));
+        Self::of_bytes(&bytes.ok_or(TokenError::Unreadable)?, organization)
+    }
+
+    fn of_bytes(bytes: &[u8], organization: &OrganizationId) -> Result<Self, TokenError> {
         let (body, sum) = bytes.split_last_chunk::<4>().ok_or(TokenError::Unreadable)?;
         if crc32c::crc32c(body) != u32::from_le_bytes(*sum) {
             return Err(TokenError::Unreadable);
@@ -113,6 +137,28 @@ mod tests {
             let cut = &token[..at.index(token.len())];
             prop_assert_eq!(Cursor::parse(cut, &ours), Err(TokenError::Unreadable));
         }
+    }
+
+    #[test]
+    fn a_sealed_one_says_nothing_and_is_read_with_its_seal_alone() {
+        let ours = OrganizationId::default();
+        let seal = |byte| Seal::new(&[byte; 32]).expect("a key");
+        let kept = cursor(700, Some((5, 1)), BTreeMap::from([(7, 300), (1023, 1)]));
+        let token = kept.sealed(&ours, &seal(1));
+        assert_eq!(Cursor::open(&token, &ours, &seal(1)), Ok(kept.clone()));
+        assert_eq!(Cursor::open(GOLDEN, &ours, &seal(1)), Ok(kept.clone()));
+        let other = OrganizationId::new("other").expect("an id");
+        assert_eq!(Cursor::open(&token, &other, &seal(1)), Err(TokenError::Foreign));
+        for wrong in [Cursor::open(&token, &ours, &seal(2)), Cursor::parse(&token, &ours)] {
+            assert_eq!(wrong, Err(TokenError::Unreadable));
+        }
+        for cut in [&token[..token.len() - 1], "c2.", "c2.AAAA", "c2.?"] {
+            assert_eq!(Cursor::open(cut, &ours, &seal(1)), Err(TokenError::Unreadable), "{cut}");
+        }
+        let raw = URL_SAFE_NO_PAD.decode(&token[SEALED.len()..]).expect("base64");
+        assert!(!raw.windows(4).any(|bytes| bytes == b"VAN1"), "the last row's vehicle");
+        let one_more = cursor(u64::MAX, Some((5, 1)), BTreeMap::from([(7, 300), (1023, u64::MAX)]));
+        assert_eq!(one_more.sealed(&ours, &seal(1)).len(), token.len());
     }
 
     #[test]

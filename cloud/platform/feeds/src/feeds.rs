@@ -18,10 +18,11 @@ use crate::limits;
 use crate::metrics::FeedMetrics;
 use crate::reader::{Reader, now_ms};
 use crate::runner::{Desired, Patience, Phase, Runner, Status};
+use crate::seal::Seal;
 use crate::sink::sink_of;
 use crate::source::Source;
 use crate::spec::{FeedSpec, Start};
-use crate::store::{DeadLetter, FeedFolder, Registered, era};
+use crate::store::{DeadLetter, FeedFolder, Registered, cursor_seal, era};
 
 /// How feeds work.
 #[derive(Clone)]
@@ -79,6 +80,7 @@ struct Inner {
     running: tokio::sync::Mutex<BTreeMap<Key, Running>>,
     streams: Arc<Semaphore>,
     era: u64,
+    seal: Seal,
 }
 
 /// The feeds of a node. Cheap to clone; all clones are one.
@@ -123,7 +125,8 @@ impl Feeds {
         metrics: FeedMetrics,
     ) -> Result<Self, FeedError> {
         let root = settings.folder.clone();
-        let (era, found) = blocking(move || Ok((era(&root)?, FeedFolder::all(&root)?))).await?;
+        let opened = blocking(move || Ok((era(&root)?, cursor_seal(&root)?, FeedFolder::all(&root)?)));
+        let (era, seal, found) = opened.await?;
         let feeds = Self(Arc::new(Inner {
             settings,
             source: Mutex::new(Some(source)),
@@ -131,6 +134,7 @@ impl Feeds {
             running: tokio::sync::Mutex::default(),
             streams: Arc::new(Semaphore::new(limits::STREAMS_MAX)),
             era,
+            seal,
         }));
         let mut running = feeds.0.running.lock().await;
         for (organization, registered, folder) in found {
@@ -185,7 +189,7 @@ impl Feeds {
         match start {
             Start::Now => Ok(Cursor { era, ..self.source()?.end().await? }),
             Start::Earliest => Ok(Cursor { era, ..Cursor::default() }),
-            Start::After(token) => match Cursor::parse(token, organization)? {
+            Start::After(token) => match Cursor::open(token, organization, &self.0.seal)? {
                 cursor if cursor.era == era => Ok(cursor),
                 _ => Err(TokenError::OfAnotherLife.into()),
             },
@@ -396,6 +400,11 @@ impl Feeds {
         let reader = Reader::new(&self.source()?, organization, filter, cursor);
         metrics.stream_opened();
         Ok(FeedStream { reader, metrics, _place: place })
+    }
+
+    /// A cursor as a text for a client who may not read it: one who sees a part of the organisation.
+    pub fn sealed(&self, cursor: &Cursor, organization: &OrganizationId) -> String {
+        cursor.sealed(organization, &self.0.seal)
     }
 
     /// Ends every feed between two steps, and lets go of journals and lake. What was confirmed and whose cursor is not

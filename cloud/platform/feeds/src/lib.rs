@@ -21,6 +21,7 @@ pub mod limits;
 mod metrics;
 mod reader;
 mod runner;
+mod seal;
 pub mod sink;
 mod source;
 mod spec;

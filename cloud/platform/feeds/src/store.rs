@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::FeedError;
+use crate::seal::Seal;
 use crate::spec::FeedSpec;
 
 /// What is kept of a feed.
@@ -53,6 +54,7 @@ pub(crate) struct FeedFolder(PathBuf);
 const DESCRIPTION: &str = "feed.json";
 const CURSOR: &str = "cursor";
 const ERA: &str = "era";
+const KEY: &str = "cursor-key";
 const DEAD: &str = "dead-letters.json";
 /// End of the name of a folder that is going.
 const GOING: &str = ".deleted";
@@ -93,6 +95,21 @@ pub(crate) fn era(root: &Path) -> Result<u64, FeedError> {
     let era = rand::random::<u64>();
     put(root, ERA, era.to_string().as_bytes()).map_err(files("written"))?;
     Ok(era)
+}
+
+/// What cursors are sealed with for who may not read them: made once, and in no backup, as no cursor outlives a restore.
+pub(crate) fn cursor_seal(root: &Path) -> Result<Seal, FeedError> {
+    folders::make_durable(root).map_err(files("made"))?;
+    let key = match get::<[u8; 32]>(root, KEY).map_err(files("read"))? {
+        Some(key) => key,
+        None => {
+            let key = rand::random::<[u8; 32]>();
+            let bytes = serde_json::to_vec(&key).map_err(io::Error::other).map_err(files("written"))?;
+            put(root, KEY, &bytes).map_err(files("written"))?;
+            key
+        }
+    };
+    Seal::new(&key).ok_or_else(|| files("used")(io::Error::other("the key of cursors has a wrong length")))
 }
 
 impl FeedFolder {

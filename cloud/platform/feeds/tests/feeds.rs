@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::{
     Customer, SECRET, Says, World, check, create, in_order, organization, vehicle, wait_until, webhook,
 };
-use remuda_feeds::{FeedError, Feeds, Filter, Item, Phase, Start, TokenError};
+use remuda_feeds::{Cursor, FeedError, Feeds, Filter, Item, Phase, Start, TokenError};
 use remuda_model::OrganizationId;
 use remuda_webhooks::{SigningKeys, verify};
 
@@ -143,19 +143,19 @@ async fn feeds_are_there_after_a_restart_and_go_on() {
 }
 
 /// Reads a stream to its end, in small pieces; answers the items and the last cursor.
-async fn read(feeds: &Feeds, start: &Start, items_max: usize, pieces: usize) -> (Vec<Item>, String) {
+async fn read(feeds: &Feeds, start: &Start, items_max: usize, pieces: usize) -> (Vec<Item>, Cursor) {
     let mut stream = feeds.follow(organization(), &Filter::everything(), start).await.expect("a stream");
-    let (mut items, mut token) = (Vec::new(), String::new());
+    let (mut items, mut cursor) = (Vec::new(), Cursor::default());
     for _ in 0..pieces {
         let batch = stream.reader.next(items_max).await.expect("read");
         assert!(batch.items.len() <= items_max);
         items.extend(batch.items);
-        token = batch.cursor.token(&organization());
+        cursor = batch.cursor;
         if batch.caught_up {
             break;
         }
     }
-    (items, token)
+    (items, cursor)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,13 +163,18 @@ async fn a_stream_goes_on_where_it_was_also_after_a_restart() {
     let world = World::new().await;
     world.drive(3, 24).await;
     let feeds = world.feeds().await;
-    let (mut items, mut token) = read(&feeds, &Start::Earliest, 7, 3).await;
+    let (mut items, cursor) = read(&feeds, &Start::Earliest, 7, 3).await;
+    // For who may read it and for who may not, in turns.
+    let mut token = feeds.sealed(&cursor, &organization());
     assert!(items.len() < world.written());
     feeds.stop().await;
     let feeds = world.feeds().await;
     loop {
-        let (more, next) = read(&feeds, &Start::After(token), 5, 2).await;
-        token = next;
+        let (more, cursor) = read(&feeds, &Start::After(token.clone()), 5, 2).await;
+        token = match token.starts_with("c2.") {
+            true => cursor.token(&organization()),
+            false => feeds.sealed(&cursor, &organization()),
+        };
         if more.is_empty() {
             break;
         }
@@ -203,7 +208,11 @@ async fn nobody_sees_anothers_and_a_cursor_of_another_life_is_refused() {
             break;
         }
     }
-    let (_, token) = read(&feeds, &Start::Earliest, 5, 1).await;
+    let (_, cursor) = read(&feeds, &Start::Earliest, 5, 1).await;
+    let token = cursor.token(&organization());
+    let sealed = Start::After(feeds.sealed(&cursor, &organization()));
+    let foreign = feeds.follow(other, &Filter::everything(), &sealed).await;
+    assert!(matches!(foreign.err(), Some(FeedError::Token(TokenError::Foreign))));
     let foreign = feeds.follow(other, &Filter::everything(), &Start::After(token.clone())).await;
     assert!(matches!(foreign.err(), Some(FeedError::Token(TokenError::Foreign))));
     create(&feeds, webhook("hook", "http://127.0.0.1:9/".into())).await;
@@ -215,6 +224,8 @@ async fn nobody_sees_anothers_and_a_cursor_of_another_life_is_refused() {
     let feeds = world.feeds().await;
     let old = feeds.follow(organization(), &Filter::everything(), &Start::After(token)).await;
     assert!(matches!(old.err(), Some(FeedError::Token(TokenError::OfAnotherLife))));
+    let old = feeds.follow(organization(), &Filter::everything(), &sealed).await;
+    assert!(matches!(old.err(), Some(FeedError::Token(TokenError::Unreadable))));
     feeds.stop().await;
 }
 

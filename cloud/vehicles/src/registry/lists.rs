@@ -40,6 +40,25 @@ impl RecordsOf {
     }
 }
 
+/// A part of an organisation that vehicles belong to, ours and those that were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartOf<'a> {
+    /// A fleet.
+    Fleet(&'a str),
+    /// A depot.
+    Depot(&'a str),
+}
+
+impl<'a> PartOf<'a> {
+    /// What the keys of its vehicles begin with.
+    const fn list(self, organization: &'a str) -> [&'a str; 3] {
+        match self {
+            Self::Fleet(fleet) => ["fleet", organization, fleet],
+            Self::Depot(depot) => ["depot", organization, depot],
+        }
+    }
+}
+
 /// The projection.
 #[derive(Debug, Clone, Copy)]
 pub struct RecordLists;
@@ -55,11 +74,29 @@ impl RecordLine {
         ];
         lists.into_iter().filter(|(_, stands)| *stands).map(|(list, _)| of(list)).collect()
     }
+
+    /// Its places among the vehicles of its fleet and of its depot.
+    fn homes(&self, organization: &str) -> BTreeSet<Vec<u8>> {
+        let details = self.record.details.iter();
+        let parts = details.flat_map(|details| {
+            let (fleet, depot) = (details.fleet.as_deref(), details.depot.as_deref());
+            [fleet.map(PartOf::Fleet), depot.map(PartOf::Depot)]
+        });
+        let of = |part: PartOf<'_>| {
+            let [list, organization, part] = part.list(organization);
+            key(&[list, organization, part, &self.vehicle])
+        };
+        // A name with a NUL would stand among those of another; nobody has a role on it.
+        let plain = |part: &PartOf<'_>| match part {
+            PartOf::Fleet(name) | PartOf::Depot(name) => !name.contains('\0'),
+        };
+        parts.flatten().filter(plain).map(of).collect()
+    }
 }
 
 impl Projection for RecordLists {
     const NAME: &'static str = "vehicle-records";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const READS: &'static [&'static str] = &[Registry::TYPE];
 
     fn apply(&self, event: &Event, view: &mut View<'_>) -> Result<(), Poisoned> {
@@ -71,12 +108,13 @@ impl Projection for RecordLists {
         line.vehicle.clone_from(vehicle);
         // The same rules as the aggregate's own, so that a list never says anything else.
         Registry::evolve(&mut line.record, &fact);
-        let places = line.places(organization);
-        for gone in before.iter().flat_map(|before| before.places(organization)) {
-            if !places.contains(&gone) {
-                view.remove(&gone);
-            }
+        let (places, homes) = (line.places(organization), line.homes(organization));
+        if let Some(before) = &before {
+            let gone = before.places(organization).into_iter().chain(before.homes(organization));
+            gone.filter(|gone| !places.contains(gone) && !homes.contains(gone))
+                .for_each(|gone| view.remove(&gone));
         }
+        homes.iter().try_for_each(|home| view.put(home, &line.vehicle))?;
         places.iter().try_for_each(|place| view.put(place, &line))
     }
 }
@@ -113,5 +151,22 @@ impl RecordDirectory {
         let after = after.map(|after| key(&[list[0], list[1], after]));
         let lines = self.0.scan(&key(&list), after.as_deref(), limit)?;
         Ok(lines.into_iter().map(|(_, line)| line).collect())
+    }
+
+    /// Vehicles that belong to a part of the organisation, by id, after one, at most `limit`.
+    ///
+    /// # Errors
+    /// As [`RecordDirectory::record`].
+    pub fn vehicles_of(
+        &self,
+        organization: &OrganizationId,
+        part: PartOf<'_>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, Poisoned> {
+        let [list, organization, part] = part.list(organization.as_str());
+        let after = after.map(|after| key(&[list, organization, part, after]));
+        let vehicles = self.0.scan(&key(&[list, organization, part]), after.as_deref(), limit)?;
+        Ok(vehicles.into_iter().map(|(_, vehicle)| vehicle).collect())
     }
 }

@@ -20,7 +20,7 @@ pub use decide::decide;
 pub use error::RegistryRefusal;
 pub use event::RegistryEvent;
 pub use evolve::evolve;
-pub use lists::{RecordDirectory, RecordLine, RecordLists, RecordsOf};
+pub use lists::{PartOf, RecordDirectory, RecordLine, RecordLists, RecordsOf};
 pub use state::{VehicleDetails, VehicleRecord};
 
 /// The aggregate `vehicle-registry`.
