@@ -140,7 +140,7 @@ pub struct AssistanceView {
     pub reason: String,
     /// The command that brings the answer, 32 hexadecimal digits; empty while there is none.
     pub command: String,
-    /// Why the answer could not be given; else empty.
+    /// Why the last answer did not reach the vehicle; empty again once there is another.
     pub not_given: String,
     /// What the vehicle made of it.
     pub outcome: Option<AssistanceOutcome>,

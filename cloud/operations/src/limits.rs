@@ -32,12 +32,18 @@ pub const SWEEP: Duration = Duration::from_secs(1);
 pub const APPROVALS_PENDING_MAX: usize = 1_000;
 /// Requests for assistance of one vehicle that have not ended: twice what an agent has open at once.
 pub const ASSISTANCE_OPEN_OF_VEHICLE_MAX: usize = 8;
-/// Requests for assistance of a node that have not ended: more than any crew answers.
-pub const ASSISTANCE_OPEN_MAX: usize = 1_000;
+/// Requests for assistance of a node whose vehicles wait: more than any crew answers. Those of vehicles that are silent do
+/// not count: a dead zone must not cost the others their help.
+pub const ASSISTANCE_WAITING_MAX: usize = 1_000;
 /// After its deadline a vehicle has so long to say what it did, ms: a day, since it may have no link.
 pub const ASSISTANCE_SILENCE_MS_MAX: i64 = 24 * 3_600 * 1_000;
 /// Shortest life of a command that brings an answer, ms: what the vehicles' desk takes.
 pub const ANSWER_TTL_MS_MIN: i64 = 1_000;
+/// After an answer's command has ended without the vehicle's doing, the vehicle's own word on the question is awaited so long,
+/// ms: it came on the same lane, before the command's end.
+pub const ANSWER_SETTLES_MS: i64 = 5_000;
+/// Of so many sweeps one looks after answers whose deadline has passed: nobody waits for those any more.
+pub const SWEEPS_PER_LATE_LOOK: u64 = 60;
 /// How often vehicles' reports are read when nothing was heard of them, so that the cursor does not fall behind.
 pub const REPORTS_LOOK: Duration = Duration::from_secs(60);
 /// Most lines of a list.

@@ -118,7 +118,7 @@ impl OperationsMetrics {
         self.approvals.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
-    /// `outcome`: `asked`, `answered`, `timed-out`, `restarted`, `action-failed`, `unknown`.
+    /// `outcome`: `asked`, `not-given`, `answered`, `timed-out`, `restarted`, `action-failed`, `unknown`.
     pub(crate) fn assistance(&self, outcome: &'static str) {
         self.assistance.get_or_create(&OutcomeLabel { outcome }).inc();
     }

@@ -41,10 +41,15 @@ pub enum AssistanceCommand {
         /// What they say to it.
         reason: String,
     },
-    /// The answer is on its way to the vehicle as this command, or cannot be.
+    /// The answer is on its way to the vehicle.
     Give {
-        /// The command's id, or why there is none.
-        given: Result<String, String>,
+        /// The id of the command that brings it.
+        command: String,
+    },
+    /// The answer does not reach the vehicle.
+    Return {
+        /// Why not.
+        why: String,
     },
     /// Time has passed.
     Sweep,

@@ -7,7 +7,7 @@ use remuda_wire::{Question, QuestionStep};
 use super::command::AssistanceCommand;
 use super::error::AssistanceRefusal;
 use super::event::{
-    Acted, Answered, Asked, AssistanceEvent, Decided, Expired, Forgotten, Given, Released, Taken,
+    Acted, Answered, Asked, AssistanceEvent, Decided, Expired, Forgotten, Given, Released, Returned, Taken,
 };
 use super::state::{Assistance, Phase};
 use crate::limits;
@@ -30,10 +30,14 @@ pub fn decide(state: &Assistance, command: &AssistanceCommand, context: &Context
         C::Answer { by, option, reason } => {
             answer(state, asked, (by.as_str(), *option, reason.as_str()), time_ms)
         }
-        C::Give { given } if state.answered.is_some() && state.given.is_none() => {
-            Ok(vec![AssistanceEvent::Given(Given { given: given.clone(), time_ms })])
+        C::Give { command } if state.answered.is_some() && state.given.is_none() => {
+            Ok(vec![AssistanceEvent::Given(Given { given: Ok(command.clone()), time_ms })])
         }
-        C::Give { .. } => Ok(vec![]),
+        // Once the vehicle has decided it does not matter which way.
+        C::Return { why } if state.awaits_decision() => {
+            Ok(vec![AssistanceEvent::Returned(Returned { why: why.clone(), time_ms })])
+        }
+        C::Give { .. } | C::Return { .. } => Ok(vec![]),
         C::Sweep => Ok(sweep(state, asked, time_ms)),
     }
 }
@@ -244,7 +248,7 @@ mod tests {
             Ok(0),
             "the vehicle's word is awaited"
         );
-        let give = AssistanceCommand::Give { given: Ok("c1".into()) };
+        let give = AssistanceCommand::Give { command: "c1".into() };
         assert_eq!(apply(&mut state, &give, 62_000), Ok(1));
         assert_eq!(apply(&mut state, &give, 62_000), Ok(0));
         assert_eq!(apply(&mut state, &decided(1, Why::Answered), 62_000), Ok(1));
@@ -252,6 +256,37 @@ mod tests {
         assert_eq!(apply(&mut state, &done, 62_001), Ok(1));
         assert_eq!(apply(&mut state, &done, 62_002), Ok(0));
         assert!(!state.is_open());
+    }
+
+    #[test]
+    fn an_answer_that_does_not_arrive_can_be_given_again_by_whoever_took_it_or_it_expires() {
+        let mut state = asked();
+        apply(&mut state, &take("ada"), 2_000).unwrap();
+        let lost = AssistanceCommand::Return { why: "too many commands are open".into() };
+        assert_eq!(apply(&mut state, &lost, 2_000), Ok(0), "there is none");
+        apply(&mut state, &answer("ada", 1), 2_001).unwrap();
+        assert_eq!(apply(&mut state, &lost, 2_002), Ok(1));
+        assert_eq!(apply(&mut state, &lost, 2_003), Ok(0));
+        assert_eq!((state.phase, state.not_given.as_str()), (Phase::Taken, "too many commands are open"));
+        assert_eq!(apply(&mut state, &take("bob"), 2_004), Err("assistance-taken"));
+        assert_eq!(apply(&mut state, &answer("ada", 0), 2_005), Ok(1), "another answer, even");
+        assert_eq!((state.answered.as_ref().unwrap().option, state.not_given.as_str()), (0, ""));
+        let give = AssistanceCommand::Give { command: "c1".into() };
+        apply(&mut state, &give, 2_006).unwrap();
+        let (mut decided_first, mut over) = (state.clone(), state);
+        apply(&mut decided_first, &decided(0, Why::Answered), 2_007).unwrap();
+        assert_eq!(apply(&mut decided_first, &lost, 2_008), Ok(0), "the vehicle's word counts");
+        assert_eq!(decided_first.given.as_deref(), Some("c1"));
+        assert_eq!(apply(&mut over, &lost, 61_000), Ok(1));
+        assert_eq!(apply(&mut over, &answer("ada", 0), 61_000), Err("assistance-expired"));
+        assert_eq!(apply(&mut over, &AssistanceCommand::Sweep, 61_000), Ok(1));
+        assert_eq!((over.phase, over.returns), (Phase::Expired, 2));
+        // As it was written before answers came back.
+        let mut old = asked();
+        apply(&mut old, &take("ada"), 2_000).unwrap();
+        apply(&mut old, &answer("ada", 1), 2_001).unwrap();
+        evolve(&mut old, &AssistanceEvent::Given(Given { given: Err("no".into()), time_ms: 2_002 }));
+        assert_eq!((old.phase, old.not_given.as_str(), old.answered), (Phase::Taken, "no", None));
     }
 
     #[test]
@@ -316,17 +351,22 @@ mod tests {
             Just(AssistanceCommand::Sweep),
             (0..2_u8).prop_map(|option| decided(option, Why::TimedOut)),
             Just(AssistanceCommand::Report { step: QuestionStep::Acted(CommandOutcome::Done) }),
-            Just(AssistanceCommand::Give { given: Ok("c".into()) }),
+            Just(AssistanceCommand::Give { command: "c".into() }),
+            Just(AssistanceCommand::Return { why: "x".into() }),
         ];
         proptest!(|(steps in proptest::collection::vec((command, 0..20_000_i64), 0..30))| {
             let mut state = asked();
             let mut now_ms = 1_200;
-            let mut answers = 0;
+            let (mut answers, mut returns) = (0, 0);
             for (command, passed) in steps {
                 now_ms += passed;
                 let holder = state.taken.as_ref().map(|taken| taken.by.clone());
                 let events = decide(&state, &command, &at(now_ms)).unwrap_or_default();
                 for event in &events {
+                    if let AssistanceEvent::Returned(_) = event {
+                        returns += 1;
+                        prop_assert!(state.decided.is_none());
+                    }
                     if let AssistanceEvent::Answered(answered) = event {
                         answers += 1;
                         prop_assert!(now_ms < 61_000 && answered.option < 2);
@@ -344,7 +384,11 @@ mod tests {
                     prop_assert!(again.is_err() || again == Ok(vec![]), "{command:?}: {again:?}");
                 }
             }
-            prop_assert!(answers <= 1);
+            prop_assert!(answers <= returns + 1 && returns <= answers, "one at a time");
+            prop_assert_eq!(state.returns, returns);
+            // It waits for somebody or for the vehicle's word: nothing is left over.
+            let waits = state.waits() || state.awaits_decision() || state.phase == Phase::Expired;
+            prop_assert!(!state.is_open() || state.decided.is_some() || waits);
         });
     }
 }

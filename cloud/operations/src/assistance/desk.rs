@@ -38,7 +38,6 @@ fn view_of(id: &str, request: &Assistance, version: u64) -> Option<AssistanceVie
         (None, Some(_)) => Some(AssistanceOutcome::Unknown),
         (None, None) => None,
     };
-    let given = request.given.as_ref();
     let taken = request.taken.as_ref();
     let answered = request.answered.as_ref();
     Some(AssistanceView {
@@ -55,8 +54,8 @@ fn view_of(id: &str, request: &Assistance, version: u64) -> Option<AssistanceVie
         answered_ms: answered.map_or(0, |answered| answered.time_ms),
         answer: answered.map(|answered| answered.option),
         reason: answered.map(|answered| answered.reason.clone()).unwrap_or_default(),
-        command: given.and_then(|given| given.clone().ok()).unwrap_or_default(),
-        not_given: given.and_then(|given| given.clone().err()).unwrap_or_default(),
+        command: request.given.clone().unwrap_or_default(),
+        not_given: request.not_given.clone(),
         outcome,
         decided: request.decided.map(|decided| decided.option),
         acted: match &request.ending {

@@ -54,11 +54,20 @@ pub struct Answered {
     pub time_ms: i64,
 }
 
-/// The answer went out, or could not.
+/// The answer went out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Given {
-    /// The command's id, or why there is none.
+    /// The command's id. Before there was [`Returned`], also why there is none.
     pub given: Result<String, String>,
+    /// When, ms since 1970 UTC.
+    pub time_ms: i64,
+}
+
+/// The answer does not reach the vehicle: whoever took the request has it again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Returned {
+    /// Why not.
+    pub why: String,
     /// When, ms since 1970 UTC.
     pub time_ms: i64,
 }
@@ -110,6 +119,8 @@ pub enum AssistanceEvent {
     Answered(Answered),
     /// See [`Given`].
     Given(Given),
+    /// See [`Returned`].
+    Returned(Returned),
     /// See [`Expired`].
     Expired(Expired),
     /// See [`Decided`].
@@ -126,6 +137,7 @@ event_codec!(AssistanceEvent {
     Released = "assistance.released" 1,
     Answered = "assistance.answered" 1,
     Given = "assistance.given" 1,
+    Returned = "assistance.returned" 1,
     Expired = "assistance.expired" 1,
     Decided = "assistance.decided" 1,
     Acted = "assistance.acted" 1,

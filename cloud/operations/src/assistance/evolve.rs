@@ -21,10 +21,18 @@ pub fn evolve(state: &mut Assistance, event: &AssistanceEvent) {
         }
         E::Answered(e) => {
             (state.answered, state.phase) = (Some(e.clone()), Phase::Answered);
+            state.not_given.clear();
             e.time_ms
         }
         E::Given(e) => {
-            state.given = Some(e.given.clone());
+            match &e.given {
+                Ok(command) => state.given = Some(command.clone()),
+                Err(why) => returned(state, why),
+            }
+            e.time_ms
+        }
+        E::Returned(e) => {
+            returned(state, &e.why);
             e.time_ms
         }
         E::Expired(e) => {
@@ -44,4 +52,10 @@ pub fn evolve(state: &mut Assistance, event: &AssistanceEvent) {
             e.time_ms
         }
     };
+}
+
+fn returned(state: &mut Assistance, why: &str) {
+    (state.answered, state.given, state.phase) = (None, None, Phase::Taken);
+    state.returns = state.returns.saturating_add(1);
+    why.clone_into(&mut state.not_given);
 }

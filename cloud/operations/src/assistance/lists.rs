@@ -40,9 +40,13 @@ fn changed_key(line: &AssistanceLine) -> Vec<u8> {
     newest_first("changed", &line.organization, line.request.changed_ms, &line.id)
 }
 
+fn open_key(line: &AssistanceLine) -> Vec<u8> {
+    key(&["open", &line.organization, line.vehicle(), &line.id])
+}
+
 impl Projection for AssistanceLists {
     const NAME: &'static str = "assistance";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const READS: &'static [&'static str] = &["assistance"];
 
     fn apply(&self, event: &Event, view: &mut View<'_>) -> Result<(), Poisoned> {
@@ -58,7 +62,7 @@ impl Projection for AssistanceLists {
         view.remove(&changed_key(&line));
         evolve(&mut line.request, &fact);
         line.version = event.event.version;
-        let open = key(&["open", organization, line.vehicle(), id]);
+        let open = open_key(&line);
         if line.request.is_open() {
             view.put(&open, &line.id)?;
         } else {
@@ -170,12 +174,28 @@ impl AssistanceDirectory {
         Ok(found.len())
     }
 
-    /// Those that have not ended.
+    /// How many vehicles' questions wait for an answer, at most `limit`.
     ///
     /// # Errors
     /// As [`AssistanceDirectory::requests`].
-    pub fn open(&self, organization: &OrganizationId, limit: usize) -> Result<Vec<AssistanceLine>, Poisoned> {
-        let found = self.0.scan(&key(&["open", organization.as_str()]), None, limit)?;
+    pub fn waiting(&self, organization: &OrganizationId, limit: usize) -> Result<usize, Poisoned> {
+        let found: Vec<(Vec<u8>, String)> =
+            self.0.scan(&key(&["waits", organization.as_str()]), None, limit)?;
+        Ok(found.len())
+    }
+
+    /// Those that have not ended, vehicle by vehicle, after this one.
+    ///
+    /// # Errors
+    /// As [`AssistanceDirectory::requests`].
+    pub fn open(
+        &self,
+        organization: &OrganizationId,
+        after: Option<&AssistanceLine>,
+        limit: usize,
+    ) -> Result<Vec<AssistanceLine>, Poisoned> {
+        let after = after.map(open_key);
+        let found = self.0.scan(&key(&["open", organization.as_str()]), after.as_deref(), limit)?;
         self.lines(organization.as_str(), found)
     }
 }

@@ -31,7 +31,7 @@ pub struct Requests;
 
 impl Aggregate for Requests {
     const TYPE: &'static str = "assistance";
-    const SNAPSHOT_VERSION: u16 = 1;
+    const SNAPSHOT_VERSION: u16 = 2;
     type State = Assistance;
     type Command = AssistanceCommand;
     type Event = AssistanceEvent;

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use remuda_contracts::assistance::{ReportOffsets, Reports, VehicleReport};
-use remuda_contracts::commands::{CommandDesk, CommandError, CommandRequest};
+use remuda_contracts::commands::{CommandDesk, CommandError, CommandRequest, CommandState, CommandView};
 use remuda_entities::{AskError, Entities};
 use remuda_eventsourcing::Context;
 use remuda_model::OrganizationId;
@@ -77,12 +78,24 @@ impl Helping {
                 self.metrics.assistance("action-failed");
             }
             E::Forgotten(_) => self.metrics.assistance("unknown"),
+            E::Returned(_) => self.metrics.assistance("not-given"),
             E::Released(_) | E::Given(_) | E::Expired(_) | E::Acted(_) => {}
         }
     }
 
+    /// Whether whatever this report is about is forgotten by now: it would be made only to end, or come back.
+    fn is_history(&self, report: &VehicleReport) -> bool {
+        let waits_ms_max = i64::from(*remuda_wire::limits::QUESTION_TIMEOUT_MS.end());
+        let forgotten_ms =
+            report.received_ms.saturating_add(waits_ms_max + limits::ASSISTANCE_SILENCE_MS_MAX);
+        forgotten_ms <= (self.clock)()
+    }
+
     /// Brings one report to its request. True: it need not be brought again.
     async fn bring(&self, report: &VehicleReport) -> bool {
+        if self.is_history(report) {
+            return true;
+        }
         let (question, command) = match &report.event {
             Event::Asked(question) => {
                 if !self.has_room(report, question).await {
@@ -130,10 +143,10 @@ impl Helping {
         let _ = self.lists.projected().caught_up().await;
         let open =
             self.lists.open_of(&report.organization, &report.vehicle, limits::ASSISTANCE_OPEN_OF_VEHICLE_MAX);
-        let all = self.lists.open(&report.organization, limits::ASSISTANCE_OPEN_MAX);
+        let waiting = self.lists.waiting(&report.organization, limits::ASSISTANCE_WAITING_MAX);
         let reason = if open.is_ok_and(|open| open >= limits::ASSISTANCE_OPEN_OF_VEHICLE_MAX) {
             "too-many-of-vehicle"
-        } else if all.is_ok_and(|all| all.len() >= limits::ASSISTANCE_OPEN_MAX) {
+        } else if waiting.is_ok_and(|waiting| waiting >= limits::ASSISTANCE_WAITING_MAX) {
             "too-many"
         } else {
             return true;
@@ -143,82 +156,156 @@ impl Helping {
         false
     }
 
-    /// Gives an answer that is not on its way yet.
+    /// Gives an answer that is not on its way yet; takes back one that will not arrive, so that there can be another.
     pub async fn advance(&self, organization: &OrganizationId, id: &str) -> Result<(), AskError> {
-        let request = self.requests.read(organization, id).await?.state;
+        let seen = self.requests.read(organization, id).await?;
+        let request = &seen.state;
         let Some(asked) = &request.asked else { return Ok(()) };
-        if let (Some(answered), None) = (&request.answered, &request.given) {
-            let now_ms = (self.clock)();
-            let reason = match answered.reason.as_str() {
-                "" => "an answer to its question",
-                said => said,
-            };
-            let answer = CommandRequest {
-                request_id: format!("assistance/{id}"),
-                kind: CommandKind::Answer { question: asked.question.id, option: answered.option },
-                reason: reason.to_owned(),
-                requested_by: answered.by.clone(),
-                // The vehicle's own clock decides whether it is in time; beyond that no command need live.
-                ttl_ms: (asked.deadline_ms - now_ms).max(limits::ANSWER_TTL_MS_MIN),
-                validate_only: false,
-            };
-            let given = match self.desk.queue(organization, &asked.vehicle, answer).await {
-                Ok(command) => Ok(command.id),
-                // It asked, so it exists: a node that has started anew may not know it again yet.
-                Err(error @ (CommandError::Unavailable(_) | CommandError::NoSuchVehicle))
-                    if now_ms < asked.deadline_ms =>
-                {
-                    return Err(AskError::Unavailable { reason: error.to_string() });
+        let moved = match &request.given {
+            None if request.owes_command() => match self.give(organization, id, asked, request).await? {
+                Ok(command) => AssistanceCommand::Give { command },
+                Err(why) => AssistanceCommand::Return { why },
+            },
+            Some(command) if request.awaits_decision() => {
+                match self.lost(organization, asked, command).await? {
+                    Some(why) => AssistanceCommand::Return { why },
+                    None => return Ok(()),
                 }
-                Err(error) => Err(error.to_string()),
-            };
-            let context = self.context("policy/assistance", format!("give/{id}"), id);
-            self.ask(organization, id, None, AssistanceCommand::Give { given }, context).await?;
+            }
+            _ => return Ok(()),
+        };
+        let word = if matches!(moved, AssistanceCommand::Give { .. }) { "give" } else { "return" };
+        // Each answer has its own.
+        let context = self.context("policy/assistance", format!("{word}/{id}/{}", request.returns), id);
+        match self.ask(organization, id, Some(seen.version), moved, context).await {
+            // Another was faster, or the vehicle. It is looked at again.
+            Err(AskError::VersionMismatch { .. }) => Ok(()),
+            done => done,
         }
-        Ok(())
     }
 
-    /// Looks at a request whose time may be over, or whose answer is not on its way.
+    /// The command that brings the answer, or why there is none.
+    async fn give(
+        &self,
+        organization: &OrganizationId,
+        id: &str,
+        asked: &Asked,
+        request: &Assistance,
+    ) -> Result<Result<String, String>, AskError> {
+        let Some(answered) = &request.answered else { return Ok(Err(String::new())) };
+        let now_ms = (self.clock)();
+        let reason = match answered.reason.as_str() {
+            "" => "an answer to its question",
+            said => said,
+        };
+        // An answer after one that did not arrive is another command.
+        let request_id = match request.returns {
+            0 => format!("assistance/{id}"),
+            before => format!("assistance/{id}/{before}"),
+        };
+        let answer = CommandRequest {
+            request_id,
+            kind: CommandKind::Answer { question: asked.question.id, option: answered.option },
+            reason: reason.to_owned(),
+            requested_by: answered.by.clone(),
+            // The vehicle's own clock decides whether it is in time; beyond that no command need live.
+            ttl_ms: (asked.deadline_ms - now_ms).max(limits::ANSWER_TTL_MS_MIN),
+            validate_only: false,
+        };
+        match self.desk.queue(organization, &asked.vehicle, answer).await {
+            Ok(command) => Ok(Ok(command.id)),
+            // It asked, so it exists: a node that has started anew may not know it again yet.
+            Err(error @ (CommandError::Unavailable(_) | CommandError::NoSuchVehicle))
+                if now_ms < asked.deadline_ms =>
+            {
+                Err(AskError::Unavailable { reason: error.to_string() })
+            }
+            Err(error) => Ok(Err(error.to_string())),
+        }
+    }
+
+    /// Why the vehicle will not take the answer that this command brings; none while it may, or did.
+    async fn lost(
+        &self,
+        organization: &OrganizationId,
+        asked: &Asked,
+        command: &str,
+    ) -> Result<Option<String>, AskError> {
+        let commands = self.desk.list(organization, &asked.vehicle).await;
+        let commands = commands.map_err(|error| AskError::Unavailable { reason: error.to_string() })?;
+        let Some(command) = commands.into_iter().find(|one| one.id == command) else { return Ok(None) };
+        let settled = command.changed_ms.saturating_add(limits::ANSWER_SETTLES_MS) <= (self.clock)();
+        Ok(why_lost(&command).filter(|_| settled || command.state == CommandState::Cancelled))
+    }
+
+    /// Looks at a request whose time may be over, whose answer is not on its way, or may not arrive.
     async fn look_at(&self, organization: &OrganizationId, id: &str) -> Result<(), AskError> {
         self.advance(organization, id).await?;
         let now_ms = (self.clock)();
         let context = self.context("policy/assistance", format!("sweep/{now_ms}"), id);
         self.ask(organization, id, None, AssistanceCommand::Sweep, context).await
     }
+
+    /// Whether there may be something to do. `late_look`: also about answers that nobody waits for any more.
+    fn is_due(&self, request: &Assistance, late_look: bool) -> bool {
+        let now_ms = (self.clock)();
+        let Some(asked) = &request.asked else { return false };
+        let silent_ms = asked.deadline_ms.saturating_add(limits::ASSISTANCE_SILENCE_MS_MAX);
+        let over = now_ms >= if request.waits() { asked.deadline_ms } else { silent_ms };
+        let on_its_way = request.given.is_some() && request.awaits_decision();
+        over || request.owes_command() || on_its_way && (late_look || now_ms < asked.deadline_ms)
+    }
+}
+
+/// Why a command was not obeyed; none while it may be, or was.
+fn why_lost(command: &CommandView) -> Option<String> {
+    match command.state {
+        CommandState::Cancelled => Some("the command that brings it was taken back".to_owned()),
+        CommandState::Expired => Some("its command expired before the vehicle took it".to_owned()),
+        CommandState::Unknown => Some("nobody knows what became of its command".to_owned()),
+        CommandState::Refused => Some(format!("the vehicle refused its command: {}", command.detail)),
+        CommandState::Queued
+        | CommandState::Sent
+        | CommandState::Accepted
+        | CommandState::Done
+        | CommandState::Failed => None,
+    }
 }
 
 /// Looks at open requests until the node stops.
 pub(crate) async fn sweep(helping: Arc<Helping>, mut stops: watch::Receiver<bool>) {
-    loop {
-        let _ = helping.lists.projected().caught_up().await;
-        let open = helping.lists.open(&helping.organization, limits::ASSISTANCE_OPEN_MAX);
-        let open = open.unwrap_or_else(|error| {
-            tracing::warn!(%error, "open requests for assistance cannot be listed");
-            Vec::new()
-        });
-        let waiting = open.iter().filter(|line| line.request.waits()).count();
-        helping.metrics.assistance_waiting(waiting);
-        let now_ms = (helping.clock)();
-        for line in &open {
-            let request = &line.request;
-            let owed = request.answered.is_some() && request.given.is_none();
-            let over = request.asked.as_ref().is_some_and(|asked| {
-                let silent_ms = asked.deadline_ms.saturating_add(limits::ASSISTANCE_SILENCE_MS_MAX);
-                now_ms >= if request.waits() { asked.deadline_ms } else { silent_ms }
-            });
-            if !owed && !over {
-                continue;
-            }
-            if let Err(error) = helping.look_at(&helping.organization, &line.id).await {
-                tracing::warn!(assistance = line.id, %error, "a request for assistance is looked at again soon");
-            }
-        }
+    for round in 0_u64.. {
+        look_at_open(&helping, round.is_multiple_of(limits::SWEEPS_PER_LATE_LOOK)).await;
         tokio::select! {
             () = stopped(&mut stops) => return,
             () = helping.sweep.notified() => {}
             () = tokio::time::sleep(limits::SWEEP) => {}
         }
     }
+}
+
+/// Looks at all, page by page.
+async fn look_at_open(helping: &Helping, late_look: bool) {
+    let _ = helping.lists.projected().caught_up().await;
+    let (mut waiting, mut after) = (0, None);
+    loop {
+        let page = helping.lists.open(&helping.organization, after.as_ref(), limits::PAGE_MAX);
+        let page = page.unwrap_or_else(|error| {
+            tracing::warn!(%error, "open requests for assistance cannot be listed");
+            Vec::new()
+        });
+        waiting += page.iter().filter(|line| line.request.waits()).count();
+        for line in page.iter().filter(|line| helping.is_due(&line.request, late_look)) {
+            if let Err(error) = helping.look_at(&helping.organization, &line.id).await {
+                tracing::warn!(assistance = line.id, %error, "a request for assistance is looked at again soon");
+            }
+        }
+        if page.len() < limits::PAGE_MAX {
+            break;
+        }
+        after = page.into_iter().next_back();
+    }
+    helping.metrics.assistance_waiting(waiting);
 }
 
 /// How far reports were read. Kept so that a start need not read them all; what is read again changes nothing.
@@ -257,44 +344,50 @@ pub(crate) async fn read_reports(
 ) {
     let mut changes = reports.changes();
     let mut offsets = cursor.read();
-    let mut kept = offsets.clone();
     loop {
         changes.mark_unchanged();
-        let read = async {
-            loop {
-                let page = match reports.questions(&offsets).await {
-                    Ok(page) => page,
-                    Err(error) => {
-                        tracing::warn!(error, "what vehicles ask cannot be read; it is tried again");
-                        return limits::AGAIN;
-                    }
-                };
-                for report in &page.reports {
-                    while !helping.bring(report).await {
-                        tokio::time::sleep(limits::AGAIN).await;
-                    }
-                }
-                offsets = page.offsets;
-                if !page.more {
-                    return limits::REPORTS_LOOK;
-                }
-            }
-        };
         let pause = tokio::select! {
-            pause = read => pause,
+            pause = catch_up(&helping, &*reports, &cursor, &mut offsets) => pause,
             () = stopped(&mut stops) => return,
         };
-        if offsets != kept {
-            match cursor.write(&offsets) {
-                Ok(()) => kept.clone_from(&offsets),
-                Err(error) => tracing::warn!(%error, "how far vehicles' questions were read is not kept"),
-            }
-        }
         tokio::select! {
             // The vehicles' part is gone: only time tells.
             Ok(()) = changes.changed() => {}
             () = tokio::time::sleep(pause) => {}
             () = stopped(&mut stops) => return,
+        }
+    }
+}
+
+/// Brings all there is. Answers how long to wait until it is looked again.
+async fn catch_up(
+    helping: &Helping,
+    reports: &dyn Reports,
+    cursor: &Cursor,
+    offsets: &mut ReportOffsets,
+) -> Duration {
+    loop {
+        let page = match reports.questions(offsets).await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::warn!(error, "what vehicles ask cannot be read; it is tried again");
+                return limits::AGAIN;
+            }
+        };
+        for report in &page.reports {
+            while !helping.bring(report).await {
+                tokio::time::sleep(limits::AGAIN).await;
+            }
+        }
+        // After each page: whoever reads a long past does not begin anew at every start.
+        if page.offsets != *offsets {
+            *offsets = page.offsets;
+            if let Err(error) = cursor.write(offsets) {
+                tracing::warn!(%error, "how far vehicles' questions were read is not kept");
+            }
+        }
+        if !page.more {
+            return limits::REPORTS_LOOK;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What is known of a request for assistance.
 
+use remuda_wire::Decided as Why;
 use remuda_wire::frame::CommandOutcome;
 use serde::{Deserialize, Serialize};
 
@@ -39,10 +40,14 @@ pub struct Assistance {
     pub phase: Phase,
     /// Who took it last.
     pub taken: Option<Taken>,
-    /// Who answered.
+    /// Who answered; none again when the answer does not reach the vehicle.
     pub answered: Option<Answered>,
-    /// The command that brings the answer, or why there is none; none before that is known.
-    pub given: Option<Result<String, String>>,
+    /// The command that brings the answer; none before it is known.
+    pub given: Option<String>,
+    /// How many answers did not reach the vehicle.
+    pub returns: u32,
+    /// Why the last did not; empty once there is another.
+    pub not_given: String,
     /// What the vehicle decided.
     pub decided: Option<Decided>,
     /// How it ended.
@@ -55,6 +60,17 @@ impl Assistance {
     /// Something is still to come: an answer, or the vehicle's word.
     pub fn is_open(&self) -> bool {
         self.asked.is_some() && self.ending.is_none()
+    }
+
+    /// It was answered, and the vehicle has not said what it made of that.
+    pub fn awaits_decision(&self) -> bool {
+        self.is_open() && self.decided.is_none() && self.answered.is_some()
+    }
+
+    /// It was answered, and which command brings that is to be found out: perhaps after the vehicle has obeyed it.
+    pub fn owes_command(&self) -> bool {
+        let obeyed = self.decided.is_none_or(|decided| decided.why == Why::Answered);
+        self.is_open() && self.answered.is_some() && self.given.is_none() && obeyed
     }
 
     /// The vehicle may still take an answer, as far as is known.

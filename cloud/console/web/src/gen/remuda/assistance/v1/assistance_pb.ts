@@ -125,7 +125,7 @@ export type AssistanceRequest = Message<"remuda.assistance.v1.AssistanceRequest"
   command: string;
 
   /**
-   * Why the answer could not go out; else empty.
+   * Why the last answer did not reach the vehicle; empty again once there is another.
    *
    * @generated from field: string not_given = 15;
    */
