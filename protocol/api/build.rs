@@ -20,6 +20,7 @@ const PROTOS: &[&str] = &[
     "remuda/commands/v1/groups.proto",
     "remuda/diagnostics/v1/diagnostics.proto",
     "remuda/feeds/v1/feeds.proto",
+    "remuda/geofences/v1/geofences.proto",
     "remuda/identity/v1/identity.proto",
     "remuda/notifications/v1/notifications.proto",
     "remuda/policies/v1/policies.proto",

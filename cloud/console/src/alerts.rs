@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status};
 use crate::convert::timestamp_of;
 use crate::filter::alerts::AlertFilter;
 use crate::follow::{Follow, Followed, Line, Part, Point, Responses, counted};
+use crate::geofences::geofence_name;
 use crate::limits;
 use crate::mirror::Mark;
 use crate::page::PageToken;
@@ -204,6 +205,7 @@ fn alert_of(alert: &AlertRecord, with_history: bool) -> Alert {
         snooze_until_time: timestamp_of(alert.snoozed_until_ms),
         history: history.map(|(kind, mark)| entry_of(*kind, mark)).collect(),
         history_left_out: count(alert.history_left_out),
+        geofence: alert.geofence.map(|fence| geofence_name(&alert.organization, &fence)).unwrap_or_default(),
     }
 }
 

@@ -19,6 +19,7 @@ mod filter;
 mod fleet_status;
 mod follow;
 mod gate;
+mod geofences;
 mod groups;
 mod held;
 mod history;

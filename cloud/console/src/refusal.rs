@@ -8,6 +8,7 @@ use remuda_contracts::alerts::AlertError;
 use remuda_contracts::business::BusinessError;
 use remuda_contracts::commands::CommandError;
 use remuda_contracts::erasures::ErasureError;
+use remuda_contracts::geofences::{GeofenceId, GeofenceRefusal};
 use remuda_contracts::history::HistoryError;
 use remuda_contracts::operations::OperationsError;
 use remuda_contracts::policies::PolicyRefusal;
@@ -235,6 +236,27 @@ impl Refusal {
             AlertError::Refused { code, .. } => (business(code), code),
         };
         Self::Business { code, reason: reason.replace('-', "_").to_uppercase(), sentence }
+    }
+
+    /// There is no such geofence, or it is not theirs.
+    pub(crate) fn no_geofence(id: GeofenceId) -> Self {
+        Self::geofence(GeofenceRefusal::NoSuchGeofence(id))
+    }
+
+    /// What the vehicle domain says of a geofence.
+    pub(crate) fn geofence(refusal: GeofenceRefusal) -> Self {
+        let sentence = refusal.to_string();
+        let (code, reason) = match refusal {
+            GeofenceRefusal::Invalid { field, problem } => return Self::Field { field, problem },
+            GeofenceRefusal::NoSuchGeofence(_) => (Code::NotFound, "GEOFENCE_NOT_FOUND"),
+            GeofenceRefusal::Exists(_) => (Code::AlreadyExists, "GEOFENCE_EXISTS"),
+            GeofenceRefusal::Changed => (Code::Aborted, "ETAG_MISMATCH"),
+            GeofenceRefusal::RequestIdReused => (Code::AlreadyExists, "REQUEST_ID_REUSED"),
+            GeofenceRefusal::TooMany(_) => (Code::ResourceExhausted, "GEOFENCES_EXHAUSTED"),
+            GeofenceRefusal::OutOfReach => (Code::PermissionDenied, "GRANT_TOO_NARROW"),
+            GeofenceRefusal::Unavailable => (Code::Unavailable, "GEOFENCES_UNAVAILABLE"),
+        };
+        Self::Business { code, reason: reason.into(), sentence }
     }
 
     /// What the vehicle domain says of a command.

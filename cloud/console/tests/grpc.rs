@@ -3,6 +3,8 @@
 // In a test, also in what it is made of, a panic is the answer.
 #![allow(clippy::unwrap_used)]
 
+#[path = "grpc/geofences.rs"]
+mod geofences;
 mod support;
 
 use std::net::SocketAddr;
@@ -15,7 +17,7 @@ use remuda_api::vehicles::v1::{
     GetVehicleRequest, ListVehiclesRequest, Presence, Vehicle, VehicleEncoding, WatchVehicleRequest,
     WatchVehiclesRequest, WatchVehiclesResponse,
 };
-use remuda_console::{Access, Console, ConsoleSettings, Token, limits};
+use remuda_console::{Access, Console, ConsoleSettings, ConsoleSources, Token, limits};
 use remuda_contracts::fleet;
 use remuda_model::OrganizationId;
 use support::FakeFleet;
@@ -45,13 +47,19 @@ impl tonic::service::Interceptor for Bearer {
 type Client = VehicleServiceClient<InterceptedService<Channel, Bearer>>;
 
 async fn start(fleet: &Arc<FakeFleet>) -> Console {
+    start_with(fleet, |_| ()).await
+}
+
+async fn start_with(fleet: &Arc<FakeFleet>, change: impl FnOnce(&mut ConsoleSources)) -> Console {
     let settings = ConsoleSettings {
         addr: SocketAddr::from(([127, 0, 0, 1], 0)),
         token: Token::new(TOKEN).unwrap(),
         organization: OrganizationId::default(),
         access: Access::default(),
     };
-    Console::bind(settings, support::sources(fleet)).await.unwrap()
+    let mut sources = support::sources(fleet);
+    change(&mut sources);
+    Console::bind(settings, sources).await.unwrap()
 }
 
 async fn channel(console: &Console) -> Channel {

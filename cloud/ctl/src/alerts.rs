@@ -467,6 +467,7 @@ fn alert_json(alert: &Alert) -> Value {
         "snoozeUntilTime": time(alert.snooze_until_time.as_ref()),
         "history": alert.history.iter().map(entry).collect::<Vec<_>>(),
         "historyLeftOut": alert.history_left_out,
+        "geofence": alert.geofence,
     })
 }
 

@@ -111,6 +111,9 @@ pub enum Command {
     /// Alerts on vehicles: see them, look after them, want quiet, end them.
     #[command(subcommand, visible_alias = "alert")]
     Alerts(crate::alerts::AlertsCommand),
+    /// Places that vehicles shall stay in or out of, and who is in them.
+    #[command(subcommand, visible_alias = "geofence")]
+    Geofences(crate::geofences::GeofencesCommand),
     /// What vehicles collect: documents, whom they are meant for, how far they have come.
     #[command(subcommand, visible_alias = "policy")]
     Policies(crate::policies::PoliciesCommand),

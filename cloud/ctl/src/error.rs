@@ -171,6 +171,9 @@ pub enum CtlError {
         /// What is wrong with it.
         problem: String,
     },
+    /// Geofences that could not be imported; each was said.
+    #[error("{0} geofences were not imported")]
+    Features(u32),
     /// A signal that is not clear.
     #[error("{0}")]
     Signal(String),
@@ -249,6 +252,7 @@ impl CtlError {
             | Self::Login { .. }
             | Self::LoginEnded { .. }
             | Self::Differs(_)
+            | Self::Features(_)
             | Self::Refused(_)
             | Self::Output(_)
             | Self::TokensLost { .. }

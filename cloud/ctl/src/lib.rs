@@ -16,6 +16,7 @@ mod contexts;
 mod delivery;
 mod error;
 mod feeds;
+mod geofences;
 mod groups;
 mod history;
 mod identities;

@@ -95,6 +95,7 @@ async fn carry_out(
         Command::Vehicles(command) => command,
         Command::Commands(command) => return crate::commands::run(command, global, out, colours).await,
         Command::Alerts(command) => return crate::alerts::run(command, global, out, colours).await,
+        Command::Geofences(command) => return crate::geofences::run(command, global, out, colours).await,
         Command::Policies(command) => return crate::policies::run(command, global, out, colours).await,
         Command::Trips(command) => return crate::business::trips(command, global, out, colours).await,
         Command::Users(command) => return crate::business::users(command, global, out, colours).await,

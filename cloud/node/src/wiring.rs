@@ -15,6 +15,7 @@ use remuda_console::{
 };
 use remuda_contracts::assistance::AssistanceDesk;
 use remuda_contracts::business::BusinessDesk;
+use remuda_contracts::business::vehicles::Home;
 use remuda_contracts::operations::OperationsDesk;
 use remuda_eventsourcing::{Journal, JournalError, JournalMetrics, SledJournal};
 use remuda_feeds::Feeds;
@@ -29,7 +30,7 @@ use remuda_observability::{Metrics, process};
 use remuda_operations::Operations;
 use remuda_roads::{MapError, RoadNetwork};
 use remuda_vehicles::{
-    FiguresNow, StartError, VehicleHandle, VehicleMetrics, VehicleSettings, VehicleSystem,
+    FiguresNow, HomeOf, StartError, VehicleHandle, VehicleMetrics, VehicleSettings, VehicleSystem,
 };
 
 use crate::access::{access, has_second_person};
@@ -255,6 +256,7 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
     let commands = (Arc::clone(&system.commands), Arc::clone(&system.questions));
     let operations = operations::start(&config, business.as_deref(), &ledger, commands, &metrics).await?;
     let desk = business.as_ref().map(|business| business.desk());
+    system.homing.know(homes(desk.clone()));
     let shown = Shown {
         system: &system,
         keeper: &keeper,
@@ -386,6 +388,7 @@ async fn open_console(
         policies: Arc::clone(&system.policies),
         commands: Arc::clone(&system.commands),
         alerts: Arc::clone(&system.alerts),
+        geofences: Arc::clone(&system.geofences),
         history: Arc::new(history),
         business,
         operations: Some(operations),
@@ -422,6 +425,19 @@ async fn open_console(
         Some(tls) => Ok(Console::secured(settings, tls, sources).await?),
         None => Ok(Console::bind(settings, sources).await?),
     }
+}
+
+/// Where vehicles belong, as the business's records say; without a business nowhere.
+fn homes(desk: Option<Arc<dyn BusinessDesk>>) -> HomeOf {
+    Arc::new(move |vehicle| {
+        let Some(desk) = &desk else { return Some(Home::default()) };
+        let home = desk.home(&OrganizationId::default(), vehicle.as_str());
+        home.inspect_err(
+            |error| tracing::warn!(vehicle_id = %vehicle, %error, "where a vehicle belongs cannot be read"),
+        )
+        .map(Option::unwrap_or_default)
+        .ok()
+    })
 }
 
 fn authenticator(config: &Config) -> Arc<dyn Authenticator> {

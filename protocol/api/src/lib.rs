@@ -63,6 +63,15 @@ pub mod feeds {
     }
 }
 
+/// `remuda.geofences`.
+pub mod geofences {
+    /// `remuda.geofences.v1`.
+    #[allow(missing_docs, unused_qualifications, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("remuda.geofences.v1");
+    }
+}
+
 /// `remuda.notifications`.
 pub mod notifications {
     /// `remuda.notifications.v1`.

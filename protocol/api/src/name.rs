@@ -173,7 +173,7 @@ impl FromStr for ShareName {
 pub struct ChildName {
     /// The organization's id.
     pub organization: String,
-    /// `trips`, `users`, `sagas`, `invoices`, `payments`, `notifications`, `reactors`.
+    /// `trips`, `users`, `sagas`, `invoices`, `payments`, `notifications`, `reactors`, `geofences`.
     pub collection: &'static str,
     /// The id in it.
     pub id: String,
@@ -201,6 +201,7 @@ impl ChildName {
                     "notifications" => "organizations/{organization}/notifications/{notification}",
                     "reactors" => "organizations/{organization}/reactors/{reactor}",
                     "feeds" => "organizations/{organization}/feeds/{feed}",
+                    "geofences" => "organizations/{organization}/geofences/{geofence}",
                     _ => "organizations/{organization}/{collection}/{id}",
                 },
             }),

@@ -2,6 +2,8 @@
 
 #[path = "commands/alerts.rs"]
 mod alerts;
+#[path = "commands/geofences.rs"]
+mod geofences;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -118,6 +118,7 @@ fn sample_name(route: &Route, organization: &str) -> (String, String) {
         ("vehicles", "CAR1"),
         ("alerts", "ALERT"),
         ("commands", "COMMAND"),
+        ("geofences", "yard"),
         ("policies", "everyday"),
         ("trips", "TRIP"),
         ("users", "USER"),

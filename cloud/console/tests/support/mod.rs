@@ -3,6 +3,7 @@
 #![allow(dead_code, missing_docs)]
 
 pub mod alerts;
+pub mod geofences;
 pub mod history;
 pub mod http;
 
@@ -430,6 +431,7 @@ pub fn sources(fleet: &Arc<FakeFleet>) -> ConsoleSources {
         alerts: Arc::new(alerts::FakeAlerts::default()),
         history: Arc::new(history::FakeHistory::default()),
         audit: audit(),
+        geofences: Arc::new(geofences::FakeGeofences::default()),
         feeds: None,
         business: None,
         operations: None,

@@ -115,6 +115,10 @@ permissions! {
     AlertsRead = "alerts.read" for EVERYONE;
     /// Acknowledge, snooze and clear alerts.
     AlertsHandle = "alerts.handle" for &[Operator, Admin];
+    /// See geofences, and which vehicles are in them: that tells exact positions.
+    GeofencesRead = "geofences.read" for &[Dispatcher, Operator, Admin];
+    /// Make, change and delete geofences.
+    GeofencesChange = "geofences.change" for &[Operator, Admin];
     /// See trips.
     TripsRead = "trips.read" for EVERYONE;
     /// Book, change and cancel trips.
