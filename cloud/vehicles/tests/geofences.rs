@@ -1,5 +1,8 @@
 //! Geofences through the actors: kept, crossed once whatever crashes, let go of.
 
+// In a test, also in what it is made of, a panic is the answer.
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::path::Path;
