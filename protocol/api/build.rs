@@ -27,6 +27,7 @@ const PROTOS: &[&str] = &[
     "remuda/reactors/v1/reactors.proto",
     "remuda/registry/v1/registry.proto",
     "remuda/sagas/v1/sagas.proto",
+    "remuda/system/v1/system.proto",
     "remuda/telemetry/v1/telemetry.proto",
     "remuda/trips/v1/feedback.proto",
     "remuda/trips/v1/trips.proto",

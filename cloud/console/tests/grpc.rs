@@ -8,10 +8,12 @@ mod geofences;
 mod support;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use remuda_access::{Account, Accounts, Secret};
+use remuda_api::system::v1::system_service_client::SystemServiceClient;
+use remuda_api::system::v1::{GetSystemRequest, Health};
 use remuda_api::vehicles::v1::vehicle_service_client::VehicleServiceClient;
 use remuda_api::vehicles::v1::{
     GetVehicleRequest, ListVehiclesRequest, Presence, Vehicle, VehicleEncoding, WatchVehicleRequest,
@@ -19,6 +21,7 @@ use remuda_api::vehicles::v1::{
 };
 use remuda_console::{Access, Console, ConsoleSettings, ConsoleSources, Token, limits};
 use remuda_contracts::fleet;
+use remuda_contracts::system::{DiskSpace, ProcessFigures};
 use remuda_model::OrganizationId;
 use support::FakeFleet;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -81,6 +84,7 @@ fn list(filter: &str, page_size: i32, page_token: &str) -> ListVehiclesRequest {
         page_size,
         page_token: page_token.into(),
         filter: filter.into(),
+        ..ListVehiclesRequest::default()
     }
 }
 
@@ -156,6 +160,47 @@ async fn pages_hold_every_vehicle_once_in_order() {
 }
 
 #[tokio::test]
+async fn vehicles_are_listed_in_the_order_that_is_asked_for() {
+    let fleet = Arc::new(FakeFleet::new(40));
+    for (number, charge) in [(7, Some(3.0)), (8, Some(3.0)), (9, Some(2.5)), (10, None)] {
+        fleet.change(&format!("V{number:06}"), |summary| summary.charge_percent = charge);
+    }
+    let console = start(&fleet).await;
+    let mut client = client(&console).await;
+    let ordered = |order_by: &str, page_token: &str| ListVehiclesRequest {
+        order_by: order_by.into(),
+        ..list("", 7, page_token)
+    };
+    let by = "charge_percent, vehicle desc";
+    let (mut listed, mut token) = (Vec::new(), String::new());
+    loop {
+        let page = client.list_vehicles(ordered(by, &token)).await.unwrap().into_inner();
+        listed.extend(page.vehicles);
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+        let other = client.list_vehicles(ordered("open_alerts", &token)).await.unwrap_err();
+        assert_eq!((other.code(), reason_of(&other).as_str()), (Code::InvalidArgument, "FIELD_INVALID"));
+    }
+    let ids: Vec<&str> = listed.iter().map(|vehicle| vehicle.name.rsplit('/').next().unwrap()).collect();
+    assert_eq!((ids.len(), &ids[..3], ids[39]), (40, &["V000009", "V000008", "V000007"][..], "V000010"));
+    let charges: Vec<f32> = listed.iter().filter_map(|vehicle| vehicle.charge_percent).collect();
+    assert!(charges.is_sorted() && charges.len() == 39, "{charges:?}");
+    for wrong in ["wheels", "charge_percent down", "vehicle, charge_percent"] {
+        let refused = client.list_vehicles(ordered(wrong, "")).await.unwrap_err();
+        assert!(
+            refused.code() == Code::InvalidArgument && refused.message().contains("order_by"),
+            "{refused}"
+        );
+    }
+    // A token that was made up is none.
+    let plain = client.list_vehicles(list("", 7, "")).await.unwrap().into_inner().next_page_token;
+    assert!(client.list_vehicles(ordered(by, &plain)).await.is_err());
+    console.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn filters_choose_and_their_errors_say_where() {
     let fleet = Arc::new(FakeFleet::new(500));
     let console = start(&fleet).await;
@@ -205,6 +250,48 @@ async fn a_vehicle_comes_with_its_twin() {
         let status = client.get_vehicle(get(name)).await.unwrap_err();
         assert_eq!((status.code(), reason_of(&status).as_str()), (code, reason), "{name}");
     }
+}
+
+fn wanting<T>(fields: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("x-goog-fieldmask", fields.parse().unwrap());
+    request
+}
+
+#[tokio::test]
+async fn who_names_fields_is_sent_those_alone() {
+    let console = start(&Arc::new(FakeFleet::new(3))).await;
+    let mut client = client(&console).await;
+    let whole = client.list_vehicles(list("", 2, "")).await.unwrap().into_inner();
+    let wanted = wanting("vehicles.name,vehicles.presence,next_page_token", list("", 2, ""));
+    let part = client.list_vehicles(wanted).await.unwrap().into_inner();
+    assert_eq!((part.next_page_token, part.total_size), (whole.next_page_token, 0));
+    let named = whole.vehicles.iter().map(|vehicle| Vehicle {
+        name: vehicle.name.clone(),
+        presence: vehicle.presence,
+        ..Vehicle::default()
+    });
+    let named: Vec<Vehicle> = named.collect();
+    assert_eq!(part.vehicles, named);
+
+    let asked = wanting("removed,fullState,vehicles.name", watch(VehicleEncoding::Messages, "", ""));
+    let mut stream = client.watch_vehicles(asked).await.unwrap().into_inner();
+    let first = next(&mut stream).await;
+    assert!(first.full_state && first.server_time.is_none() && first.resume_token.is_empty(), "{first:?}");
+    assert!(first.vehicles.len() == 3 && first.vehicles.iter().all(|vehicle| vehicle.etag.is_empty()));
+
+    for (fields, problem) in
+        [("wheels", "no field `wheels`"), ("vehicles.name.x", "as a whole"), ("", "empty")]
+    {
+        let refused = client.list_vehicles(wanting(fields, list("", 2, ""))).await.unwrap_err();
+        assert_eq!((refused.code(), reason_of(&refused).as_str()), (Code::InvalidArgument, "FIELD_INVALID"));
+        assert!(refused.message().contains("x-goog-fieldmask") && refused.message().contains(problem));
+    }
+    // Who may not call is told that, and not what is wrong with their call.
+    let mut stranger = client_with(&console, "wrong").await;
+    let refused = stranger.list_vehicles(wanting("wheels", list("", 2, ""))).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    console.stop().await.unwrap();
 }
 
 #[tokio::test]
@@ -551,6 +638,48 @@ async fn calls_are_counted_by_method_and_code() {
     })
     .await
     .expect("the stream's end is counted");
+}
+
+#[tokio::test]
+async fn the_node_says_how_it_is_and_why() {
+    let ready: Arc<Mutex<Result<Option<String>, String>>> = Arc::new(Mutex::new(Ok(None)));
+    let figures = Arc::new(Mutex::new(ProcessFigures {
+        open_files: 10,
+        open_files_max: 100,
+        disk: Some(DiskSpace { free: 50_000_000_000, total: 100_000_000_000 }),
+        ..ProcessFigures::default()
+    }));
+    let (said, read) = (Arc::clone(&ready), Arc::clone(&figures));
+    let console = start_with(&Arc::new(FakeFleet::new(4)), |sources| {
+        sources.ready = Arc::new(move || said.lock().unwrap().clone());
+        sources.process = Arc::new(move || *read.lock().unwrap());
+    })
+    .await;
+    let bearer = Bearer(format!("Bearer {TOKEN}").parse().unwrap());
+    let mut client = SystemServiceClient::with_interceptor(channel(&console).await, bearer);
+    let asked = |name: &str| GetSystemRequest { name: name.into() };
+    let mut health = async || {
+        let system = client.get_system(asked("organizations/default/system")).await.unwrap().into_inner();
+        let of = |name: &str| system.components.iter().find(|part| part.component == name).unwrap().clone();
+        (system.health(), of("node"), of("disk"), of("vehicles"))
+    };
+    let (all, node, disk, vehicles) = health().await;
+    assert_eq!((all, node.health(), disk.health()), (Health::Ok, Health::Ok, Health::Ok));
+    assert!(vehicles.detail.starts_with("4 known"), "{vehicles:?}");
+    *ready.lock().unwrap() = Ok(Some("the broker is away".into()));
+    let (all, node, ..) = health().await;
+    assert_eq!((all, node.detail.as_str()), (Health::Degraded, "the broker is away"));
+    *ready.lock().unwrap() = Err("it stops".into());
+    assert_eq!(health().await.0, Health::Down);
+    *ready.lock().unwrap() = Ok(None);
+    figures.lock().unwrap().open_files = 91;
+    assert!(health().await.1.detail.contains("ulimit"));
+    figures.lock().unwrap().disk = Some(DiskSpace { free: 1_000_000, total: 100_000_000_000 });
+    assert_eq!(health().await.2.health(), Health::Degraded);
+    for (name, code) in [("organizations/default", Code::InvalidArgument), ("organizations/other/system", Code::PermissionDenied)] {
+        assert_eq!(client.get_system(asked(name)).await.unwrap_err().code(), code, "{name}");
+    }
+    console.stop().await.unwrap();
 }
 
 #[tokio::test]

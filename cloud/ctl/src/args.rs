@@ -152,6 +152,9 @@ pub enum Command {
     /// Who changed what, when, from where and why.
     #[command(subcommand)]
     Audit(crate::audit::AuditCommand),
+    /// How the node itself is.
+    #[command(subcommand)]
+    System(crate::system::SystemCommand),
     /// What vehicles measured: samples, positions, journeys; plots and exports.
     #[command(subcommand)]
     History(crate::history::HistoryCommand),
@@ -169,11 +172,14 @@ pub enum Command {
 /// What can be done with vehicles.
 #[derive(Debug, Subcommand)]
 pub enum VehiclesCommand {
-    /// Lists vehicles in order of their ids.
+    /// Lists vehicles, in order of their ids unless told otherwise.
     List {
         /// Which vehicles, such as `presence = ONLINE AND charge_percent < 20`.
         #[arg(long, default_value = "")]
         filter: String,
+        /// In which order: fields with commas between, each with ` desc` for downwards, such as `charge_percent, last_seen_time desc`.
+        #[arg(long, default_value = "", value_name = "FIELDS")]
+        order_by: String,
         /// Vehicles read at once, 1 to 1000; all pages are printed.
         #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(i32).range(1..=1000))]
         page_size: i32,

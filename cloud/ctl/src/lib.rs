@@ -25,6 +25,7 @@ mod manual;
 mod policies;
 mod print;
 mod run;
+mod system;
 mod table;
 mod target;
 mod text;

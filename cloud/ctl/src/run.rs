@@ -124,13 +124,16 @@ async fn carry_out(
         Command::Assistance(command) => return crate::assistance::run(command, global, out, colours).await,
         Command::Feeds(command) => return crate::feeds::run(command, global, out, colours).await,
         Command::Audit(command) => return crate::audit::run(command, global, out, colours).await,
+        Command::System(command) => return crate::system::run(command, global, out, colours).await,
         Command::History(command) => return crate::history::run(command, global, out, colours).await,
     };
     let client = connect(&global).await?;
     let printer = VehiclePrinter::new(out, global.output, colours);
     let session = Session { client, global, printer };
     match command {
-        VehiclesCommand::List { filter, page_size, limit } => session.list(&filter, page_size, limit).await,
+        VehiclesCommand::List { filter, order_by, page_size, limit } => {
+            session.list(&filter, &order_by, page_size, limit).await
+        }
         VehiclesCommand::Get { vehicle } => session.get(&vehicle).await,
         VehiclesCommand::Watch { vehicle: Some(vehicle), interval_ms, updates, .. } => {
             session.watch_one(&vehicle, interval_ms, updates).await
@@ -170,7 +173,13 @@ impl Session<'_> {
         request
     }
 
-    async fn list(mut self, filter: &str, page_size: i32, limit: Option<usize>) -> Result<(), CtlError> {
+    async fn list(
+        mut self,
+        filter: &str,
+        order_by: &str,
+        page_size: i32,
+        limit: Option<usize>,
+    ) -> Result<(), CtlError> {
         let mut left = limit.unwrap_or(usize::MAX);
         let mut documents: Vec<Value> = Vec::new();
         let mut page_token = String::new();
@@ -181,6 +190,7 @@ impl Session<'_> {
                 page_size: page_size.min(i32::try_from(left).unwrap_or(i32::MAX)),
                 page_token,
                 filter: filter.to_owned(),
+                order_by: order_by.to_owned(),
             });
             let page = self.client.list_vehicles(request).await?.into_inner();
             left -= page.vehicles.len().min(left);

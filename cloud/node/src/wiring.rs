@@ -11,12 +11,13 @@ use remuda_backup::{BackupMetrics, JournalPart};
 use remuda_business::{Business, BusinessError};
 use remuda_console::{
     Console, ConsoleError, ConsoleMetrics, ConsoleSettings, ConsoleSources, ConsoleTlsError, Identities,
-    Token, TokenError,
+    ProcessSource, Token, TokenError,
 };
 use remuda_contracts::assistance::AssistanceDesk;
 use remuda_contracts::business::BusinessDesk;
 use remuda_contracts::business::vehicles::Home;
 use remuda_contracts::operations::OperationsDesk;
+use remuda_contracts::system::{DiskSpace, ProcessFigures};
 use remuda_eventsourcing::{Journal, JournalError, JournalMetrics, SledJournal};
 use remuda_feeds::Feeds;
 use remuda_ingress::external::{BrokerHealth, ExternalBroker};
@@ -47,7 +48,7 @@ use crate::history::{self, LakeHistory};
 use crate::identity::{self, IdentityError, Keeper};
 use crate::journal::Which;
 use crate::lake_control::LakeDesk;
-use crate::lake_files::compaction_settings;
+use crate::lake_files::{compaction_settings, now_ms};
 use crate::operations;
 use crate::tail;
 
@@ -246,11 +247,11 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
     let feeds = feeds::start(&config.feeds, &config.data_dir, &lake, fed, decoders, &metrics).await?;
     let sweeping = tokio::spawn(sweep(lake, Duration::from_millis(config.lake.sweep_interval_ms)));
     let health = Arc::new(OnceLock::new());
+    let vehicles = (Arc::clone(&system.view), Arc::clone(&system.marks));
     let business = match config.business.enabled {
-        true => Some(Arc::new(
-            business::start(&config, Arc::clone(&ledger), Arc::clone(&system.view), network, &metrics)
-                .await?,
-        )),
+        true => {
+            Some(Arc::new(business::start(&config, Arc::clone(&ledger), vehicles, network, &metrics).await?))
+        }
         false => None,
     };
     let commands = (Arc::clone(&system.commands), Arc::clone(&system.questions));
@@ -410,6 +411,7 @@ async fn open_console(
                 Err("the node is starting or stopping".to_owned())
             }
         }),
+        process: process_of(config.data_dir.clone()),
         metrics: console_metrics,
     };
     let (access, organization) =
@@ -425,6 +427,20 @@ async fn open_console(
         Some(tls) => Ok(Console::secured(settings, tls, sources).await?),
         None => Ok(Console::bind(settings, sources).await?),
     }
+}
+
+/// What this process uses, with the disk of its data.
+fn process_of(data: PathBuf) -> ProcessSource {
+    let started_ms = now_ms();
+    Arc::new(move || ProcessFigures {
+        started_ms,
+        memory_bytes: process::resident_bytes(),
+        memory_peak_bytes: process::peak_resident_bytes(),
+        open_files: process::open_files() as u64,
+        open_files_max: process::raise_file_limit(),
+        cpu_seconds: process::cpu_seconds(),
+        disk: process::disk_bytes(&data).map(|(free, total)| DiskSpace { free, total }),
+    })
 }
 
 /// Where vehicles belong, as the business's records say; without a business nowhere.

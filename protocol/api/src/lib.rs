@@ -135,6 +135,15 @@ pub mod policies {
     }
 }
 
+/// `remuda.system`.
+pub mod system {
+    /// `remuda.system.v1`.
+    #[allow(missing_docs, unused_qualifications, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("remuda.system.v1");
+    }
+}
+
 /// `remuda.telemetry`.
 pub mod telemetry {
     /// `remuda.telemetry.v1`.

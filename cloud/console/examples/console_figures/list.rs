@@ -16,8 +16,13 @@ pub async fn measure(console: &Console, pages: usize) -> Result<Value, Failure> 
     let mut client = console.vehicles().await?;
     let (mut times, mut page_token, mut total, mut found) = (Vec::new(), String::new(), 0, 0);
     for _ in 0..pages {
-        let request =
-            ListVehiclesRequest { parent: PARENT.into(), page_size: 50, page_token, filter: FILTER.into() };
+        let request = ListVehiclesRequest {
+            parent: PARENT.into(),
+            page_size: 50,
+            page_token,
+            filter: FILTER.into(),
+            ..Default::default()
+        };
         let asked = Instant::now();
         let page = client.list_vehicles(request).await?.into_inner();
         times.push(asked.elapsed());

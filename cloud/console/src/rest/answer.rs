@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
-use remuda_transcoder::json;
+use remuda_transcoder::{FieldMask, json};
 use tonic::{Code, Status};
 
 use crate::rest::errors::{Errors, named};
@@ -17,6 +17,8 @@ use crate::rest::views::Show;
 /// How a caller wants to be answered.
 pub(crate) struct Wish {
     pub show: Show,
+    /// The fields of its messages that are wanted, when not all are.
+    pub wanted: Option<FieldMask>,
     /// The method's answer is a stream.
     pub streams: bool,
     /// Without a body.
@@ -53,7 +55,7 @@ impl Wish {
     }
 
     fn unary(self, message: &DynamicMessage, errors: &Errors) -> Response {
-        let shown = match self.show.of(message) {
+        let shown = match self.show.of(message, self.wanted.as_ref()) {
             Ok(shown) => shown,
             Err(status) => return errors.response(&status, self.conditional),
         };
@@ -79,7 +81,7 @@ impl Wish {
 
     fn stream(self, frames: Frames, errors: &Errors) -> Response {
         let kind = if self.events { "text/event-stream" } else { "application/x-ndjson" };
-        let lines = Lines::new(frames, self.show, self.events, errors.clone());
+        let lines = Lines::new(frames, self.show, self.wanted, self.events, errors.clone());
         let body = if self.head { Body::empty() } else { Body::from_stream(lines.into_stream()) };
         let mut response = Response::new(body);
         let headers = response.headers_mut();

@@ -17,7 +17,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use parking_lot::Mutex;
 use prost::Message as _;
 use remuda_api::MESSAGE_BYTES_MAX;
-use remuda_transcoder::{Route, parameters};
+use remuda_transcoder::{FieldMask, Route, parameters};
 use serde_json::Value as Json;
 use tonic::{Code, Status};
 use tower::ServiceExt;
@@ -34,6 +34,9 @@ const TIMEOUT: HeaderName = HeaderName::from_static("x-server-timeout");
 const REQUEST_ID: HeaderName = HeaderName::from_static("idempotency-key");
 /// Where a reader of events goes on.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// The parameter that says which fields of the answer are wanted.
+const FIELDS: &str = "fields";
 
 /// A call to make.
 #[derive(Clone)]
@@ -59,6 +62,8 @@ impl Call {
         }
         let wish = Wish {
             show: self.show,
+            // One that cannot be read is refused where the message is made.
+            wanted: self.wanted(&parts).ok().flatten(),
             streams: self.route.as_ref().is_some_and(|route| route.method().is_server_streaming()),
             head: parts.method == Method::HEAD,
             events: self.show.events || accepts_events(&parts.headers),
@@ -111,6 +116,24 @@ impl Call {
         errors.response(&named(Code::OutOfRange, "ANSWER_TOO_LARGE", text), false)
     }
 
+    /// Whether a parameter says which fields are wanted.
+    fn is_mask(&self, name: &str) -> bool {
+        self.show.is_plain() && (name == FIELDS || name == "$fields")
+    }
+
+    /// The fields that the query wants; none when it wants all.
+    fn wanted(&self, parts: &Parts) -> Result<Option<FieldMask>, Status> {
+        let wrong = |problem| of_problem(&problem);
+        let (Some(route), Some(query)) = (&self.route, parts.uri.query()) else { return Ok(None) };
+        let query = parameters(query).map_err(wrong)?;
+        let mut said = query.iter().filter(|(name, _)| self.is_mask(name)).map(|(_, text)| text);
+        let Some(text) = said.next() else { return Ok(None) };
+        if said.next().is_some() {
+            return Err(named(Code::InvalidArgument, "FIELD_INVALID", "`fields` is given twice"));
+        }
+        FieldMask::parse(FIELDS, text, &route.method().output()).map(Some).map_err(wrong)
+    }
+
     fn into_grpc(
         self,
         parts: Parts,
@@ -149,12 +172,14 @@ impl Call {
 
     /// The message in its envelope.
     async fn message(self, parts: &Parts, body: Body) -> Result<Bytes, Status> {
-        let Some(route) = self.route else { return Ok(framed(&[])) };
+        let Some(route) = &self.route else { return Ok(framed(&[])) };
         let body = read(parts, body).await?;
         let fields: Vec<(&str, String)> =
             self.fields.iter().map(|(field, value)| (field.as_str(), value.clone())).collect();
         let wrong = |problem| of_problem(&problem);
         let query = parameters(parts.uri.query().unwrap_or_default()).map_err(wrong)?;
+        self.wanted(parts)?;
+        let query = query.into_iter().filter(|(name, _)| !self.is_mask(name)).collect();
         let mut query = self.show.query(query).map_err(wrong)?;
         if let Some(token) = &self.page {
             query.retain(|(name, _)| name != "page_token" && name != "pageToken");

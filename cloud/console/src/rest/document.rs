@@ -12,7 +12,7 @@ use crate::rest::views::{Line, VIEWS};
 const ABOUT: &str = "The operators' API as REST/JSON, from the same handlers as gRPC. Field names are read as `pageSize` and as \
     `page_size`, and written as `pageSize`. 64-bit integers are written as text. Errors are of the form that AIP-193 describes; \
     `details` has a `google.rpc.ErrorInfo` with a stable `reason`. Answers with an `etag` carry it as `ETag`, too; `If-Match` makes \
-    a change conditional, `If-None-Match` a read. `X-Server-Timeout: 2.5` is a deadline in seconds. Streams are lines of JSON, or \
+    a change conditional, `If-None-Match` a read. `X-Server-Timeout: 2.5` is a deadline in seconds. `?fields=` says which fields of an answer are wanted. Streams are lines of JSON, or \
     server-sent events for `Accept: text/event-stream`; an event's `id` is where `Last-Event-ID` goes on. The paths without an \
     organization are views of the organization that the node serves, and stand below `/api/v1`, too.";
 
@@ -57,6 +57,7 @@ fn view(line: &Line, way: &Json) -> (String, &'static str, Json) {
     let rfms = path.starts_with("/rfms");
     let inherited = way["parameters"].as_array().cloned().unwrap_or_default();
     let inherited = inherited.into_iter().filter(|one| one["in"] != "path" && !rfms);
+    let inherited = inherited.filter(|one| one["name"] != "fields" || show.is_plain());
     // A view asks for what its method needs when the caller does not.
     let optional = inherited.map(|mut one| {
         one["required"] = Json::Bool(false);

@@ -6,6 +6,7 @@ use futures_util::stream::{self, Stream};
 use http_body_util::BodyExt;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use remuda_api::MESSAGE_BYTES_MAX;
+use remuda_transcoder::FieldMask;
 use tonic::Status;
 
 use crate::rest::answer::{status_in, unexpected};
@@ -73,14 +74,21 @@ impl Frames {
 pub(crate) struct Lines {
     frames: Frames,
     show: Show,
+    wanted: Option<FieldMask>,
     events: bool,
     errors: Errors,
     ended: bool,
 }
 
 impl Lines {
-    pub fn new(frames: Frames, show: Show, events: bool, errors: Errors) -> Self {
-        Self { frames, show, events, errors, ended: false }
+    pub fn new(
+        frames: Frames,
+        show: Show,
+        wanted: Option<FieldMask>,
+        events: bool,
+        errors: Errors,
+    ) -> Self {
+        Self { frames, show, wanted, events, errors, ended: false }
     }
 
     /// The bytes. One message is in hand at a time: a slow reader slows the handler.
@@ -97,7 +105,10 @@ impl Lines {
         }
         let shown = match self.frames.next().await {
             Ok(None) => return None,
-            Ok(Some(message)) => self.show.of(&message).map(|json| (id_of(&message), json)),
+            Ok(Some(message)) => {
+                let json = self.show.of(&message, self.wanted.as_ref());
+                json.map(|json| (id_of(&message), json))
+            }
             Err(status) => Err(status),
         };
         Some(match shown {

@@ -3,7 +3,7 @@
 
 use prost_reflect::DynamicMessage;
 use remuda_model::OrganizationId;
-use remuda_transcoder::{Path, Problem, Template, Verb};
+use remuda_transcoder::{FieldMask, Path, Problem, Template, Verb};
 use serde_json::Value as Json;
 use tonic::{Code, Status};
 
@@ -59,19 +59,27 @@ impl Show {
         Self { ask: self.ask, ..Self::AS_IT_IS }
     }
 
+    /// The answer is the method's own message, and no shape of it.
+    pub const fn is_plain(&self) -> bool {
+        self.shape.is_none() && !self.whole
+    }
+
     /// The method's query.
     pub fn query(&self, query: Pairs) -> Result<Pairs, Problem> {
         (self.ask)(query, now_ms())
     }
 
-    /// An answer's JSON.
-    pub fn of(&self, message: &DynamicMessage) -> Result<Vec<u8>, Status> {
+    /// An answer's JSON, of the wanted fields.
+    pub fn of(&self, message: &DynamicMessage, wanted: Option<&FieldMask>) -> Result<Vec<u8>, Status> {
         let json = json_of(message)?;
-        if self.shape.is_none() {
+        if self.shape.is_none() && wanted.is_none() {
             return Ok(json);
         }
-        let json =
+        let mut json =
             serde_json::from_slice(&json).map_err(|_| named(Code::Internal, "ANSWER_BROKEN", "not JSON"))?;
+        if let Some(wanted) = wanted {
+            wanted.prune(&mut json);
+        }
         Ok(self.shaped_value(json).to_string().into_bytes())
     }
 

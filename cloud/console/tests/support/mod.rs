@@ -19,6 +19,7 @@ use remuda_contracts::commands::{CommandDesk, CommandError, CommandRequest, Comm
 use remuda_contracts::fleet::{
     AlertView, FleetChange, FleetView, Position, Presence, TwinValue, TwinView, VehicleSummary,
 };
+use remuda_contracts::system::ProcessFigures;
 use remuda_contracts::policies::{
     Impact, PolicyBook, PolicyChange, PolicyRefusal, PolicyStatus, PolicyView, Target,
 };
@@ -444,6 +445,7 @@ pub fn sources(fleet: &Arc<FakeFleet>) -> ConsoleSources {
             text
         }),
         ready: Arc::new(|| Ok(None)),
+        process: Arc::new(ProcessFigures::default),
         metrics,
     }
 }

@@ -147,6 +147,7 @@ impl Session {
                 page_size: VEHICLES_PAGE,
                 page_token,
                 filter: scope.filter.clone(),
+                ..ListVehiclesRequest::default()
             });
             let page = self.wait(client.list_vehicles(request)).await?.into_inner();
             ids.extend(page.vehicles.iter().map(|vehicle| id(&vehicle.name).to_owned()));

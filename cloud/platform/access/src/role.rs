@@ -161,6 +161,8 @@ permissions! {
     FeedsChange = "feeds.change" for &[Admin];
     /// Ship firmware.
     UpdatesChange = "updates.change" for &[Firmware, Admin];
+    /// See how the node itself is.
+    SystemRead = "system.read" for &[Operator, Admin];
     /// Read and check the audit log.
     AuditRead = "audit.read" for &[Admin];
 }

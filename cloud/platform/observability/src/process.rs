@@ -1,6 +1,9 @@
 //! Figures of this process, from `/proc/self` and the kernel's accounting.
 
+use std::ffi::CString;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 /// Resident memory, bytes; 0 where the system does not tell.
 pub fn resident_bytes() -> u64 {
@@ -35,6 +38,24 @@ pub fn cpu_seconds() -> f64 {
     };
     let seconds = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 / 1e6;
     seconds(usage.ru_utime) + seconds(usage.ru_stime)
+}
+
+/// Free and all bytes of the file system on which a path is; free is what this process may still write.
+#[allow(unsafe_code)]
+pub fn disk_bytes(path: &Path) -> Option<(u64, u64)> {
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    let mut found = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
+    // SAFETY: the path ends in a zero, and the pointer is to a statvfs that we own; it is read only when the call has filled it.
+    let found = unsafe {
+        if libc::statvfs(path.as_ptr(), found.as_mut_ptr()) != 0 {
+            return None;
+        }
+        found.assume_init()
+    };
+    // Their widths differ between systems.
+    #[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
+    let (unit, free, total) = (found.f_frsize as u64, found.f_bavail as u64, found.f_blocks as u64);
+    Some((unit.saturating_mul(free), unit.saturating_mul(total)))
 }
 
 /// Raises the limit of open files as far as it goes without privileges and answers it.
@@ -81,6 +102,9 @@ mod tests {
         assert!(open_files() >= 3);
         assert!(cpu_seconds() >= 0.0);
         assert!(raise_file_limit() >= 64);
+        let (free, total) = disk_bytes(Path::new("/")).expect("there is a disk");
+        assert!(0 < total && free <= total);
+        assert_eq!(disk_bytes(Path::new("/nowhere/at/all")), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod binding;
 mod comments;
+mod mask;
 mod openapi;
 mod path;
 mod query;
@@ -15,6 +16,7 @@ mod table;
 mod template;
 
 pub use comments::Comments;
+pub use mask::{FieldMask, MASK_BYTES_MAX};
 pub use openapi::{About, openapi};
 pub use path::Path;
 pub use query::parameters;

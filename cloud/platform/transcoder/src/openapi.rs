@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::binding::Body;
 use crate::comments::Comments;
+use crate::mask::MASK_BYTES_MAX;
 use crate::schema::{Schemas, describe};
 use crate::table::{Route, Table};
 use crate::template::Segment;
@@ -160,6 +161,11 @@ fn operation(
     if text_field(&input, "request_id") {
         parameters.push(header("Idempotency-Key", "The request's own name, instead of `requestId`."));
     }
+    parameters.push(json!({
+        "name": "fields", "in": "query", "required": false, "schema": { "type": "string", "maxLength": MASK_BYTES_MAX },
+        "description": "The fields of the answer that are wanted, such as `name,etag`: with dots into what is below, also \
+            through lists. All without it.",
+    }));
     let text = comments.method(method);
     let summary = text.split_once(". ").map_or(text, |(first, _)| first).replace('\n', " ");
     let answer = schemas.message(&method.output());

@@ -233,7 +233,7 @@ fn first_field(of: &MessageDescriptor) -> String {
 }
 
 /// Messages that JSON writes as one text or number.
-fn is_written_as_text(of: &MessageDescriptor) -> bool {
+pub(crate) fn is_written_as_text(of: &MessageDescriptor) -> bool {
     let Some(name) = of.full_name().strip_prefix("google.protobuf.") else { return false };
     let wraps = name.ends_with("Value") && name != "Value" && name != "ListValue";
     wraps || matches!(name, "Timestamp" | "Duration" | "FieldMask")

@@ -6,9 +6,10 @@
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use prost_reflect::{DescriptorPool, DynamicMessage};
+use prost::Message as _;
+use prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage as _};
 use remuda_transcoder::{
-    About, Comments, Found, Problem, Table, TableError, Verb, json, openapi, parameters,
+    About, Comments, FieldMask, Found, Problem, Table, TableError, Verb, json, openapi, parameters,
 };
 use serde_json::{Value as Json, json as js};
 
@@ -201,5 +202,75 @@ proptest! {
         let message = ask(table, Verb::Get, "/v1/garages/g/cars", &query, "").unwrap();
         prop_assert_eq!(message.get("tags").cloned().unwrap_or(js!([])), js!(tags));
         prop_assert_eq!(message.get("pageSize").cloned().unwrap_or(js!(0)), js!(size));
+    }
+}
+
+fn mask(text: &str) -> Result<FieldMask, Problem> {
+    let list = pool().get_message_by_name("garage.v1.ListCarsResponse").unwrap();
+    FieldMask::parse("fields", text, &list)
+}
+
+fn cars() -> DynamicMessage {
+    let list = pool().get_message_by_name("garage.v1.ListCarsResponse").unwrap();
+    let cars = js!({ "cars": [
+        { "name": "a", "etag": "1", "weightKg": 2.5, "labels": { "x": "y" }, "metres": "7", "doors": 0 },
+        { "name": "b", "colour": "COLOUR_RED" },
+        {},
+    ] });
+    DynamicMessage::deserialize(list, cars).unwrap()
+}
+
+#[test]
+fn a_mask_takes_the_wanted_fields_of_messages_and_of_their_json() {
+    let wanted = |text: &str| {
+        let mask = mask(text).unwrap();
+        let part = mask.of_message(&cars().encode_to_vec()).unwrap();
+        let part = DynamicMessage::decode(cars().descriptor(), part.as_slice()).unwrap();
+        let mut json: Json = serde_json::from_slice(&json(&cars()).unwrap()).unwrap();
+        mask.prune(&mut json);
+        (serde_json::to_value(&part).unwrap(), json)
+    };
+    let (part, json) = wanted("cars.name, cars.weight_kg");
+    assert_eq!(part, js!({ "cars": [{ "name": "a", "weightKg": 2.5 }, { "name": "b" }, {}] }));
+    let weighed = |name: &str, kg: f64| js!({ "name": name, "weightKg": kg });
+    assert_eq!(json, js!({ "cars": [weighed("a", 2.5), weighed("b", 0.0), weighed("", 0.0)] }));
+    let (part, _) = wanted("cars.labels,cars.doors");
+    assert_eq!(part, js!({ "cars": [{ "labels": { "x": "y" }, "doors": 0 }, {}, {}] }));
+    let all = serde_json::to_value(cars()).unwrap();
+    for text in ["*", "cars", "cars.*", "cars.name,cars", "cars,cars.name", "cars.weightKg,*"] {
+        assert_eq!(wanted(text).0, all, "{text}");
+    }
+}
+
+#[test]
+fn a_mask_that_names_nothing_is_refused() {
+    for (text, problem) in [
+        ("", "empty"),
+        ("cars,", "empty"),
+        ("cars..name", "no field ``"),
+        ("wheels", "ListCarsResponse has no field `wheels`"),
+        ("cars.wheels", "Car has no field `wheels`"),
+        ("*,cars.wheels", "Car has no field `wheels`"),
+        ("cars.name.first", "taken as a whole"),
+        ("cars.labels.x", "taken as a whole"),
+        ("*.name", "nothing stands behind it"),
+        ("cars.a.a.a.a.a.a.a.a", "as deep"),
+        (&"cars,".repeat(500), "longer than"),
+    ] {
+        let refused = mask(text).unwrap_err();
+        assert!(refused.field == "fields" && refused.problem.contains(problem), "{text}: {refused}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_masked_message_is_a_message_or_was_none(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+        let mask = mask("cars.name,cars.labels").unwrap();
+        let whole = DynamicMessage::decode(cars().descriptor(), bytes.as_slice());
+        if let Some(part) = mask.of_message(&bytes) && whole.is_ok() {
+            prop_assert!(DynamicMessage::decode(cars().descriptor(), part.as_slice()).is_ok());
+        } else {
+            prop_assert!(whole.is_err());
+        }
     }
 }
