@@ -32,8 +32,8 @@ pub struct ChoiceMade {
     pub question: [u8; 16],
     /// Number of the option, from 0.
     pub option: u8,
-    /// Why this one.
-    pub why: Decided,
+    /// Why this one. None: the question could not be asked, and this is its safe default.
+    pub why: Option<Decided>,
 }
 
 /// Nothing is connected: every command is refused.
@@ -91,9 +91,9 @@ impl Verifier for CommandKey {
 ///
 /// It gets the command's word as its only argument (`lock`, `unlock`, `honk`, `speed-limit`, `reboot`) and the value,
 /// where there is one, on standard input. For a question's option the word is `act`, and the value the question's id,
-/// the option's number and `answered`, `timed-out` or `restarted`, with a blank between. Exit code 0 is *done*; 3 is
-/// *refused*, since it does not know the word; anything else *failed*, with the first line of its standard error as the
-/// reason.
+/// the option's number and `answered`, `timed-out`, `restarted` or `not-asked`, with a blank between. Exit code 0 is
+/// *done*; 3 is *refused*, since it does not know the word; anything else *failed*, with the first line of its standard
+/// error as the reason.
 #[derive(Debug, Clone)]
 pub struct Program {
     path: PathBuf,
@@ -129,9 +129,10 @@ fn words_of(kind: &CommandKind) -> (&'static str, String) {
 fn words_of_choice(choice: &ChoiceMade) -> String {
     let id: String = choice.question.iter().map(|byte| format!("{byte:02x}")).collect();
     let why = match choice.why {
-        Decided::Answered => "answered",
-        Decided::TimedOut => "timed-out",
-        Decided::Restarted => "restarted",
+        Some(Decided::Answered) => "answered",
+        Some(Decided::TimedOut) => "timed-out",
+        Some(Decided::Restarted) => "restarted",
+        None => "not-asked",
     };
     format!("{id} {} {why}", choice.option)
 }
@@ -239,7 +240,7 @@ mod tests {
         let failed = program.perform(CommandKind::SpeedLimit(80)).await;
         assert_eq!(failed, CommandOutcome::Failed("got 80".to_owned()));
         assert_eq!(program.perform(CommandKind::Reboot).await, CommandOutcome::Refused("kind".to_owned()));
-        let choice = ChoiceMade { question: [0xa5; 16], option: 1, why: Decided::TimedOut };
+        let choice = ChoiceMade { question: [0xa5; 16], option: 1, why: Some(Decided::TimedOut) };
         let acted = CommandOutcome::Failed(format!("got {} 1 timed-out", "a5".repeat(16)));
         assert_eq!(program.act(choice).await, acted);
         let hasty = Program { path, within: Duration::from_millis(50) };

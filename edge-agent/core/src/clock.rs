@@ -17,6 +17,16 @@ fn ms(ns: u64) -> i64 {
 }
 
 impl WallClock {
+    /// A start under a clock that an earlier one knew. Only for saying when something was: commands wait for a Welcome.
+    pub(crate) fn resume(&mut self, offset_ms: i64) {
+        self.offset_ms = Some(offset_ms);
+    }
+
+    /// Server time less the monotonic clock, ms.
+    pub(crate) fn offset_ms(&self) -> Option<i64> {
+        self.offset_ms
+    }
+
     /// A Welcome: its time was read between our Hello and now.
     pub(crate) fn welcomed(&mut self, server_ms: i64, hello_ns: u64, now: u64) {
         let middle = ms(hello_ns / 2 + now / 2);

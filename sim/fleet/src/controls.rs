@@ -44,9 +44,9 @@ impl Told {
         commanded
     }
 
-    /// It waits for a person, no longer than this.
+    /// It waits for a person, no longer than this. Of several questions the last deadline counts.
     pub(crate) fn waits_until(&self, ns: u64) {
-        self.creeps_until_ns.store(ns, Relaxed);
+        self.creeps_until_ns.fetch_max(ns, Relaxed);
     }
 
     /// It takes an option: by the first it goes on with care for a while, by any other it drives on.
@@ -113,6 +113,7 @@ mod tests {
         let told = Told::default();
         assert_eq!(told.speed_limit_kmh(0), None);
         told.waits_until(100);
+        told.waits_until(50);
         assert_eq!((told.speed_limit_kmh(99), told.speed_limit_kmh(100)), (Some(CREEP_KMH), None));
         told.takes(1, 50);
         assert_eq!(told.speed_limit_kmh(50), None, "it drives on");

@@ -29,8 +29,23 @@ impl Agent {
     /// Asks a person. The question is durable before it is told; its time begins now.
     ///
     /// # Errors
-    /// When it cannot be asked; nothing has happened then.
+    /// When it cannot be asked. Nobody is told then, and nothing remembered, but the vehicle is not left waiting: it is asked
+    /// for its safe default at once.
     pub fn handle_question(&mut self, question: Question, now: u64) -> Result<(), AskRefusal> {
+        let (id, option) = (question.id, question.safe_default);
+        let offered = usize::from(option) < question.options.len();
+        let asked = self.ask_person(question, now);
+        if asked.is_err() {
+            self.figures.questions_refused += 1;
+            // The same question that is still open takes its own course.
+            if offered && self.open_question(id).is_none() {
+                self.outputs.push_back(Output::Act { question: id, option, why: None });
+            }
+        }
+        asked
+    }
+
+    fn ask_person(&mut self, question: Question, now: u64) -> Result<(), AskRefusal> {
         if let Some(fault) = question.fault() {
             return Err(AskRefusal::Fault(fault));
         }
@@ -76,7 +91,8 @@ impl Agent {
         }
     }
 
-    /// A signed answer, in time as a command; in time for the question is judged here, by the monotonic clock.
+    /// A signed answer, in time as a command; in time for the question is judged here, by the monotonic clock. What it
+    /// chose is the caller's to save.
     ///
     /// # Errors
     /// A stable reason code: `question` (never asked), `late` (decided already, or its time is over), `option`.
@@ -97,8 +113,14 @@ impl Agent {
             return Err("option");
         }
         open.choice = Some(Choice { option, why: Decided::Answered, command: Some(command) });
-        self.save_then(Saving::Decided(id));
         Ok(())
+    }
+
+    /// What was chosen came too late after all, and nothing has been told of it: the question waits as before.
+    pub(super) fn leave_choice(&mut self, id: [u8; 16]) {
+        if let Some(open) = self.open_question(id) {
+            open.choice = None;
+        }
     }
 
     /// The question is durable: it may be told.
@@ -115,10 +137,10 @@ impl Agent {
     pub(super) fn act_on_choice(&mut self, id: [u8; 16], now: u64) {
         let Some(Choice { option, why, .. }) = self.open_question(id).and_then(|q| q.choice) else { return };
         self.tell_step(id, QuestionStep::Decided { option, why }, now);
-        self.outputs.push_back(Output::Act { question: id, option, why });
+        self.outputs.push_back(Output::Act { question: id, option, why: Some(why) });
     }
 
-    /// What became of an [`Output::Act`].
+    /// What became of an [`Output::Act`]; of one for a question that could not be asked nobody need know.
     pub fn handle_acted(&mut self, question: [u8; 16], outcome: CommandOutcome, now: u64) {
         let Some(at) = self.state.questions.iter().position(|q| q.id() == question && q.choice.is_some())
         else {
@@ -142,7 +164,9 @@ impl Agent {
             self.state.questions.iter().map(|q| (q.id(), q.choice, q.is_timed_by(machine, now))).collect();
         for (id, choice, timed) in open {
             match choice {
-                Some(Choice { why: Decided::Answered, .. }) => {
+                Some(Choice { option, why: why @ Decided::Answered, .. }) => {
+                    // It was saved, perhaps before it was told.
+                    self.tell_step(id, QuestionStep::Decided { option, why }, now);
                     self.handle_acted(id, CommandOutcome::Unknown, now);
                 }
                 Some(_) => self.act_on_choice(id, now),
