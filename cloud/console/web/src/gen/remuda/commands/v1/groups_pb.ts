@@ -444,7 +444,7 @@ export type CreateCommandGroupRequest = Message<"remuda.commands.v1.CreateComman
   allVehicles: boolean;
 
   /**
-   * Makes a repetition recognisable, 1 to 64 bytes. Without one the server makes one, and a repetition is a second group.
+   * Makes a caller's repetition recognisable, 1 to 64 bytes. Without one the server makes one, and a repetition is a second group.
    *
    * @generated from field: string request_id = 6;
    */

@@ -446,7 +446,7 @@ export type FollowFeedResponse = Message<"remuda.feeds.v1.FollowFeedResponse"> &
   cursor: string;
 
   /**
-   * Events and commits of the lake that were not looked at.
+   * Events and commits of the lake that were not looked at; 0 for who sees a part of the organization.
    *
    * @generated from field: uint64 lag_positions = 3;
    */

@@ -582,14 +582,14 @@ export type TrackTripResponse = Message<"remuda.trips.v1.TrackTripResponse"> & {
   nextStop: string;
 
   /**
-   * When it arrives there.
+   * When it arrives there; the minute, for whom positions are coarse.
    *
    * @generated from field: google.protobuf.Timestamp arrival_time = 5;
    */
   arrivalTime?: Timestamp | undefined;
 
   /**
-   * Left to drive to there, m.
+   * Left to drive to there, m; not for whom positions are coarse.
    *
    * @generated from field: optional uint64 remaining_m = 6;
    */
@@ -673,7 +673,7 @@ export type TrackedPosition = Message<"remuda.trips.v1.TrackedPosition"> & {
   headingDeg: number;
 
   /**
-   * km/h.
+   * km/h; 0 always for whom positions are coarse.
    *
    * @generated from field: float speed_kmh = 4;
    */
