@@ -51,5 +51,7 @@ pub const COMMANDS_REMEMBERED: usize = 256;
 pub const QUESTIONS_OPEN_MAX: usize = 4;
 /// Ended questions remembered: an answer that comes after them is told that it is late.
 pub const QUESTIONS_ENDED_REMEMBERED: usize = 32;
+/// Trip marks that wait for their time: several trips of a vehicle that has been out of reach since its start.
+pub const MARKS_WAITING_MAX: usize = 64;
 /// Signals whose last value is remembered; further ones are dropped and counted.
 pub const SIGNALS_MAX: usize = 1024;

@@ -1,7 +1,8 @@
 //! What an agent must remember over a restart beside its frames: small, saved as one JSON document.
 
-use remuda_model::Epoch;
-use remuda_wire::{Decided, Policy, Question};
+use remuda_fences::Watch;
+use remuda_model::{Epoch, Seq};
+use remuda_wire::{Decided, Policy, Question, TripMarked, WatchedTrip};
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
@@ -55,6 +56,42 @@ impl OpenQuestion {
     }
 }
 
+/// A trip whose stops are watched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TripOnWatch {
+    /// As the cloud gave it.
+    pub given: WatchedTrip,
+    /// How far it has come.
+    pub watch: Watch,
+    /// That it set off was noticed.
+    pub has_set_off: bool,
+    /// The start of the machine whose clock the watch keeps to; 0: none that another start of the agent could know.
+    pub machine: u64,
+}
+
+/// A trip mark that is not in the outbox yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingMark {
+    /// What was noticed; its time is set when it is told.
+    pub mark: TripMarked,
+    /// When, ms of the monotonic clock of this machine's start.
+    pub at_ms: i64,
+    /// Which start of the machine that clock belongs to; 0: none that another start of the agent could know.
+    pub machine: u64,
+    /// The event that tells it, on its way to the disk.
+    #[serde(skip)]
+    pub told: Option<Seq>,
+}
+
+/// What server time was, by a machine's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownTime {
+    /// Which start of the machine that clock belongs to.
+    pub machine: u64,
+    /// Server time less that clock, ms.
+    pub offset_ms: i64,
+}
+
 /// The document.
 ///
 /// Unknown fields are passed over: an agent that is rolled back must still read what the newer one saved.
@@ -81,6 +118,15 @@ pub struct SavedState {
     /// Ids of the last that ended, oldest first.
     #[serde(default)]
     pub questions_ended: Vec<[u8; 16]>,
+    /// The trip whose stops are watched.
+    #[serde(default)]
+    pub trip: Option<Box<TripOnWatch>>,
+    /// Trip marks that are not in the outbox yet, oldest first.
+    #[serde(default)]
+    pub marks: Vec<WaitingMark>,
+    /// What time it is, for another start of the agent under the same clock.
+    #[serde(default)]
+    pub time: Option<KnownTime>,
 }
 
 impl SavedState {

@@ -53,7 +53,7 @@ impl Bench {
                 Output::Send { payload, .. } => match Up::decode(&payload.into()).expect("ours") {
                     Up::Hello(_) => self.hellos += 1,
                     Up::Frames(frames) => self.sent.push(frames),
-                    Up::Live(_) | Up::Farewell(_) | Up::Status(_) => {}
+                    Up::Live(_) | Up::Farewell(_) | Up::Status(_) | Up::Watching(_) => {}
                 },
                 Output::Disconnect => self.disconnects += 1,
                 _ => {}

@@ -107,7 +107,7 @@ impl Cloud {
                 let missing = self.take_frames(key, &frames);
                 missing.map(|missing| self.ack(key, now, missing, false))
             }
-            Up::Live(_) | Up::Farewell(_) | Up::Status(_) => None,
+            Up::Live(_) | Up::Farewell(_) | Up::Status(_) | Up::Watching(_) => None,
         }
     }
 
@@ -440,7 +440,11 @@ impl World {
         match message {
             Down::Welcome(w) => acks.extend_from_slice(&w.acks),
             Down::Ack(a) => acks.push(a.ack),
-            Down::Command(_) | Down::Policy(_) | Down::Ask(_) | Down::HandOver(_) => {}
+            Down::Command(_)
+            | Down::Policy(_)
+            | Down::Ask(_)
+            | Down::HandOver(_)
+            | Down::Watch(_) => {}
         }
         for ack in acks {
             let known = self.delivered.entry((ack.lane, ack.incarnation)).or_default();

@@ -80,7 +80,7 @@ impl Bench {
                     Up::Status(status) => self.statuses.push(status),
                     Up::Hello(hello) => self.revision_greeted = hello.policy_revision,
                     Up::Live(_) => self.live += 1,
-                    Up::Farewell(_) => {}
+                    Up::Farewell(_) | Up::Watching(_) => {}
                 },
                 Output::Save(state) => {
                     self.saved = state;

@@ -181,7 +181,7 @@ fn answer(message: Up, told: &mut Told) -> Option<Down> {
             let ack = lane_ack(told, key);
             Some(Down::Ack(Ack { ack, epoch, server_time_ms, missing, greet: false }))
         }
-        Up::Live(_) | Up::Status(_) => None,
+        Up::Live(_) | Up::Status(_) | Up::Watching(_) => None,
         Up::Farewell(Farewell { reason, .. }) => {
             told.farewells.push(reason);
             None

@@ -24,6 +24,11 @@ pub fn options<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Resul
     from.deserialize_seq(Counted::<T> { max: limits::OPTIONS_MAX, entry: PhantomData })
 }
 
+/// A list with at most an entry per stop of a trip.
+pub fn stops<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    from.deserialize_seq(Counted::<T> { max: limits::STOPS_MAX, entry: PhantomData })
+}
+
 struct Counted<T> {
     max: usize,
     entry: PhantomData<T>,

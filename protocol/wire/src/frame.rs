@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::assistance::{Question, QuestionStep};
 use crate::limits;
+use crate::marks::TripMarked;
 use crate::samples::{self, SampleBlock};
 
 /// How good the wall clock was when the frame was made.
@@ -113,6 +114,8 @@ pub enum Event {
         /// What.
         step: QuestionStep,
     },
+    /// What the vehicle noticed of its trip. May be told again after a restart, under the same name.
+    TripMarked(TripMarked),
 }
 
 /// Results of a command (UPLINK section 7).
@@ -234,6 +237,7 @@ fn is_within_limits(event: &Event) -> bool {
             ..
         } => text.len(),
         Event::Asked(question) => return question.fault().is_none(),
+        Event::TripMarked(mark) => return mark.is_within_limits(),
         Event::QuestionMoved { step, .. } => step.text_bytes(),
         Event::CommandResult { .. } | Event::TripMark { .. } | Event::Shed { .. } => 0,
     };

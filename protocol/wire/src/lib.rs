@@ -9,6 +9,7 @@ mod bits;
 mod counted;
 pub mod frame;
 pub mod limits;
+pub mod marks;
 pub mod message;
 pub mod samples;
 pub mod signing;
@@ -16,6 +17,7 @@ pub mod topic;
 
 pub use assistance::{Decided, PositionE7, Question, QuestionStep};
 pub use frame::{Body, ClockQuality, Event, Frame, FrameError, FrameHeader, TraceContext};
+pub use marks::{Fence, Observation, TripMarked, TripPlace, TripWatch, WatchedTrip, Watching};
 pub use message::{
     Ack, Ask, BudgetStatus, CollectionLevel, Command, CommandKind, DecodeError, Down, Farewell,
     FarewellReason, FloorReason, Frames, HandOver, Hello, LaneAck, LaneState, LinkKind, Live, Policy,

@@ -25,5 +25,7 @@ pub const OPTIONS_MAX: usize = 8;
 pub const QUESTION_BYTES_MAX: usize = 1024;
 /// How long a vehicle may wait for an answer, ms.
 pub const QUESTION_TIMEOUT_MS: std::ops::RangeInclusive<u32> = 1_000..=3_600_000;
+/// Most stops of a trip, pick-up and drop-off among them: more than any trip has.
+pub const STOPS_MAX: usize = 16;
 /// Default credit per lane, bytes beyond `durable`.
 pub const CREDIT_BYTES_DEFAULT: u32 = 256 * 1024;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! payload = wire version u8 (1) | kind u8 | body
-//! kind    = up: 1 Hello, 2 Frames, 3 Live, 4 Farewell, 5 Status; down: 65 Welcome, 66 Ack, 67 Command, 68 Policy, 69 Ask, 70 HandOver
+//! kind    = up: 1 Hello, 2 Frames, 3 Live, 4 Farewell, 5 Status, 6 Watching; down: 65 Welcome, 66 Ack, 67 Command, 68 Policy, 69 Ask,
+//!           70 HandOver, 71 Watch
 //! body    = the struct's fields in the order of this page, in postcard:
 //!           u8, bool one byte; u16, u32, u64, counts LEB128 varints; i64 a zigzag varint; an Option 0, or 1 and the
 //!           value; text and lists a count (of bytes, of entries), then so many; arrays of bytes as they are; an
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::bits::{self, Reader};
 use crate::counted;
 use crate::frame::ClockQuality;
+use crate::marks::{TripWatch, Watching};
 use crate::{WIRE_VERSION, WIRE_VERSION_MIN, limits};
 
 /// What the agent holds of one lane and incarnation.
@@ -338,6 +340,8 @@ pub enum Up {
     Farewell(Farewell),
     /// On `session`.
     Status(Status),
+    /// On `session`.
+    Watching(Watching),
 }
 
 /// Cloud to vehicle.
@@ -355,6 +359,8 @@ pub enum Down {
     Ask(Ask),
     /// Says farewell, for a while.
     HandOver(HandOver),
+    /// Sets what to watch of a trip.
+    Watch(TripWatch),
 }
 
 /// Why a payload is not a message.
@@ -399,6 +405,8 @@ const POLICY: u8 = 68;
 const STATUS: u8 = 5;
 const ASK: u8 = 69;
 const HAND_OVER: u8 = 70;
+const WATCHING: u8 = 6;
+const WATCH: u8 = 71;
 
 /// Most bytes that a [`Frames`] message needs beside its frames' own bytes, for `frames` of them.
 pub const fn frames_overhead(frames: usize) -> usize {
@@ -415,6 +423,7 @@ impl Up {
             Self::Farewell(message) => put(FAREWELL, message),
             Self::Frames(message) => put_frames(message),
             Self::Status(message) => put(STATUS, message),
+            Self::Watching(message) => put(WATCHING, message),
         }
     }
 
@@ -442,6 +451,10 @@ impl Up {
                 let short = reason <= limits::TEXT_BYTES_MAX;
                 if short { Ok(Self::Status(status)) } else { Err(DecodeError::Limit) }
             }
+            WATCHING => {
+                let watching: Watching = take(body)?;
+                if watching.is_within_limits() { Ok(Self::Watching(watching)) } else { Err(DecodeError::Limit) }
+            }
             other => Err(DecodeError::Kind(other)),
         }
     }
@@ -457,6 +470,7 @@ impl Down {
             Self::Policy(message) => put(POLICY, message),
             Self::Ask(message) => put(ASK, message),
             Self::HandOver(message) => put(HAND_OVER, message),
+            Self::Watch(message) => put(WATCH, message),
         }
     }
 
@@ -478,6 +492,10 @@ impl Down {
             POLICY => take(body).map(Self::Policy),
             ASK => take(body).map(Self::Ask),
             HAND_OVER => take(body).map(Self::HandOver),
+            WATCH => {
+                let watch: TripWatch = take(body)?;
+                if watch.is_within_limits() { Ok(Self::Watch(watch)) } else { Err(DecodeError::Limit) }
+            }
             other => Err(DecodeError::Kind(other)),
         }
     }

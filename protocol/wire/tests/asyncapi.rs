@@ -32,6 +32,7 @@ fn up(message: &Up) -> (&'static str, Vec<Channel>) {
         Up::Hello(_) => ("Hello", vec![Channel::Session]),
         Up::Farewell(_) => ("Farewell", vec![Channel::Session]),
         Up::Status(_) => ("Status", vec![Channel::Session]),
+        Up::Watching(_) => ("Watching", vec![Channel::Session]),
         Up::Frames(_) => ("Frames", vec![Channel::Lane(Lane::Events), Channel::Lane(Lane::Samples)]),
         Up::Live(_) => ("Live", vec![Channel::Live]),
     }
@@ -45,6 +46,7 @@ fn down(message: &Down) -> &'static str {
         Down::Policy(_) => "Policy",
         Down::Ask(_) => "Ask",
         Down::HandOver(_) => "HandOver",
+        Down::Watch(_) => "Watch",
     }
 }
 

@@ -129,7 +129,7 @@ fn answer(kept: &Mutex<Kept>, vehicle: VehicleId, payload: &Bytes) -> Option<Dow
             let (epoch, server_time_ms) = (Epoch(1), 1_700_000_000_000);
             Some(Down::Ack(Ack { ack, epoch, server_time_ms, missing, greet: false }))
         }
-        Up::Live(_) | Up::Status(_) => None,
+        Up::Live(_) | Up::Status(_) | Up::Watching(_) => None,
         Up::Farewell(_) => {
             kept.farewells += 1;
             None

@@ -19,10 +19,15 @@ impl Agent {
             // Nothing else may happen for days, and a month begins.
             self.weigh(now);
         }
+        let mut moves = false;
         for reading in readings {
+            moves |= self.instruments.take(*reading);
             if let Some(batch) = self.intake.take(*reading, now) {
                 self.make_samples(batch);
             }
+        }
+        if moves {
+            self.look(now);
         }
     }
 
@@ -39,6 +44,9 @@ impl Agent {
             let new = made - book.made;
             book.made = made;
             self.figures.frames_made += new;
+        }
+        if lane == Lane::Events {
+            self.marks_made(up_to);
         }
         self.shed_when_full(outbox_bytes);
         self.pump(now);

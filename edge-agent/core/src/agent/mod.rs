@@ -7,6 +7,7 @@ mod make;
 mod policy;
 mod session;
 mod status;
+mod trip;
 mod uplink;
 
 use std::collections::VecDeque;
@@ -17,6 +18,7 @@ use remuda_model::{Epoch, Incarnation, Lane, VehicleId};
 use remuda_wire::{Command, Down, FloorReason, LinkKind, PolicyRefused};
 
 use crate::clock::WallClock;
+use crate::instruments::Instruments;
 use crate::intake::Intake;
 use crate::lane::Book;
 use crate::limits;
@@ -117,6 +119,8 @@ pub struct Figures {
     pub frames_damaged: u64,
     /// Messages from the cloud that could not be read.
     pub messages_malformed: u64,
+    /// Questions that could not be asked: their safe default was taken at once.
+    pub questions_refused: u64,
     /// Bytes of the data budget spent this month.
     pub bytes_spent: u64,
     /// Policies taken over since the start.
@@ -134,7 +138,13 @@ enum Saving {
     Policy(InForce, Arc<Policy>),
     /// A question, to be told.
     Asked([u8; 16]),
-    /// What was chosen for a question, to be told and acted on.
+    /// An answer, for its id and for what it chose for this question.
+    Answered(Command, [u8; 16]),
+    /// What to watch of a trip.
+    Trip,
+    /// Trip marks of this start up to this number, to be told.
+    Marks(u32),
+    /// A safe default chosen for a question, to be told and acted on.
     Decided([u8; 16]),
 }
 
@@ -146,6 +156,10 @@ pub struct Agent {
     jitter: Jitter,
     state: SavedState,
     intake: Intake,
+    instruments: Instruments,
+    // Trip marks of this start: noticed, and durable.
+    marks_noticed: u32,
+    marks_durable: u32,
     // Older incarnations first; the last two are the present one's.
     books: Vec<Book>,
     session: Session,
@@ -187,13 +201,20 @@ impl Agent {
             let held = Held { lane, incarnation, floor: 1, floor_reason: FloorReason::Acked, made: 0 };
             books.push(Book::new(held));
         }
+        let mut clock = WallClock::default();
+        if let Some(time) = state.time.filter(|time| settings.machine != 0 && time.machine == settings.machine) {
+            clock.resume(time.offset_ms);
+        }
         let mut agent = Self {
             jitter: Jitter::new(settings.seed),
             intake: Intake::new(policy),
+            instruments: Instruments::default(),
+            marks_noticed: 0,
+            marks_durable: 0,
             verifier,
             books,
             session: Session::new(now),
-            clock: WallClock::default(),
+            clock,
             highest_epoch: state.highest_epoch,
             spent_saved: state.spent.bytes,
             age_ns: now + limits::AGE_CHECK_MS * 1_000_000,
@@ -223,6 +244,7 @@ impl Agent {
             Ok(Down::Command(command)) => self.handle_command(command, now),
             Ok(Down::Policy(policy)) => self.handle_policy(policy, now),
             Ok(Down::Ask(ask)) => self.handle_ask(ask, now),
+            Ok(Down::Watch(watch)) => self.handle_watch(watch),
             Ok(Down::HandOver(farewell)) => self.handle_hand_over(farewell, now),
             Err(_) => self.figures.messages_malformed += 1,
         }

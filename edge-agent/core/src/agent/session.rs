@@ -213,6 +213,7 @@ impl Agent {
             self.intake.resync();
             self.say_live(now);
         }
+        self.trip_welcomed(now);
     }
 
     /// The door is about to close. It is the door that does so, once its other words are out.
@@ -272,6 +273,7 @@ impl Agent {
         let agent_version = self.settings.agent_version.to_owned();
         self.make_event(&remuda_wire::Event::Started { agent_version }, now);
         self.resume_questions(now);
+        self.resume_trip(now);
         self.forget_unfinished_commands(now);
         debug_assert!(
             self.books.iter().rev().take(Lane::ALL.len()).all(|b| b.incarnation == self.incarnation())

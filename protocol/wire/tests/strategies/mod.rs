@@ -9,9 +9,9 @@ use remuda_model::{ConnectionId, Epoch, Incarnation, Lane, SignalId};
 use remuda_wire::frame::{CommandOutcome, Event};
 use remuda_wire::{
     Ack, Ask, Body, BudgetStatus, ClockQuality, CollectionLevel, Column, Command, CommandKind, Decided, Down,
-    Farewell, FarewellReason, FloorReason, FrameHeader, Frames, Hello, LaneAck, LaneState, LinkKind, Live,
-    Policy, PolicyRefused, PositionE7, Question, QuestionStep, SampleBlock, Status, TimeUnit, TraceContext,
-    Up, Welcome, limits,
+    Farewell, FarewellReason, Fence, FloorReason, FrameHeader, Frames, HandOver, Hello, LaneAck, LaneState, LinkKind, Live,
+    Observation, Policy, PolicyRefused, PositionE7, Question, QuestionStep, SampleBlock, Status, TimeUnit,
+    TraceContext, TripMarked, TripPlace, TripWatch, Up, WatchedTrip, Watching, Welcome, limits,
 };
 
 fn clock() -> impl Strategy<Value = ClockQuality> {
@@ -78,6 +78,7 @@ fn event() -> impl Strategy<Value = Event> {
     ];
     prop_oneof![
         question().prop_map(Event::Asked),
+        trip_marked().prop_map(Event::TripMarked),
         (any::<[u8; 16]>(), step).prop_map(|(question, step)| Event::QuestionMoved { question, step }),
         text().prop_map(|agent_version| Event::Started { agent_version }),
         (any::<[u8; 16]>(), outcome).prop_map(|(command, outcome)| Event::CommandResult { command, outcome }),
@@ -105,6 +106,65 @@ fn question() -> impl Strategy<Value = Question> {
             let safe_default = default % options.len() as u8;
             Question { id, text, options, safe_default, timeout_ms, waited_ms, position }
         })
+}
+
+fn place() -> impl Strategy<Value = (i32, i32)> {
+    (-900_000_000..=900_000_000, -1_800_000_000..=1_800_000_000)
+}
+
+fn fence() -> impl Strategy<Value = Fence> {
+    (place(), 1..=u16::MAX).prop_map(|((latitude_e7, longitude_e7), radius_m)| Fence {
+        latitude_e7,
+        longitude_e7,
+        radius_m,
+    })
+}
+
+fn trip_marked() -> impl Strategy<Value = TripMarked> {
+    let observation = prop_oneof![
+        Just((Observation::SetOff, None)),
+        Just((Observation::AtRest, None)),
+        (0..16_u16, fence()).prop_map(|(stop, fence)| (Observation::Entered(stop), Some(fence))),
+        (0..16_u16, fence()).prop_map(|(stop, fence)| (Observation::Left(stop), Some(fence))),
+    ];
+    let instruments = any::<(Option<i64>, u32, Option<u64>, Option<i64>, u64)>();
+    ("\\PC{1,40}", incarnation(), 1..=u32::MAX, observation, place(), instruments, incarnation()).prop_map(
+        |(trip, noticed_by, number, (observation, stop), (latitude_e7, longitude_e7), told, incarnation)| {
+            let (time_ms, speed_e2, odometer_m, energy_wh, samples) = told;
+            TripMarked {
+                trip,
+                noticed_by,
+                number,
+                observation,
+                stop,
+                time_ms,
+                latitude_e7,
+                longitude_e7,
+                speed_e2,
+                odometer_m,
+                energy_wh,
+                incarnation,
+                samples,
+            }
+        },
+    )
+}
+
+fn trip_watch() -> impl Strategy<Value = TripWatch> {
+    let stops = vec(fence(), 2..=limits::STOPS_MAX);
+    let watched = ("\\PC{1,40}", any::<u64>(), stops, any::<(u16, Option<u16>, bool)>()).prop_map(
+        |(trip, version, stops, (next, inside, moving))| {
+            let count = stops.len() as u16;
+            let place = TripPlace { next: next % (count + 1), inside: inside.map(|at| at % count), moving };
+            WatchedTrip { trip, version, stops, place }
+        },
+    );
+    option::of(watched).prop_map(|trip| TripWatch { trip })
+}
+
+fn watching() -> impl Strategy<Value = Watching> {
+    (connection(), option::of(("\\PC{1,40}", any::<u64>())))
+        .prop_map(|(connection, trip)| Watching { connection, trip })
 }
 
 fn decided() -> impl Strategy<Value = Decided> {
@@ -256,6 +316,7 @@ pub fn up() -> impl Strategy<Value = Up> {
         live.prop_map(Up::Live),
         (connection(), reason).prop_map(|(connection, reason)| Up::Farewell(Farewell { connection, reason })),
         status().prop_map(Up::Status),
+        watching().prop_map(Up::Watching),
     ]
 }
 
@@ -317,6 +378,8 @@ pub fn down() -> impl Strategy<Value = Down> {
         command.prop_map(Down::Command),
         policy.prop_map(Down::Policy),
         any::<u16>().prop_map(|interval_s| Down::Ask(Ask { interval_s })),
+        any::<u32>().prop_map(|spread_ms| Down::HandOver(HandOver { spread_ms })),
+        trip_watch().prop_map(Down::Watch),
     ]
 }
 

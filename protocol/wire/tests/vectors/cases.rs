@@ -5,9 +5,10 @@ use remuda_model::{ConnectionId, Epoch, Incarnation, Lane, SignalId, signal};
 use remuda_wire::frame::{self, CommandOutcome, Event};
 use remuda_wire::{
     Ack, Ask, Body, BudgetStatus, ClockQuality, CollectionLevel, Column, Command, CommandKind, Decided, Down,
-    Farewell, FarewellReason, FloorReason, Frame, FrameHeader, Frames, HandOver, Hello, LaneAck, LaneState,
-    LinkKind, Live, Policy, PolicyRefused, PositionE7, Question, QuestionStep, SampleBlock, Status, TimeUnit,
-    TraceContext, Up, Welcome, limits,
+    Farewell, FarewellReason, Fence, FloorReason, Frame, FrameHeader, Frames, HandOver, Hello, LaneAck, LaneState,
+    LinkKind, Live, Observation, Policy, PolicyRefused, PositionE7, Question, QuestionStep, SampleBlock,
+    Status, TimeUnit, TraceContext, TripMarked, TripPlace, TripWatch, Up, WatchedTrip, Watching, Welcome,
+    limits,
 };
 
 /// What a file's bytes are.
@@ -39,6 +40,7 @@ pub fn cases() -> Vec<Named> {
         commands(),
         events(),
         questions(),
+        trip_marks(),
         blocks(),
         longer_codings(),
         bad_messages(),
@@ -398,6 +400,97 @@ fn questions() -> Vec<Named> {
                 19,
                 Body::Event(Event::Asked(Question { options: vec!["x".to_owned(); 9], ..question() })),
             ))),
+        ),
+    ]
+}
+
+fn watched() -> WatchedTrip {
+    let pick_up = Fence { latitude_e7: 601_699_000, longitude_e7: -249_384_000, radius_m: 80 };
+    let drop_off = Fence { latitude_e7: 601_811_000, longitude_e7: -249_500_000, radius_m: 300 };
+    let place = TripPlace { next: 1, inside: Some(0), moving: false };
+    WatchedTrip { trip: "ride-1".to_owned(), version: 3, stops: vec![pick_up, drop_off], place }
+}
+
+fn trip_mark() -> TripMarked {
+    TripMarked {
+        trip: "ride-1".to_owned(),
+        noticed_by: INCARNATION,
+        number: 3,
+        observation: Observation::Left(0),
+        stop: Some(watched().stops[0]),
+        time_ms: Some(NOW_MS + 4_321),
+        latitude_e7: 601_699_123,
+        longitude_e7: -249_384_321,
+        speed_e2: 512,
+        odometer_m: Some(123_456),
+        energy_wh: Some(-2_500),
+        incarnation: Incarnation(42),
+        samples: 1_000,
+    }
+}
+
+fn trip_marks() -> Vec<Named> {
+    let watch = |trip| Case::Down(Down::Watch(TripWatch { trip }));
+    let watching = |trip| Case::Up(Up::Watching(Watching { connection: CONNECTION, trip }));
+    let marked = |seq, mark| plain(seq, Body::Event(Event::TripMarked(mark)));
+    let bare = TripMarked {
+        number: 1,
+        observation: Observation::SetOff,
+        stop: None,
+        time_ms: None,
+        odometer_m: None,
+        energy_wh: None,
+        samples: 0,
+        ..trip_mark()
+    };
+    let rest = TripMarked { number: 5, observation: Observation::AtRest, stop: None, ..trip_mark() };
+    let entered = TripMarked {
+        number: 4,
+        observation: Observation::Entered(1),
+        stop: Some(watched().stops[1]),
+        ..trip_mark()
+    };
+    let bad = |watched| Case::BadDown(Down::Watch(TripWatch { trip: Some(watched) }).encode());
+    let too_many = WatchedTrip { stops: vec![watched().stops[0]; 17], ..watched() };
+    let outside = TripPlace { next: 3, ..TripPlace::default() };
+    vec![
+        ("down-watch", "A trip with two stops; it stands at the pick-up.", watch(Some(watched()))),
+        ("down-watch-none", "Nothing to watch any more.", watch(None)),
+        ("up-watching", "It watches the third version of a trip.", watching(Some(("ride-1".to_owned(), 3)))),
+        ("up-watching-none", "It watches nothing.", watching(None)),
+        (
+            "frame-event-trip-marked-left",
+            "It left the pick-up.",
+            Case::Frame(marked(21, trip_mark())),
+        ),
+        (
+            "frame-event-trip-marked-entered",
+            "It reached the drop-off.",
+            Case::Frame(marked(22, entered)),
+        ),
+        ("frame-event-trip-marked-rest", "It came to rest.", Case::Frame(marked(23, rest))),
+        (
+            "frame-event-trip-marked-bare",
+            "It set off, and knows neither time nor odometer.",
+            Case::Frame(marked(24, bare)),
+        ),
+        ("bad-down-watch-stops", "A trip with more stops than there may be.", bad(too_many)),
+        (
+            "bad-down-watch-place",
+            "A trip whose next stop it does not have.",
+            bad(WatchedTrip { place: outside, ..watched() }),
+        ),
+        (
+            "bad-up-watching",
+            "A trip without an id.",
+            Case::BadUp(
+                Up::Watching(Watching { connection: CONNECTION, trip: Some((String::new(), 1)) }).encode(),
+            ),
+        ),
+        (
+            "bad-frame-event-trip-marked",
+            "A stop was left, and which is not said.",
+            Case::BadFrame(bytes_of(&marked(25, TripMarked { stop: None, ..trip_mark() }))),
         ),
     ]
 }

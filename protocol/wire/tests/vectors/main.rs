@@ -12,7 +12,7 @@ use remuda_model::signal::{REGISTRY, SignalKind};
 use remuda_wire::frame::{CommandOutcome, Event};
 use remuda_wire::{
     Body, ClockQuality, CollectionLevel, CommandKind, DecodeError, Down, FarewellReason, FloorReason,
-    FrameError, LinkKind, Up, WIRE_VERSION, frame,
+    FrameError, LinkKind, Observation, Up, WIRE_VERSION, frame,
 };
 
 fn folder() -> PathBuf {
@@ -227,6 +227,9 @@ fn every_variant_has_a_vector() {
                 if let Body::Event(Event::CommandResult { outcome, .. }) = &f.body {
                     note("outcome", variant(outcome));
                 }
+                if let Body::Event(Event::TripMarked(mark)) = &f.body {
+                    note("observation", variant(&mark.observation));
+                }
                 matches!(&f.body, Body::Event(event) if note("event", variant(event)))
             }
             _ => false,
@@ -239,6 +242,7 @@ fn every_variant_has_a_vector() {
     assert_eq!(used["farewell"], known::<FarewellReason>());
     assert_eq!(used["command"], known::<CommandKind>());
     assert_eq!(used["outcome"], known::<CommandOutcome>());
+    assert_eq!(used["observation"], known::<Observation>());
     assert_eq!(used["event"], known::<Event>());
 }
 
