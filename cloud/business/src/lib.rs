@@ -11,6 +11,7 @@ mod directory;
 mod dispatch;
 mod free;
 pub mod limits;
+mod marks;
 mod observer;
 mod post_credits;
 mod start;

@@ -1,23 +1,28 @@
-//! Trips are moved on by what their vehicles report: positions become arrivals and departures at the stops.
+//! Trips are moved on by what their vehicles report. Here is said what each vehicle is to watch; where it cannot, its positions
+//! are watched for it, and become arrivals and departures at the stops.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use remuda_contracts::fleet::{FleetView, TwinView};
-use remuda_contracts::trips::{Mark, SamplesAt};
+use remuda_contracts::marks::{TripMarks, WatchedTrip, Watcher};
+use remuda_contracts::trips::Mark;
 use remuda_entities::AskError;
 use remuda_eventsourcing::Context;
 use remuda_model::{OrganizationId, VehicleId, signal};
 use remuda_trips::command::Observation;
-use remuda_trips::fences::Watch;
-use remuda_trips::state::{Stop, TripPhase};
-use remuda_trips::{TripCommand, TripDirectory, TripService};
+use remuda_trips::fences::{Sight, Watch, energy_wh, fences_of, mark_of, place_of, resuming};
+use remuda_trips::lists::TripLine;
+use remuda_trips::state::TripPhase;
+use remuda_trips::{Trip, TripCommand, TripDirectory, TripService};
 
 use crate::limits;
 
 /// Looks at the vehicles of trips that run.
 pub(crate) struct Observer {
     pub view: Arc<dyn FleetView>,
+    /// None: no vehicle watches anything.
+    pub marks: Option<Arc<dyn TripMarks>>,
     pub trips: TripService,
     pub lists: TripDirectory,
     pub organization: OrganizationId,
@@ -26,10 +31,46 @@ pub(crate) struct Observer {
 
 struct Watched {
     vehicle: VehicleId,
-    stops: Vec<Stop>,
+    /// Its line in the lists, as it was when the trip was read.
+    line: TripLine,
+    /// For the vehicle.
+    wanted: Arc<WatchedTrip>,
     watch: Watch,
+    /// Somebody else watched: the trip knows better than `watch`.
+    is_behind: bool,
     /// Reports that the trip has not heard yet, in order: none may be passed over.
     waiting: Vec<(Observation, Mark)>,
+}
+
+impl Watched {
+    fn new(vehicle: VehicleId, line: TripLine, trip: &Trip, version: u64) -> Self {
+        Self {
+            vehicle,
+            wanted: Arc::new(wanted(&line.trip, trip, version)),
+            line,
+            watch: resuming(trip),
+            is_behind: false,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// The trip has changed: perhaps its stops, and what a vehicle that lost its disk must know.
+    fn changed(&mut self, line: TripLine, trip: &Trip, version: u64) {
+        let is_elsewhere = self.wanted.stops != fences_of(trip);
+        let version = if is_elsewhere { version } else { self.wanted.version };
+        let now = wanted(&line.trip, trip, version);
+        if is_elsewhere {
+            self.watch.change(&self.wanted.stops, &now.stops, now.place);
+        }
+        self.line = line;
+        if *self.wanted != now {
+            self.wanted = Arc::new(now);
+        }
+    }
+}
+
+fn wanted(id: &str, trip: &Trip, version: u64) -> WatchedTrip {
+    WatchedTrip { trip: id.to_owned(), version, stops: fences_of(trip), place: place_of(trip) }
 }
 
 const RUNNING: [TripPhase; 4] =
@@ -38,11 +79,12 @@ const RUNNING: [TripPhase; 4] =
 impl Observer {
     pub fn new(
         view: Arc<dyn FleetView>,
+        marks: Option<Arc<dyn TripMarks>>,
         trips: TripService,
         lists: TripDirectory,
         organization: OrganizationId,
     ) -> Self {
-        Self { view, trips, lists, organization, watched: HashMap::new() }
+        Self { view, marks, trips, lists, organization, watched: HashMap::new() }
     }
 
     /// One look at all of them. Answers how many reports trips took.
@@ -62,7 +104,7 @@ impl Observer {
         for phase in RUNNING {
             let page = self.lists.in_state(&self.organization, phase, None, limits::OBSERVED_MAX);
             match page {
-                Ok(lines) => running.extend(lines.into_iter().map(|line| (line.trip, line.vehicle))),
+                Ok(lines) => running.extend(lines.into_iter().map(|line| (line.trip.clone(), line))),
                 Err(error) => {
                     tracing::warn!(%error, "the running trips cannot be listed; they are looked at again soon");
                     return;
@@ -70,26 +112,70 @@ impl Observer {
             }
         }
         self.watched.retain(|trip, watched| {
-            running.get(trip).is_some_and(|vehicle| *vehicle == watched.vehicle.as_str())
+            running.get(trip).is_some_and(|line| line.vehicle == watched.vehicle.as_str())
         });
-        for (trip, vehicle) in running {
-            if self.watched.contains_key(&trip) {
+        let mut unread = false;
+        for (trip, line) in running {
+            let known = self.watched.get_mut(&trip);
+            if known.as_ref().is_some_and(|watched| watched.line == line) {
                 continue;
             }
-            let Ok(vehicle) = VehicleId::new(&vehicle) else { continue };
-            let Ok(seen) = self.trips.entities().read(&self.organization, &trip).await else { continue };
-            let (stops, watch) = (seen.state.stops().to_vec(), Watch::resuming(&seen.state));
-            self.watched.insert(trip, Watched { vehicle, stops, watch, waiting: Vec::new() });
+            let Ok(vehicle) = VehicleId::new(&line.vehicle) else { continue };
+            let Ok(seen) = self.trips.entities().read(&self.organization, &trip).await else {
+                unread = true;
+                continue;
+            };
+            match known {
+                Some(watched) => watched.changed(line, &seen.state, seen.version),
+                None => {
+                    let watched = Watched::new(vehicle, line, &seen.state, seen.version);
+                    self.watched.insert(trip, watched);
+                }
+            }
         }
+        // Of trips that could not be read nobody knows what is to be watched: nothing is withdrawn.
+        if !unread {
+            self.want();
+        }
+    }
+
+    /// Says what vehicles are to watch: each the trip that it is farthest along, or has had longest.
+    fn want(&self) {
+        let Some(marks) = &self.marks else { return };
+        let mut first: HashMap<VehicleId, &Watched> = HashMap::new();
+        let rank = |watched: &Watched| {
+            let line = &watched.line;
+            (std::cmp::Reverse(line.phase), line.requested_ms, line.trip.clone())
+        };
+        for watched in self.watched.values() {
+            let best = first.entry(watched.vehicle).or_insert(watched);
+            if rank(watched) < rank(best) {
+                *best = watched;
+            }
+        }
+        let all = first.into_iter().map(|(vehicle, watched)| (vehicle, Arc::clone(&watched.wanted)));
+        marks.want(&self.organization, all.collect());
     }
 
     async fn observe(&mut self, trip: &str) -> usize {
         let Some(watched) = self.watched.get_mut(trip) else { return 0 };
-        if let Some(twin) = self.view.twin(&self.organization, &watched.vehicle).await
-            && let Some((mark, speed_kmh)) = mark_of(&twin)
-        {
-            let seen = watched.watch.observe(&watched.stops, speed_kmh, &mark);
-            watched.waiting.extend(seen.into_iter().map(|observation| (observation, mark)));
+        let watcher =
+            self.marks.as_ref().map_or(Watcher::Cloud, |marks| marks.watcher(&watched.vehicle, trip));
+        if watcher != Watcher::Cloud {
+            watched.is_behind = true;
+        } else {
+            if watched.is_behind {
+                let Ok(seen) = self.trips.entities().read(&self.organization, trip).await else { return 0 };
+                watched.watch = resuming(&seen.state);
+                watched.is_behind = false;
+            }
+            if let Some(twin) = self.view.twin(&self.organization, &watched.vehicle).await
+                && let Some(sight) = sight_of(&twin)
+            {
+                let seen = watched.watch.observe(&watched.wanted.stops, &sight);
+                let seen = seen.into_iter().map(|(observation, of)| (observation, mark_of(&of)));
+                watched.waiting.extend(seen);
+            }
         }
         let mut told = 0;
         while let Some((observation, mark)) = watched.waiting.first().copied() {
@@ -100,7 +186,7 @@ impl Observer {
                 correlation_id: trip.to_owned(),
             };
             let vehicle = watched.vehicle.to_string();
-            let command = TripCommand::Report { vehicle, observation, mark };
+            let command = TripCommand::Report { vehicle, observation, stop: None, mark };
             match self.trips.entities().ask(&self.organization, trip, command, context).await {
                 Ok(_) => told += 1,
                 Err(AskError::Refused { code, .. }) => {
@@ -117,15 +203,8 @@ impl Observer {
     }
 }
 
-/// Energy left, Wh, from a zero of the vehicle's own: counters of what was charged and used in its whole life. Only
-/// differences mean something, and those of a ride are what it used.
-fn energy_wh(charged_kwh: Option<f64>, consumed_kwh: Option<f64>) -> Option<i64> {
-    // A vehicle that never tells of charging has not charged since it began to count.
-    Some(((charged_kwh.unwrap_or(0.0) - consumed_kwh?) * 1e3).round() as i64)
-}
-
-/// What a vehicle says of itself now, and its speed, km/h.
-fn mark_of(twin: &TwinView) -> Option<(Mark, f32)> {
+/// What a vehicle says of itself now.
+fn sight_of(twin: &TwinView) -> Option<Sight> {
     let at = twin.summary.position?;
     let value = |wanted| twin.values.iter().find(|value| value.signal == wanted);
     let physical = |wanted| {
@@ -133,19 +212,13 @@ fn mark_of(twin: &TwinView) -> Option<(Mark, f32)> {
         Some(signal::by_id(wanted)?.to_physical(value.raw))
     };
     let sampled = value(signal::LATITUDE).map(|value| value.sampled_ms).filter(|ms| *ms > 0);
-    Some((
-        Mark {
-            time_ms: sampled.unwrap_or(twin.summary.last_seen_ms),
-            latitude_e7: at.latitude_e7,
-            longitude_e7: at.longitude_e7,
-            odometer_m: physical(signal::ODOMETER).map(|metres| metres.max(0.0) as u64),
-            energy_wh: energy_wh(physical(signal::CHARGED_ENERGY), physical(signal::CONSUMED_ENERGY)),
-            samples: twin
-                .detail
-                .samples
-                .last()
-                .map(|seen| SamplesAt { incarnation: seen.incarnation.0, seq: seen.received }),
-        },
-        at.speed_kmh,
-    ))
+    Some(Sight {
+        at_ms: sampled.unwrap_or(twin.summary.last_seen_ms),
+        latitude_e7: at.latitude_e7,
+        longitude_e7: at.longitude_e7,
+        speed_e2: (at.speed_kmh.abs() * 1e2).round() as u32,
+        odometer_m: physical(signal::ODOMETER).map(|metres| metres.max(0.0) as u64),
+        energy_wh: energy_wh(physical(signal::CHARGED_ENERGY), physical(signal::CONSUMED_ENERGY)),
+        samples: twin.detail.samples.last().map(|seen| (seen.incarnation, seen.received)),
+    })
 }

@@ -16,6 +16,7 @@ use remuda_billing::provider::{Gateway, PaymentProvider};
 use remuda_billing::tariff::{TariffError, Tariffs};
 use remuda_billing::{Billing, BillingReader, BillingService, BillingSettings, BillingViews};
 use remuda_contracts::fleet::FleetView;
+use remuda_contracts::marks::TripMarks;
 use remuda_entities::metrics::EntityMetrics;
 use remuda_entities::operate::Operated;
 use remuda_entities::projection::{Place, Projected, Projection, project};
@@ -51,6 +52,7 @@ use crate::directory::Riders;
 use crate::dispatch::Dispatch;
 use crate::free::FreeVehicles;
 use crate::limits;
+use crate::marks::{Bringing, Cursor};
 use crate::observer::Observer;
 use crate::post_credits::PostCredits;
 use crate::upkeep;
@@ -76,6 +78,8 @@ pub struct BusinessSettings {
     pub organization: OrganizationId,
     /// Roads, for times and lengths of ways; none: as the crow flies, and a bit.
     pub roads: Option<Arc<RoadNetwork>>,
+    /// Trips that vehicles watch themselves; none: the cloud watches for all.
+    pub marks: Option<Arc<dyn TripMarks>>,
     /// The relay for e-mails, when there is one.
     pub mailer: Option<Mailer>,
     /// Services of sagas beside those of the domains assembled here; one of the same name takes its place.
@@ -359,7 +363,19 @@ impl Business {
             readers: readers.all,
         });
         let (stopping, stops) = watch::channel(false);
-        let observer = Observer::new(view, parts.trips.clone(), parts.lists.clone(), parts.organization);
+        let marks = settings.marks;
+        let observer = Observer::new(
+            view,
+            marks.clone(),
+            parts.trips.clone(),
+            parts.lists.clone(),
+            parts.organization,
+        );
+        let bringing = marks.map(|marks| Bringing {
+            marks,
+            trips: parts.trips.clone(),
+            cursor: Cursor::new(&settings.folder),
+        });
         let runner = Runner::new(parts.notifications.clone(), parts.mailbox.clone());
         let mut tasks = vec![
             tokio::spawn(runner.run(stops.clone())),
@@ -368,6 +384,7 @@ impl Business {
             tokio::spawn(tell_time(Arc::clone(&parts), stops.clone())),
             tokio::spawn(upkeep::take_answers(Arc::clone(&parts), stops.clone())),
         ];
+        tasks.extend(bringing.map(|bringing| tokio::spawn(bringing.run(stops.clone()))));
         tasks.extend(flags.map(|flags| tokio::spawn(upkeep::follow_flags(flags, stops))));
         Ok(Self { parts, stopping, tasks: Mutex::new(tasks) })
     }

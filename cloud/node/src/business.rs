@@ -7,6 +7,7 @@ use remuda_backup::JournalPart;
 use remuda_billing::invoices::Seller;
 use remuda_business::{Business, BusinessError, BusinessMetrics, BusinessSettings};
 use remuda_contracts::fleet::FleetView;
+use remuda_contracts::marks::TripMarks;
 use remuda_eventsourcing::{Journal, JournalError, JournalMetrics, SledJournal};
 use remuda_model::OrganizationId;
 use remuda_notifications::channels::email::{MailConfig, Mailer};
@@ -88,7 +89,7 @@ pub(crate) fn open_journal(config: &Config, metrics: &JournalMetrics) -> Result<
 pub(crate) async fn start(
     config: &Config,
     journal: Arc<dyn Journal>,
-    view: Arc<dyn FleetView>,
+    (view, marks): (Arc<dyn FleetView>, Arc<dyn TripMarks>),
     roads: Option<Arc<RoadNetwork>>,
     metrics: &Metrics,
 ) -> Result<Business, BusinessError> {
@@ -99,6 +100,7 @@ pub(crate) async fn start(
         folder: config.data_dir.join("business-data"),
         organization: OrganizationId::default(),
         roads,
+        marks: Some(marks),
         // Checked with the configuration.
         mailer: section.mail.as_ref().and_then(|mail| Mailer::new(mail).ok()),
         services: Vec::new(),

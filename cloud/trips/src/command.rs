@@ -2,21 +2,10 @@
 
 use remuda_contracts::sealed::Sealed;
 use remuda_contracts::trips::{CancelledBy, Mark, TripParties};
+pub use remuda_fences::Observation;
 
+use crate::fences::Fence;
 use crate::state::{Plan, Stop};
-
-/// What a vehicle noticed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Observation {
-    /// It set off.
-    SetOff,
-    /// It drove into the fence of a stop; 0 = the pick-up.
-    Entered(u16),
-    /// It drove out of the fence of a stop.
-    Left(u16),
-    /// It came to rest.
-    AtRest,
-}
 
 /// A wish or a report; [`crate::decide()`] may refuse it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +37,8 @@ pub enum TripCommand {
         vehicle: String,
         /// What.
         observation: Observation,
+        /// The stop that it is about as the vehicle knew it; none when whoever watched knows the trip's own.
+        stop: Option<Fence>,
         /// What it said of itself then.
         mark: Mark,
     },

@@ -29,8 +29,8 @@ pub fn decide(trip: &Trip, command: &TripCommand, context: &Context) -> Decision
         _ if trip.phase == TripPhase::Unknown => Err(TripRefusal::NoSuchTrip),
         TripCommand::Assign { vehicle, driver } => assign(trip, vehicle, driver.as_deref(), now_ms),
         TripCommand::Unassign { reason } => unassign(trip, reason),
-        TripCommand::Report { vehicle, observation, mark } => {
-            reports::decide(trip, vehicle, *observation, *mark, now_ms)
+        TripCommand::Report { vehicle, observation, stop, mark } => {
+            reports::decide(trip, vehicle, (*observation, *stop), *mark, now_ms)
         }
         TripCommand::ChangeStops { from, stops, planned_distance_m } => {
             change_stops(trip, *from, stops, *planned_distance_m)

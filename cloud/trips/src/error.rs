@@ -41,6 +41,9 @@ pub enum TripRefusal {
     /// The vehicle has been there.
     #[error("stop {0} was reached already; only later stops can change")]
     StopPassed(usize),
+    /// The rider changed their mind meanwhile.
+    #[error("stop {0} is elsewhere now than the vehicle knew when it noticed that")]
+    StopMoved(u16),
     /// A vehicle's clock is wrong.
     #[error("the report's time lies ahead of now; check the vehicle's clock")]
     MarkInTheFuture,
@@ -76,6 +79,7 @@ impl Refusal for TripRefusal {
             Self::NotUnderWay => "not-under-way",
             Self::NoSuchStop(_) => "no-such-stop",
             Self::StopPassed(_) => "stop-passed",
+            Self::StopMoved(_) => "stop-moved",
             Self::MarkInTheFuture => "mark-in-the-future",
             Self::NotCompleted => "not-completed",
             Self::NotTheRider => "not-the-rider",

@@ -68,6 +68,11 @@ pub const POLICY_PUSH_VEHICLES: usize = 256;
 pub const POLICY_PUSH_PAUSE: Duration = Duration::from_millis(100);
 /// How long a vehicle may take to make a policy durable and say so before it is sent again.
 pub const POLICY_ANSWER: Duration = Duration::from_secs(30);
+/// How long a vehicle may take to make a trip's watch durable and say so: from then on the cloud watches for it, since an agent
+/// that is too old never answers.
+pub const WATCH_ANSWER: Duration = Duration::from_secs(5);
+/// How often a vehicle that does not answer is told the same on one connection.
+pub const WATCH_TELLS_MAX: u8 = 3;
 /// Least time between two reports of a vehicle, s: a day of them is some 30 KB.
 pub const STATUS_INTERVAL_S: u16 = 300;
 /// Vehicles that a policy's status names.

@@ -124,6 +124,8 @@ pub struct VehicleMetrics {
     pub downlink_dropped: Family<ReasonLabel, Counter>,
     /// Policies sent to vehicles.
     pub policies_sent: Counter,
+    /// Watches over trips sent to vehicles.
+    pub watches_sent: Counter,
     /// Policies that vehicles did not take over.
     pub policies_refused: Counter,
     /// From the door to durable, seconds.
@@ -161,6 +163,7 @@ impl Default for VehicleMetrics {
             epochs_behind: Counter::default(),
             downlink_dropped: Family::default(),
             policies_sent: Counter::default(),
+            watches_sent: Counter::default(),
             policies_refused: Counter::default(),
             ack_seconds: Histogram::new(exponential_buckets(0.01, 2.0, 13)),
         }
@@ -202,6 +205,7 @@ impl VehicleMetrics {
         add("epochs_behind", "Hellos that saw a higher epoch", Box::new(self.epochs_behind.clone()));
         add("downlink_dropped", "Messages down that were dropped", Box::new(self.downlink_dropped.clone()));
         add("policies_sent", "Policies sent to vehicles", Box::new(self.policies_sent.clone()));
+        add("watches_sent", "Watches over trips sent to vehicles", Box::new(self.watches_sent.clone()));
         add("policies_refused", "Policies not taken over", Box::new(self.policies_refused.clone()));
         add("ack_seconds", "From the door to durable", Box::new(self.ack_seconds.clone()));
     }

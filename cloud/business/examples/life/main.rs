@@ -248,6 +248,7 @@ async fn live(
         folder: folder.join("cloud/business-data"),
         organization: *ORGANIZATION,
         roads: None,
+        marks: None,
         mailer: None,
         services: vec![Arc::new(Herald(Arc::clone(&chance)))],
         wrap_provider: Some(Arc::new(move |provider: Arc<dyn PaymentProvider>| {

@@ -165,6 +165,7 @@ pub async fn start(folder: &Path, fleet: &Arc<Fleet>, mute: Option<&Arc<AtomicBo
         folder: folder.join("business"),
         organization: OrganizationId::default(),
         roads: None,
+        marks: None,
         mailer: None,
         services: mute.iter().map(|mute| Arc::new(Herald(Arc::clone(mute))) as Arc<dyn Service>).collect(),
         wrap_provider: None,

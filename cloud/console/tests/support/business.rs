@@ -35,6 +35,7 @@ pub async fn start(folder: &Path, fleet: &Arc<FakeFleet>) -> Business {
         folder: folder.to_owned(),
         organization: HOME(),
         roads: None,
+        marks: None,
         mailer: None,
         services: vec![],
         wrap_provider: None,

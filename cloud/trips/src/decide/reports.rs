@@ -8,14 +8,14 @@ use super::{Decision, outcome};
 use crate::command::Observation;
 use crate::error::TripRefusal;
 use crate::event::{AtStop, SetOff, TripEvent, VisitCorrected};
-use crate::fences;
+use crate::fences::{self, Fence};
 use crate::limits;
 use crate::state::{Seen, Trip, TripPhase};
 
 pub(super) fn decide(
     trip: &Trip,
     vehicle: &str,
-    observation: Observation,
+    (observation, stop): (Observation, Option<Fence>),
     mark: Mark,
     now_ms: i64,
 ) -> Decision {
@@ -26,11 +26,12 @@ pub(super) fn decide(
     if trip.parties.vehicle != vehicle {
         return Err(TripRefusal::OtherVehicle(trip.parties.vehicle.clone()));
     }
-    let stops = trip.stops().len();
-    if let Observation::Entered(stop) | Observation::Left(stop) = observation
-        && usize::from(stop) >= stops
-    {
-        return Err(TripRefusal::NoSuchStop(stops));
+    if let Some(number) = observation.stop() {
+        let known = trip.stops().get(usize::from(number));
+        let known = known.ok_or(TripRefusal::NoSuchStop(trip.stops().len()))?;
+        if stop.is_some_and(|stop| stop != Fence::from(known)) {
+            return Err(TripRefusal::StopMoved(number));
+        }
     }
     if mark.time_ms > now_ms.saturating_add(limits::CLOCK_TOLERANCE_MS) {
         return Err(TripRefusal::MarkInTheFuture);

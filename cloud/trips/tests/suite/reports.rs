@@ -176,13 +176,13 @@ fn reports_of_another_time_or_vehicle_do_not_count() {
 #[test]
 fn a_vehicle_that_tells_little_still_ends_its_trip() {
     let bare = |observation, second: i64, east_m| {
-        let remuda_trips::TripCommand::Report { vehicle, observation, mark } =
+        let remuda_trips::TripCommand::Report { vehicle, observation, stop, mark } =
             report(observation, second, east_m)
         else {
             unreachable!("it is a report")
         };
         let mark = remuda_contracts::trips::Mark { odometer_m: None, energy_wh: None, samples: None, ..mark };
-        remuda_trips::TripCommand::Report { vehicle, observation, mark }
+        remuda_trips::TripCommand::Report { vehicle, observation, stop, mark }
     };
     let ends = |planned_distance_m, expected: (u64, DistanceSource)| {
         let mut plan = plan(vec![stop(0), stop(1_000)]);

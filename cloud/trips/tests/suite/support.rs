@@ -92,7 +92,7 @@ pub fn left(stop: u16, second: i64, east_m: i32, inferred: bool) -> TripEvent {
 }
 
 pub fn report(observation: Observation, second: i64, east_m: i32) -> TripCommand {
-    TripCommand::Report { vehicle: "V1".into(), observation, mark: mark(second, east_m) }
+    TripCommand::Report { vehicle: "V1".into(), observation, stop: None, mark: mark(second, east_m) }
 }
 
 pub fn cancel(by: CancelledBy) -> TripCommand {

@@ -51,7 +51,7 @@ fn the_table_of_decisions_is_true() {
         ("Report AtRest", report(AtRest, 345, 1_060)),
         (
             "Report of another vehicle",
-            C::Report { vehicle: "V9".into(), observation: AtRest, mark: mark(346, 0) },
+            C::Report { vehicle: "V9".into(), observation: AtRest, stop: None, mark: mark(346, 0) },
         ),
         ("ChangeStops", C::ChangeStops { from: 1, stops: vec![stop(800)], planned_distance_m: None }),
         ("Cancel (rider)", cancel(CancelledBy::Rider)),

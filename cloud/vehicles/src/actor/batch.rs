@@ -6,6 +6,7 @@ use remuda_model::{Incarnation, Lane, Seq};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::reports::is_question;
+use super::watches::is_mark;
 use crate::command::Command;
 use crate::event::{Place, VehicleEvent};
 use crate::reception::Taken;
@@ -91,6 +92,11 @@ impl Deferred {
     /// It is about a question.
     pub fn is_question(&self) -> bool {
         matches!(&self.taken, Taken::Frame { frame, .. } if is_question(frame))
+    }
+
+    /// It is a trip mark.
+    pub fn is_mark(&self) -> bool {
+        matches!(&self.taken, Taken::Frame { frame, .. } if is_mark(frame))
     }
 
     /// It stands for frames that will never come.

@@ -41,13 +41,14 @@ impl Warm {
         }
         let mut state = self.vehicle.state.clone();
         let mut events = Vec::with_capacity(self.deferred.len());
-        let mut asks = false;
+        let (mut asks, mut marks) = (false, false);
         for deferred in &self.deferred {
             match decide(&state, deferred.command()) {
                 Ok(Some(event)) => {
                     evolve(&mut state, &event);
                     events.push(event);
                     asks |= deferred.is_question();
+                    marks |= deferred.is_mark();
                 }
                 Ok(None) | Err(CommandRefusal::AlreadyRecorded) => {}
                 Err(CommandRefusal::OutOfSequence) => {
@@ -65,6 +66,9 @@ impl Warm {
         self.vehicle.state = state;
         if asks {
             self.node.questions.send_modify(|count| *count += 1);
+        }
+        if marks {
+            self.node.marked.send_modify(|count| *count += 1);
         }
         // An effect of the reports, made after they are durable (I3).
         Box::pin(self.answer_orders(&events)).await?;

@@ -22,6 +22,7 @@ mod system;
 mod vehicle;
 mod view;
 mod warm;
+mod watches;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -20,6 +20,7 @@ use super::room::Room;
 use super::shard::{ShardMessage, ShardSupervisor};
 use super::slot::{Pushed, Slot};
 use super::snapshots::SnapshotJob;
+use super::watches::Watches;
 use crate::alert_index::AlertIndex;
 use crate::error::Refusal;
 use crate::figures::Figures;
@@ -124,6 +125,7 @@ pub(crate) struct Node {
     pub shelf: Shelf,
     pub atlas: Atlas,
     pub desks: Desks,
+    pub watches: Watches,
     /// What erasures cover.
     pub forgotten: RwLock<Arc<Tombstones>>,
     pub metrics: VehicleMetrics,
@@ -138,6 +140,8 @@ pub(crate) struct Node {
     pub position: AtomicU64,
     /// Moves when a vehicle has said something of a question to people.
     pub questions: watch::Sender<u64>,
+    /// Moves when a vehicle has said something of its trip.
+    pub marked: watch::Sender<u64>,
 }
 
 impl Node {

@@ -50,33 +50,40 @@ fn report_of(recorded: &Recorded) -> Option<VehicleReport> {
     })
 }
 
+/// What `pick` takes of the events after these offsets, where to go on, and whether there is more now.
+pub(crate) async fn read_page<T>(
+    node: &Node,
+    after: &ReportOffsets,
+    pick: impl Fn(&Recorded) -> Option<T>,
+) -> Result<(Vec<T>, ReportOffsets, bool), String> {
+    let said = |error: remuda_eventsourcing::JournalError| error.to_string();
+    let (mut picked, mut offsets, mut looked_at) = (Vec::new(), after.clone(), 0);
+    offsets.resize(usize::from(SHARDS), 0);
+    for (shard, head) in node.journal.heads().await.map_err(said)? {
+        let at = usize::from(shard.number());
+        if offsets[at] > head {
+            // The journal was restored to an earlier moment: what follows from a report follows once.
+            offsets[at] = 0;
+        }
+        while offsets[at] < head {
+            if looked_at >= LOOKED_AT_MAX {
+                return Ok((picked, offsets, true));
+            }
+            let events = node.journal.read_feed(shard, offsets[at], PAGE).await.map_err(said)?;
+            let Some(last) = events.last() else { break };
+            offsets[at] = last.position;
+            looked_at += events.len();
+            picked.extend(events.iter().filter_map(&pick));
+        }
+    }
+    Ok((picked, offsets, false))
+}
+
 #[async_trait]
 impl Reports for Questions {
     async fn questions(&self, after: &ReportOffsets) -> Result<ReportPage, String> {
-        let said = |error: remuda_eventsourcing::JournalError| error.to_string();
-        let journal = &self.0.journal;
-        let mut page = ReportPage { offsets: after.clone(), ..ReportPage::default() };
-        page.offsets.resize(usize::from(SHARDS), 0);
-        let mut looked_at = 0;
-        for (shard, head) in journal.heads().await.map_err(said)? {
-            let offset = &mut page.offsets[usize::from(shard.number())];
-            if *offset > head {
-                // The journal was restored to an earlier moment: what follows from a report follows once.
-                *offset = 0;
-            }
-            while *offset < head {
-                if looked_at >= LOOKED_AT_MAX {
-                    page.more = true;
-                    return Ok(page);
-                }
-                let events = journal.read_feed(shard, *offset, PAGE).await.map_err(said)?;
-                let Some(last) = events.last() else { break };
-                *offset = last.position;
-                looked_at += events.len();
-                page.reports.extend(events.iter().filter_map(report_of));
-            }
-        }
-        Ok(page)
+        let (reports, offsets, more) = read_page(&self.0, after, report_of).await?;
+        Ok(ReportPage { reports, offsets, more })
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

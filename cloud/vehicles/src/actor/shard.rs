@@ -43,6 +43,8 @@ pub(crate) enum ShardMessage {
     Query { vehicle: VehicleId, reply: oneshot::Sender<TwinView> },
     /// These vehicles may be behind with their policies.
     OfferPolicy(Vec<VehicleId>),
+    /// What these vehicles are to watch may have changed.
+    OfferWatch(Vec<VehicleId>),
     /// Time to look for idle vehicles.
     Tick,
     /// A failed vehicle may be started again.
@@ -122,7 +124,13 @@ impl Actor for ShardSupervisor {
             }
             ShardMessage::OfferPolicy(vehicles) => {
                 for vehicle in vehicles {
-                    Box::pin(self.offer_policy(&myself, vehicle, state)).await;
+                    let offer = VehicleMessage::OfferPolicy;
+                    Box::pin(self.offer(&myself, vehicle, offer, state)).await;
+                }
+            }
+            ShardMessage::OfferWatch(vehicles) => {
+                for vehicle in vehicles {
+                    Box::pin(self.offer(&myself, vehicle, VehicleMessage::OfferWatch, state)).await;
                 }
             }
             ShardMessage::Tick => self.tick(&myself, state),
@@ -198,7 +206,7 @@ impl ShardSupervisor {
             self.start(myself, asked.vehicle, connection, entry).await;
         }
         if let Some(actor) = &entry.actor {
-            let _ = actor.cast(VehicleMessage::Order(asked));
+            let _ = actor.cast(VehicleMessage::Order(Box::new(asked)));
         }
     }
 
@@ -255,11 +263,12 @@ impl ShardSupervisor {
         }
     }
 
-    /// Has a connected vehicle's actor compare its policy; one that is not healthy hears of it when it greets.
-    async fn offer_policy(
+    /// Has a connected vehicle's actor offer what it may be behind with; one that is not healthy hears of it when it greets.
+    async fn offer(
         &self,
         myself: &ActorRef<ShardMessage>,
         vehicle: VehicleId,
+        offer: VehicleMessage,
         state: &mut ShardState,
     ) {
         let Some(entry) = state.entries.get_mut(&vehicle) else { return };
@@ -273,7 +282,7 @@ impl ShardSupervisor {
             self.start(myself, vehicle, connection, entry).await;
         }
         if let Some(actor) = &entry.actor {
-            let _ = actor.cast(VehicleMessage::OfferPolicy);
+            let _ = actor.cast(offer);
         }
     }
 

@@ -12,6 +12,7 @@ use remuda_contracts::assistance::Reports;
 use remuda_contracts::commands::CommandDesk;
 use remuda_contracts::fleet::FleetView;
 use remuda_contracts::geofences::GeofenceBook;
+use remuda_contracts::marks::TripMarks;
 use remuda_contracts::policies::PolicyBook;
 use remuda_contracts::uplink::{Arrival, Intake, IntakeClosed};
 use remuda_eventsourcing::{Journal, JournalError, Owner};
@@ -33,6 +34,7 @@ use super::shard::ShardMessage;
 use super::slot::{Admitted, Pushed, Slot};
 use super::snapshots;
 use super::view::View;
+use super::watches::{Marks, Watches};
 use crate::alert_index::AlertIndex;
 use crate::error::Refusal;
 use crate::figures::{Figures, FiguresNow};
@@ -77,6 +79,8 @@ pub struct VehicleSystem {
     pub geofences: Arc<dyn GeofenceBook>,
     /// Told where vehicles belong; without it geofences of fleets and depots are nobody's.
     pub homing: Homing,
+    /// Trips that vehicles watch themselves.
+    pub marks: Arc<dyn TripMarks>,
     /// Has vehicles forget what erasures cover.
     pub forgetting: Forgetting,
     /// Figures, and the stop.
@@ -119,6 +123,7 @@ impl VehicleSystem {
             shelf: Shelf::default(),
             atlas: Atlas::default(),
             desks: Desks::new(settings.signer.0.clone()),
+            watches: Watches::default(),
             forgotten: RwLock::default(),
             metrics,
             figures: Figures::default(),
@@ -130,6 +135,7 @@ impl VehicleSystem {
             stopping: AtomicBool::new(false),
             position: AtomicU64::new(0),
             questions: watch::Sender::new(0),
+            marked: watch::Sender::new(0),
             settings,
         });
         let mut tasks = vec![tokio::spawn(snapshots::run(Arc::clone(&node), queue))];
@@ -158,6 +164,7 @@ impl VehicleSystem {
             commands: Arc::new(Orderly(Arc::clone(&node))),
             alerts: Arc::new(Watchful(Arc::clone(&node))),
             questions: Arc::new(Questions(Arc::clone(&node))),
+            marks: Arc::new(Marks(Arc::clone(&node))),
             geofences: Arc::new(Map(Arc::clone(&node))),
             homing: Homing(Arc::clone(&node)),
             forgetting: Forgetting(Arc::clone(&node)),

@@ -44,8 +44,10 @@ pub(crate) enum VehicleMessage {
     Query(oneshot::Sender<TwinView>),
     /// Send the policy it should follow, if it follows another one.
     OfferPolicy,
+    /// Send what it is to watch of its trip, if it watches something else.
+    OfferWatch,
     /// Something about the vehicle's orders.
-    Order(Asked),
+    Order(Box<Asked>),
     /// Be loaded, and ask the vehicle to greet if it has not.
     Wake,
     /// Prepare to end: snapshot, then say so with this number.
@@ -106,7 +108,8 @@ impl VehicleActor {
                 let _ = reply.send(warm.view());
             }
             VehicleMessage::OfferPolicy => warm.offer_policy(),
-            VehicleMessage::Order(asked) => warm.order_ask(asked).await?,
+            VehicleMessage::OfferWatch => warm.offer_watch(),
+            VehicleMessage::Order(asked) => warm.order_ask(*asked).await?,
             VehicleMessage::Wake => warm.greet_again(),
             VehicleMessage::Passivate(sent) => {
                 if warm.is_settled() && warm.snapshot_and_wait().await {

@@ -154,6 +154,7 @@ impl Warm {
                 Arrival::Disconnected { generation, .. } => {
                     if self.reception.disconnected(generation) {
                         self.downlink = None;
+                        self.left_watches();
                     }
                 }
                 Arrival::Refused { reason, count, .. } => self.refuse(Refusal::Door(reason), count),
@@ -220,6 +221,7 @@ impl Warm {
                 self.reception.farewell(generation, &farewell);
             }
             (Channel::Session, Up::Status(status)) => self.status(generation, status, received_ms),
+            (Channel::Session, Up::Watching(watching)) => self.watching(generation, watching),
             (Channel::Live, Up::Live(_)) if !self.reception.is_current(generation) => {
                 self.refuse(Refusal::StaleConnection, 1);
             }
@@ -314,6 +316,7 @@ impl Warm {
             self.offered = None;
             self.send(&Down::Ask(Ask { interval_s: limits::STATUS_INTERVAL_S }));
             self.offer_policy();
+            self.greeted_for_watches();
         }
     }
 
