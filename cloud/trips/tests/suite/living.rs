@@ -224,7 +224,9 @@ async fn a_sweep_reaches_all_however_many_and_frees_riders_of_vehicles_that_vani
     for (n, observation) in [Entered(0), Left(0)].into_iter().enumerate() {
         let second = 60 * (n as i64 + 1);
         let report = match report(observation, second, second as i32) {
-            C::Report { observation, mark, .. } => C::Report { vehicle: "V2".into(), observation, mark },
+            C::Report { observation, mark, stop, .. } => {
+                C::Report { vehicle: "V2".into(), observation, mark, stop }
+            }
             other => other,
         };
         trips.ask(&home(), "gone", report, with(format!("v-{n}"), now() + 400_000)).await.unwrap();
