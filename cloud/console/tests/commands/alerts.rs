@@ -225,6 +225,7 @@ async fn alerts_are_changed_with_etags_and_refused_with_stable_reasons() {
             Code::InvalidArgument,
             "FIELD_INVALID",
         ),
+        // No duration is as long: the audit log could not tell it.
         (
             client
                 .snooze_alert(SnoozeAlertRequest {
@@ -233,7 +234,7 @@ async fn alerts_are_changed_with_etags_and_refused_with_stable_reasons() {
                 })
                 .await,
             Code::InvalidArgument,
-            "FIELD_INVALID",
+            "MESSAGE_INVALID",
         ),
         (
             client.get_alert(GetAlertRequest { name: name("V1", "none") }).await,
