@@ -301,7 +301,8 @@ pub(crate) fn grpc_error(refusal: Refusal, kind: Option<HeaderValue>) -> Respons
     response
 }
 
-/// The `grpc-timeout`, less a little: tonic's own timer, which runs around us, would answer CANCELLED.
+/// The `grpc-timeout`, less a little: tonic's timers, which run around us and in its clients, would answer CANCELLED. A tenth at
+/// most, and what a busy machine or a way through a network takes.
 pub(crate) fn deadline_of(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -318,7 +319,7 @@ pub(crate) fn deadline_of(headers: &HeaderMap) -> Option<Duration> {
         "n" => Duration::from_nanos(number),
         _ => return None,
     };
-    Some(asked - (asked / 10).min(Duration::from_millis(5)))
+    Some(asked - (asked / 10).min(limits::DEADLINE_MARGIN))
 }
 
 #[cfg(test)]
@@ -367,11 +368,11 @@ mod tests {
             headers.insert("grpc-timeout", HeaderValue::from_static(text));
             deadline_of(&headers)
         };
-        assert_eq!(with("1S"), Some(Duration::from_millis(995)));
+        assert_eq!(with("1S"), Some(Duration::from_millis(950)));
         assert_eq!(with("20m"), Some(Duration::from_millis(18)));
         assert_eq!(
             with("99999999H"),
-            Some(Duration::from_secs(99_999_999 * 3_600) - Duration::from_millis(5))
+            Some(Duration::from_secs(99_999_999 * 3_600) - limits::DEADLINE_MARGIN)
         );
         for text in ["", "S", "1", "1x", "999999999S", "-1S"] {
             assert_eq!(with(text), None, "{text}");

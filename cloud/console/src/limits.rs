@@ -111,6 +111,9 @@ pub const REACHES_KNOWN_MAX: usize = 256;
 /// How long that is believed: so long a vehicle that changed its fleet is still shown to the old one.
 pub const HOME_FRESH: Duration = Duration::from_secs(2);
 
+/// How long before its caller's deadline a call ends.
+pub const DEADLINE_MARGIN: Duration = Duration::from_millis(50);
+
 /// Less free space than this is said to operators, bytes.
 pub const DISK_FREE_BYTES_MIN: u64 = 1_000_000_000;
 /// Less free space than one part in so many of the disk is said to operators.
