@@ -257,7 +257,7 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
     let commands = (Arc::clone(&system.commands), Arc::clone(&system.questions));
     let operations = operations::start(&config, business.as_deref(), &ledger, commands, &metrics).await?;
     let desk = business.as_ref().map(|business| business.desk());
-    system.homing.know(homes(desk.clone()));
+    system.homing.know(homes(desk.as_ref()));
     let shown = Shown {
         system: &system,
         keeper: &keeper,
@@ -443,10 +443,13 @@ fn process_of(data: PathBuf) -> ProcessSource {
     })
 }
 
-/// Where vehicles belong, as the business's records say; without a business nowhere.
-fn homes(desk: Option<Arc<dyn BusinessDesk>>) -> HomeOf {
+/// Where vehicles belong, as the business's records say; without a business nowhere. The vehicles
+/// outlive the desk, which looks at them: held for good, neither would ever let go of its journal.
+fn homes(desk: Option<&Arc<dyn BusinessDesk>>) -> HomeOf {
+    let desk = desk.map(Arc::downgrade);
     Arc::new(move |vehicle| {
         let Some(desk) = &desk else { return Some(Home::default()) };
+        let desk = desk.upgrade()?;
         let home = desk.home(&OrganizationId::default(), vehicle.as_str());
         home.inspect_err(
             |error| tracing::warn!(vehicle_id = %vehicle, %error, "where a vehicle belongs cannot be read"),
