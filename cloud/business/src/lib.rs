@@ -13,6 +13,7 @@ mod free;
 pub mod limits;
 mod marks;
 mod observer;
+pub mod on_call;
 mod post_credits;
 mod start;
 mod upkeep;

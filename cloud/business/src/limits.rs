@@ -43,5 +43,14 @@ pub const SHARE_VALID_MS: i64 = remuda_trips::limits::SHARE_MS_MAX;
 pub const SHARE_TOKEN_BYTES: usize = 20;
 /// How long a new link waits until the lists know its trip: strangers are answered from them first.
 pub const SHARE_LISTED_PATIENCE: Duration = Duration::from_secs(1);
+/// Least time between two looks at the alerts for those who are told of them: many that come at once are one look.
+pub const CALLS_PAUSE: Duration = Duration::from_millis(500);
+/// How often it is looked again although no alert has changed: whoever could not be told, and messages that wait.
+pub const CALL_AGAIN: Duration = Duration::from_secs(5);
+/// A call that is older when it is seen first is told nobody, ms: what is a day old is in the list, and no news. Who is told for
+/// the first time, or a node that was away for long, begins with the last day.
+pub const CALL_AGE_MS_MAX: i64 = 86_400_000;
+/// Messages under way that are looked at in one look, those first that are due first: as many as leave within seconds.
+pub const CALLS_LOOKED_AT: usize = 1_000;
 /// How often the way of a followed vehicle is worked out anew, ms: it may have taken another.
 pub const REROUTE_EVERY_MS: i64 = 60_000;

@@ -54,6 +54,7 @@ use crate::free::FreeVehicles;
 use crate::limits;
 use crate::marks::{Bringing, Cursor};
 use crate::observer::Observer;
+use crate::on_call::{Caller, OnCall, People};
 use crate::post_credits::PostCredits;
 use crate::upkeep;
 
@@ -82,6 +83,8 @@ pub struct BusinessSettings {
     pub marks: Option<Arc<dyn TripMarks>>,
     /// The relay for e-mails, when there is one.
     pub mailer: Option<Mailer>,
+    /// Alerts, and who is told of them; none: nobody.
+    pub on_call: Option<OnCall>,
     /// Services of sagas beside those of the domains assembled here; one of the same name takes its place.
     pub services: Vec<Arc<dyn Service>>,
     /// Around the payment provider; none on a node.
@@ -305,11 +308,13 @@ impl Business {
         let figures = FiguresReader::new(readers.project(analytics).await?, zone);
 
         let directory = Arc::new(Riders { users: users.entities().clone(), vault });
+        let on_call = settings.on_call;
+        let staff = on_call.as_ref().map_or(&[][..], |on_call| on_call.people.as_slice());
         let told = NotificationsConfig {
             catalogue: Catalogue::builtin()?,
-            directory: Arc::clone(&directory) as _,
+            directory: Arc::new(People::new(Arc::clone(&directory), staff)),
             mailer: settings.mailer,
-            webhooks: None,
+            webhooks: on_call.as_ref().and_then(|on_call| on_call.webhooks.clone()),
             metrics: metrics.notifications,
             clock: Arc::clone(&clock),
         };
@@ -364,13 +369,8 @@ impl Business {
         });
         let (stopping, stops) = watch::channel(false);
         let marks = settings.marks;
-        let observer = Observer::new(
-            view,
-            marks.clone(),
-            parts.trips.clone(),
-            parts.lists.clone(),
-            parts.organization,
-        );
+        let observer =
+            Observer::new(view, marks.clone(), parts.trips.clone(), parts.lists.clone(), parts.organization);
         let bringing = marks.map(|marks| Bringing {
             marks,
             trips: parts.trips.clone(),
@@ -385,7 +385,19 @@ impl Business {
             tokio::spawn(upkeep::take_answers(Arc::clone(&parts), stops.clone())),
         ];
         tasks.extend(bringing.map(|bringing| tokio::spawn(bringing.run(stops.clone()))));
-        tasks.extend(flags.map(|flags| tokio::spawn(upkeep::follow_flags(flags, stops))));
+        tasks.extend(flags.map(|flags| tokio::spawn(upkeep::follow_flags(flags, stops.clone()))));
+        tasks.extend(on_call.filter(|on_call| !on_call.people.is_empty()).map(|on_call| {
+            let caller = Caller {
+                alerts: on_call.alerts,
+                people: on_call.people,
+                records: parts.record_lists.clone(),
+                notifications: parts.notifications.clone(),
+                mailbox: parts.mailbox.clone(),
+                organization: parts.organization,
+                clock: Arc::clone(&parts.clock),
+            };
+            tokio::spawn(caller.run(stops))
+        }));
         Ok(Self { parts, stopping, tasks: Mutex::new(tasks) })
     }
 

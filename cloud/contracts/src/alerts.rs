@@ -133,6 +133,22 @@ impl AlertRecord {
         self.state.wants_attention(self.late)
     }
 
+    /// Which of its calls for attention this is; none when nobody should be told. The same until it is looked after, snoozed
+    /// or over, however often it is found again.
+    pub fn call(&self) -> Option<AlertCall> {
+        if !self.wants_attention() {
+            return None;
+        }
+        let is_back =
+            |kind: &AlertEntryKind| matches!(kind, AlertEntryKind::Unsnoozed | AlertEntryKind::SnoozeEnded);
+        let after = (self.history_left_out + 1..).zip(self.history.iter().skip(1));
+        let back = after.filter(|(_, (kind, _))| is_back(kind)).last();
+        Some(back.map_or(AlertCall { number: 0, time_ms: self.raised_ms }, |(number, (_, mark))| AlertCall {
+            number,
+            time_ms: mark.time_ms,
+        }))
+    }
+
     /// Where it stands in a list.
     pub fn place(&self) -> AlertPlace {
         AlertPlace { raised_ms: self.raised_ms, vehicle: self.vehicle, id: self.id.clone() }
@@ -157,6 +173,15 @@ pub enum SnoozeEnd {
     At(i64),
     /// So long after the act, ms.
     After(i64),
+}
+
+/// One of an alert's calls for attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AlertCall {
+    /// 0 when it was raised; later ones by where in its history the end of the snooze stands.
+    pub number: u32,
+    /// When, ms since 1970 UTC.
+    pub time_ms: i64,
 }
 
 /// What somebody wants done with an alert.

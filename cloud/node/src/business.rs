@@ -5,7 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use remuda_backup::JournalPart;
 use remuda_billing::invoices::Seller;
+use remuda_business::on_call::OnCall;
 use remuda_business::{Business, BusinessError, BusinessMetrics, BusinessSettings};
+use remuda_contracts::alerts::AlertDesk;
 use remuda_contracts::fleet::FleetView;
 use remuda_contracts::marks::TripMarks;
 use remuda_eventsourcing::{Journal, JournalError, JournalMetrics, SledJournal};
@@ -13,10 +15,12 @@ use remuda_model::OrganizationId;
 use remuda_notifications::channels::email::{MailConfig, Mailer};
 use remuda_observability::Metrics;
 use remuda_roads::RoadNetwork;
+use remuda_webhooks::Sender;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, ConfigError};
 use crate::journal::Which;
+use crate::on_call::{OnCallConfig, people};
 
 /// The ride business.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -34,6 +38,9 @@ pub struct BusinessConfig {
     /// `REMUDA__BUSINESS__MAIL__PASSWORD`.
     #[serde(skip_serializing)]
     pub mail: Option<MailConfig>,
+    /// Who is told of vehicles' alerts.
+    #[serde(skip_serializing)]
+    pub on_call: Vec<OnCallConfig>,
 }
 
 impl Default for BusinessConfig {
@@ -44,13 +51,14 @@ impl Default for BusinessConfig {
             seller_address: Vec::new(),
             seller_tax_id: "none".into(),
             mail: None,
+            on_call: Vec::new(),
         }
     }
 }
 
 impl BusinessConfig {
     /// Checks the section.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self, plain_http: bool) -> Result<(), ConfigError> {
         let range = |key, value: String, must| Err(ConfigError::Range { key, value, must });
         // As invoices want it: a text that is not there would stop every bill.
         for (key, text) in
@@ -64,9 +72,16 @@ impl BusinessConfig {
             let value = format!("{} bytes long in a line", line.len());
             return range("business.seller_address", value, "1 to 256 bytes long in each line");
         }
-        match self.mail.as_ref().map(Mailer::new) {
-            Some(Err(error)) => range("business.mail", error.to_string(), "a relay that can be used"),
-            _ => Ok(()),
+        if let Some(Err(error)) = self.mail.as_ref().map(Mailer::new) {
+            return range("business.mail", error.to_string(), "a relay that can be used");
+        }
+        if !self.enabled && !self.on_call.is_empty() {
+            let must = "empty without a ride business, which sends the messages: set business.enabled = true";
+            return range("business.on_call", format!("{} people", self.on_call.len()), must);
+        }
+        match people(&self.on_call, plain_http) {
+            Err(error) => range("business.on_call", error, "people who can be told of alerts"),
+            Ok(_) => Ok(()),
         }
     }
 }
@@ -85,12 +100,20 @@ pub(crate) fn open_journal(config: &Config, metrics: &JournalMetrics) -> Result<
     Ok(Ledgered { journal, part, which: Which::Business })
 }
 
+/// What the business asks of the vehicles.
+pub(crate) struct Vehicles {
+    pub view: Arc<dyn FleetView>,
+    pub marks: Arc<dyn TripMarks>,
+    pub alerts: Arc<dyn AlertDesk>,
+}
+
 /// Starts the business over its journal.
 pub(crate) async fn start(
     config: &Config,
     journal: Arc<dyn Journal>,
-    (view, marks): (Arc<dyn FleetView>, Arc<dyn TripMarks>),
+    Vehicles { view, marks, alerts }: Vehicles,
     roads: Option<Arc<RoadNetwork>>,
+    webhooks: Sender,
     metrics: &Metrics,
 ) -> Result<Business, BusinessError> {
     let business_metrics = BusinessMetrics::default();
@@ -103,6 +126,11 @@ pub(crate) async fn start(
         marks: Some(marks),
         // Checked with the configuration.
         mailer: section.mail.as_ref().and_then(|mail| Mailer::new(mail).ok()),
+        on_call: Some(OnCall {
+            alerts,
+            people: people(&section.on_call, config.feeds.reaches_private()).unwrap_or_default(),
+            webhooks: Some(webhooks),
+        }),
         services: Vec::new(),
         wrap_provider: None,
         seller: Seller {

@@ -283,7 +283,7 @@ impl Config {
         let console = &self.console;
         within("console.calls_per_second", console.calls_per_second, 1, 1_000_000, "1 to 1000000")?;
         within("console.calls_burst", console.calls_burst, 1, 1_000_000, "1 to 1000000")?;
-        self.business.check()?;
+        self.business.check(self.feeds.reaches_private())?;
         self.commands.check()?;
         access(&self.console).map_err(ConfigError::Access)?;
         parts_have_records(&self.console, self.business.enabled).map_err(ConfigError::Access)?;

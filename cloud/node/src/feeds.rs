@@ -20,8 +20,8 @@ use crate::config::ConfigError;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FeedsConfig {
-    /// Networks that feeds may reach although they are not public, such as `10.1.0.0/16`: customers' servers beside this
-    /// node. With any of them, a webhook may also be called by plain `http://`.
+    /// Networks that feeds, and webhooks of people on call, may reach although they are not public, such as `10.1.0.0/16`:
+    /// customers' servers beside this node. With any of them, a webhook may also be called by plain `http://`.
     pub allowed_networks: Vec<String>,
 }
 
@@ -40,6 +40,11 @@ impl FeedsConfig {
     fn networks(&self) -> Result<Vec<Network>, String> {
         let read = |text: &String| text.parse().map_err(|_| text.clone());
         self.allowed_networks.iter().map(read).collect()
+    }
+
+    /// Whether webhooks may be called by plain HTTP.
+    pub(crate) fn reaches_private(&self) -> bool {
+        !self.allowed_networks.is_empty()
     }
 
     /// Checks the section.
@@ -67,6 +72,19 @@ fn payload(decoders: Decoders) -> EventJson {
     })
 }
 
+/// What calls webhooks: one for the whole node.
+pub(crate) fn webhooks(config: &FeedsConfig, metrics: &Metrics) -> Result<Sender, FeedsStartError> {
+    let webhook_metrics = WebhookMetrics::default();
+    metrics.register(|registry| webhook_metrics.register(registry));
+    let sender = SenderConfig { addresses: addresses(config), ..SenderConfig::default() };
+    Ok(Sender::new(sender, webhook_metrics)?)
+}
+
+fn addresses(config: &FeedsConfig) -> AddressRules {
+    // Checked with the configuration.
+    AddressRules { allowed: config.networks().unwrap_or_default() }
+}
+
 /// Starts every feed that is registered.
 pub(crate) async fn start(
     config: &FeedsConfig,
@@ -74,16 +92,12 @@ pub(crate) async fn start(
     lake: &Lake,
     journals: Vec<(&'static str, Arc<dyn Journal>)>,
     decoders: Decoders,
+    webhooks: Sender,
     metrics: &Metrics,
 ) -> Result<Feeds, FeedsStartError> {
-    // Checked with the configuration.
-    let addresses = AddressRules { allowed: config.networks().unwrap_or_default() };
-    let (feed_metrics, webhook_metrics) = (FeedMetrics::default(), WebhookMetrics::default());
+    let feed_metrics = FeedMetrics::default();
     metrics.register(|registry| feed_metrics.register(registry));
-    metrics.register(|registry| webhook_metrics.register(registry));
-    let sender = SenderConfig { addresses: addresses.clone(), ..SenderConfig::default() };
-    let sender = Sender::new(sender, webhook_metrics)?;
     let source = Source::new(lake, journals, payload(decoders));
-    let settings = FeedSettings::new(data_dir.join("feeds"), sender, addresses);
+    let settings = FeedSettings::new(data_dir.join("feeds"), webhooks, addresses(config));
     Ok(Feeds::open(settings, source, feed_metrics).await?)
 }

@@ -25,6 +25,7 @@ mod lake_config;
 mod lake_control;
 mod lake_erase;
 mod lake_files;
+pub mod on_call;
 pub mod operations;
 mod tail;
 pub mod wiring;

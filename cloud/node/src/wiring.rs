@@ -244,13 +244,21 @@ pub async fn start(config: Config, drawing: Drawing) -> Result<Node, NodeError> 
         Compacting::start(Arc::clone(&lake), Arc::clone(&audit), compaction_settings(&config), every);
     let history = history::reader(&lake, eraser, &metrics);
     let decoders = tail::decoders();
-    let feeds = feeds::start(&config.feeds, &config.data_dir, &lake, fed, decoders, &metrics).await?;
+    let webhooks = feeds::webhooks(&config.feeds, &metrics)?;
+    let called = webhooks.clone();
+    let feeds = feeds::start(&config.feeds, &config.data_dir, &lake, fed, decoders, called, &metrics).await?;
     let sweeping = tokio::spawn(sweep(lake, Duration::from_millis(config.lake.sweep_interval_ms)));
     let health = Arc::new(OnceLock::new());
-    let vehicles = (Arc::clone(&system.view), Arc::clone(&system.marks));
+    let vehicles = business::Vehicles {
+        view: Arc::clone(&system.view),
+        marks: Arc::clone(&system.marks),
+        alerts: Arc::clone(&system.alerts),
+    };
     let business = match config.business.enabled {
         true => {
-            Some(Arc::new(business::start(&config, Arc::clone(&ledger), vehicles, network, &metrics).await?))
+            let journal = Arc::clone(&ledger);
+            let business = business::start(&config, journal, vehicles, network, webhooks, &metrics).await?;
+            Some(Arc::new(business))
         }
         false => None,
     };

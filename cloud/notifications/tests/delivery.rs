@@ -1,9 +1,9 @@
 //! Messages delivered for real: to an SMTP server of another language, to an HTTP server, to an inbox.
 
+#[path = "support/smtp.rs"]
+mod smtp;
+
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -24,7 +24,7 @@ use remuda_notifications::{
 };
 use remuda_saga::{Service, StepContext, StepError};
 use remuda_webhooks::{AddressRules, Sender, SenderConfig, SigningKeys, Target, WebhookMetrics, verify};
-use serde_json::Value;
+use smtp::Smtp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
@@ -32,53 +32,6 @@ use tokio::sync::watch;
 const NOON: i64 = 1_768_046_400_000;
 const HOUR: i64 = 3_600_000;
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-
-/// The SMTP server; ends with its standard input.
-struct Smtp {
-    child: Child,
-    lines: BufReader<std::process::ChildStdout>,
-    port: u16,
-}
-
-impl Smtp {
-    /// Nothing when Python or aiosmtpd is not there.
-    fn start(arguments: &[PathBuf]) -> Option<Self> {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let python = here.join("../../target/venv/bin/python");
-        let known = Command::new(&python).args(["-c", "import aiosmtpd"]).output();
-        if !known.is_ok_and(|out| out.status.success()) {
-            eprintln!("skipped: no Python environment with aiosmtpd; `cargo xtask install` makes it");
-            return None;
-        }
-        let mut child = Command::new(&python)
-            .arg(here.join("tests/smtp_server.py"))
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("Python runs");
-        let mut lines = BufReader::new(child.stdout.take().expect("its output"));
-        let port = read(&mut lines)["port"].as_u64().expect("a port");
-        Some(Self { child, lines, port: port.try_into().expect("a port") })
-    }
-
-    fn mail(&mut self) -> Value {
-        read(&mut self.lines)
-    }
-}
-
-impl Drop for Smtp {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
-    }
-}
-
-fn read(lines: &mut impl BufRead) -> Value {
-    let mut line = String::new();
-    lines.read_line(&mut line).expect("a line");
-    serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line:?}: {e}"))
-}
 
 fn mail_config(port: u16) -> MailConfig {
     MailConfig {
@@ -276,7 +229,7 @@ async fn a_webhook_is_retried_with_the_same_id_and_the_inbox_is_read() {
         let (id, time) = (header("webhook-id"), header("webhook-timestamp").parse::<i64>().expect("a time"));
         let keys = SigningKeys::parse(&[SECRET]).expect("keys");
         assert_eq!(verify(&keys, &id, time, &header("webhook-signature"), body.as_bytes(), time), Ok(()));
-        let said: Value = serde_json::from_str(body).expect("JSON");
+        let said: serde_json::Value = serde_json::from_str(body).expect("JSON");
         assert_eq!(
             (said["type"].as_str(), said["id"].as_str()),
             (Some("booking-confirmed"), Some(id.as_str()))

@@ -250,6 +250,7 @@ async fn live(
         roads: None,
         marks: None,
         mailer: None,
+        on_call: None,
         services: vec![Arc::new(Herald(Arc::clone(&chance)))],
         wrap_provider: Some(Arc::new(move |provider: Arc<dyn PaymentProvider>| {
             let flaky = Flaky { provider, chance: Arc::clone(&around), echoes: Mutex::default() };

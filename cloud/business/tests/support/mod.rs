@@ -160,18 +160,30 @@ impl Service for Herald {
 }
 
 pub async fn start(folder: &Path, fleet: &Arc<Fleet>, mute: Option<&Arc<AtomicBool>>) -> Business {
+    let heralds = mute.iter().map(|mute| Arc::new(Herald(Arc::clone(mute))) as Arc<dyn Service>).collect();
+    start_with(folder, fleet, |settings| settings.services = heralds).await
+}
+
+/// With other settings.
+pub async fn start_with(
+    folder: &Path,
+    fleet: &Arc<Fleet>,
+    set: impl FnOnce(&mut BusinessSettings),
+) -> Business {
     let journal = SledJournal::open(&folder.join("journal"), JournalMetrics::default()).unwrap();
-    let settings = BusinessSettings {
+    let mut settings = BusinessSettings {
         folder: folder.join("business"),
         organization: OrganizationId::default(),
         roads: None,
         marks: None,
         mailer: None,
-        services: mute.iter().map(|mute| Arc::new(Herald(Arc::clone(mute))) as Arc<dyn Service>).collect(),
+        on_call: None,
+        services: Vec::new(),
         wrap_provider: None,
         seller: Seller { name: "Remuda".into(), address: vec![], tax_id: "DE1".into() },
         clock: Arc::new(now_ms),
     };
+    set(&mut settings);
     let metrics = BusinessMetrics::default();
     Business::start(settings, Arc::new(journal), Arc::clone(fleet) as _, metrics).await.unwrap()
 }

@@ -37,6 +37,7 @@ pub async fn start(folder: &Path, fleet: &Arc<FakeFleet>) -> Business {
         roads: None,
         marks: None,
         mailer: None,
+        on_call: None,
         services: vec![],
         wrap_provider: None,
         seller: Seller { name: "Remuda".into(), address: vec![], tax_id: "DE1".into() },

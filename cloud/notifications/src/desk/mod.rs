@@ -178,6 +178,24 @@ impl Notifications {
         Ok(left)
     }
 
+    /// Calls one message off, by its id; one that has left stays as it is.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn call_off(
+        &self,
+        organization: &OrganizationId,
+        id: &str,
+        reason: &str,
+        actor: &str,
+    ) -> Result<(), AskError> {
+        let command = NotificationCommand::Cancel { reason: reason.to_owned() };
+        match self.ask(organization, id, command, "cancel", actor).await {
+            Err(AskError::Refused { code, .. }) if code == "already-sent" => Ok(()),
+            done => done,
+        }
+    }
+
     /// The person has seen a message in their inbox.
     ///
     /// # Errors
