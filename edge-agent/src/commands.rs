@@ -158,14 +158,7 @@ fn obey_signals(stop: watch::Sender<Stop>) -> Result<(), String> {
     Ok(())
 }
 
-/// Nanoseconds since this machine started, so that a restarted agent's times go on.
-fn since_boot() -> u64 {
-    let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
-    let seconds: f64 = uptime.split(' ').next().and_then(|s| s.parse().ok()).unwrap_or(0.0);
-    (seconds * 1e9) as u64
-}
-
-/// Names this start of the machine: the clock of [`since_boot`] is one for as long as it is the same. 0 when it cannot be
+/// Names this start of the machine: [`Clock::Machine`] is one clock for as long as it is the same. 0 when it cannot be
 /// known.
 fn machine() -> u64 {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -182,7 +175,7 @@ pub fn run(file: &Path) -> Result<ExitCode, String> {
         let (stop, stopped) =
             watch::channel(if config.source == Source::Stdin { Stop::Drained } else { Stop::No });
         obey_signals(stop)?;
-        let clock = Clock::starting_at(since_boot());
+        let clock = Clock::Machine;
         let (sender, inputs) = mpsc::channel(INPUTS_MAX);
         let idle = match config.source {
             Source::Stdin => {

@@ -53,30 +53,68 @@ pub enum RunError {
     State(#[from] serde_json::Error),
 }
 
-/// A monotonic clock with an origin of its own, so that a replay can live at its capture's times.
+/// A monotonic clock.
 #[derive(Debug, Clone, Copy)]
-pub struct Clock {
-    start: Instant,
-    origin_ns: u64,
+pub enum Clock {
+    /// Of this machine's start, and of every agent on it. It runs while the machine sleeps: a vehicle that slept is as late as
+    /// its watch says.
+    Machine,
+    /// With an origin of its own, so that a replay can live at its capture's times.
+    Own {
+        /// When it began.
+        start: Instant,
+        /// What it said then.
+        origin_ns: u64,
+    },
 }
 
+/// Timers stand still while the machine sleeps: after it wakes a deadline that passed is noticed within this.
+const LOOK: Duration = Duration::from_secs(1);
+
 impl Clock {
-    /// `origin_ns` is now.
+    /// One of its own; `origin_ns` is now.
     pub fn starting_at(origin_ns: u64) -> Self {
-        Self { start: Instant::now(), origin_ns }
+        Self::Own { start: Instant::now(), origin_ns }
     }
 
     /// Nanoseconds of this clock.
     pub fn now(&self) -> u64 {
-        self.origin_ns + u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        match self {
+            Self::Machine => since_boot(),
+            Self::Own { start, origin_ns } => origin_ns + nanoseconds(start.elapsed()),
+        }
     }
 
+    /// When to look whether it is so late; perhaps too early.
     fn instant(&self, ns: u64) -> Instant {
-        // Far deadlines are looked at again in an hour.
-        let ahead =
-            Duration::from_nanos(ns.saturating_sub(self.origin_ns)).min(Duration::from_secs(100 * 86_400));
-        self.start + ahead
+        match self {
+            Self::Machine => Instant::now() + Duration::from_nanos(ns.saturating_sub(since_boot())).min(LOOK),
+            Self::Own { start, origin_ns } => {
+                let ahead = Duration::from_nanos(ns.saturating_sub(*origin_ns));
+                // Far deadlines are looked at again.
+                *start + ahead.min(Duration::from_secs(100 * 86_400))
+            }
+        }
     }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(target_os = "linux")]
+const RUNS_IN_SUSPEND: libc::clockid_t = libc::CLOCK_BOOTTIME;
+#[cfg(not(target_os = "linux"))]
+const RUNS_IN_SUSPEND: libc::clockid_t = libc::CLOCK_MONOTONIC;
+
+/// Nanoseconds since this machine started, its sleep included.
+#[allow(unsafe_code, reason = "the clock of the standard library stands still while the machine sleeps")]
+fn since_boot() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: it fills a live timespec. It cannot fail: the clock is one that every kernel has.
+    unsafe { libc::clock_gettime(RUNS_IN_SUSPEND, &raw mut time) };
+    let seconds = Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or_default());
+    nanoseconds(seconds + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or_default()))
 }
 
 /// Appends and saves that wait for their group.
@@ -114,6 +152,8 @@ enum Doing {
     Command([u8; 16]),
     /// It takes an option of a question.
     Question([u8; 16]),
+    /// It takes the safe default of a question that could not be asked.
+    Default,
 }
 
 /// How long a farewell may take.
@@ -224,6 +264,8 @@ impl<L: Link> AgentRunner<L> {
             Some(performed) = self.performing.join_next() => match performed {
                 Ok((Doing::Command(id), outcome)) => self.core.handle_outcome(id, outcome, self.clock.now()),
                 Ok((Doing::Question(id), outcome)) => self.core.handle_acted(id, outcome, self.clock.now()),
+                Ok((Doing::Default, CommandOutcome::Done)) => {}
+                Ok((Doing::Default, outcome)) => tracing::warn!(?outcome, "a safe default was not taken"),
                 // It panicked, which was reported. The command stays open, and unknown at the next start.
                 Err(error) => tracing::error!(%error, "a command was not obeyed"),
             },
@@ -279,7 +321,7 @@ impl<L: Link> AgentRunner<L> {
             Input::Link(link) => self.core.handle_link(link, now),
             Input::Question(question) => {
                 if let Err(error) = self.core.handle_question(question, now) {
-                    tracing::warn!(%error, "a question is not asked");
+                    tracing::warn!(%error, "a question is not asked; the vehicle takes its safe default");
                 }
             }
         }
@@ -351,7 +393,8 @@ impl<L: Link> AgentRunner<L> {
                 }
                 Output::Act { question, option, why } => {
                     let acting = self.actuators.act(ChoiceMade { question, option, why });
-                    self.performing.spawn(async move { (Doing::Question(question), acting.await) });
+                    let doing = why.map_or(Doing::Default, |_| Doing::Question(question));
+                    self.performing.spawn(async move { (doing, acting.await) });
                 }
             }
         }
@@ -386,5 +429,27 @@ impl<L: Link> AgentRunner<L> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machines_clock_counts_its_sleep_and_is_looked_at_every_second() {
+        // The kernel's own word for the time since its start, sleep included, in hundredths.
+        let uptime = || {
+            let text = std::fs::read_to_string("/proc/uptime").expect("uptime");
+            let seconds = text.split(' ').next().and_then(|text| text.parse::<f64>().ok());
+            Duration::from_secs_f64(seconds.expect("seconds"))
+        };
+        let (before, now, after) = (uptime(), Duration::from_nanos(Clock::Machine.now()), uptime());
+        let hundredth = Duration::from_millis(10);
+        assert!(before <= now + hundredth && now <= after + hundredth, "{before:?} {now:?} {after:?}");
+        let latest = |clock: Clock, ns| clock.instant(ns).saturating_duration_since(Instant::now());
+        assert!(latest(Clock::Machine, u64::MAX) <= LOOK);
+        assert!(latest(Clock::starting_at(0), u64::MAX) > LOOK);
+        assert_eq!(latest(Clock::Machine, 0), Duration::ZERO);
     }
 }

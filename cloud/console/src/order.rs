@@ -74,7 +74,10 @@ impl Order {
                 Some(word) => return Err(format!("behind a field stands `asc` or `desc`, not `{word}`")),
             };
             if more.is_some() || ended {
-                return Err("say fields with commas between, `vehicle` at last, as `charge_percent, vehicle desc`".into());
+                return Err(
+                    "say fields with commas between, `vehicle` at last, as `charge_percent, vehicle desc`"
+                        .into(),
+                );
             }
             let key = match field.unwrap_or_default() {
                 "vehicle" | "name" => {
@@ -208,8 +211,19 @@ mod tests {
 
     use super::*;
 
-    fn vehicle(number: usize, charge: Option<u8>, alerts: u16, seen: i64, speed: Option<u8>) -> Arc<VehicleSummary> {
-        let at = |speed: u8| Position { latitude_e7: 0, longitude_e7: 0, heading_deg: 0.0, speed_kmh: speed.into() };
+    fn vehicle(
+        number: usize,
+        charge: Option<u8>,
+        alerts: u16,
+        seen: i64,
+        speed: Option<u8>,
+    ) -> Arc<VehicleSummary> {
+        let at = |speed: u8| Position {
+            latitude_e7: 0,
+            longitude_e7: 0,
+            heading_deg: 0.0,
+            speed_kmh: speed.into(),
+        };
         Arc::new(VehicleSummary {
             organization: OrganizationId::default(),
             vehicle: VehicleId::new(&format!("V{number:04}")).unwrap(),
@@ -244,14 +258,17 @@ mod tests {
 
     #[test]
     fn the_unknown_comes_last_both_ways() {
-        let all = [vehicle(1, None, 0, 0, None), vehicle(2, Some(9), 0, 0, None), vehicle(3, Some(80), 0, 0, None)];
-        for (text, expected) in
-            [("charge_percent", ["V0002", "V0003", "V0001"]), ("charge_percent desc", ["V0003", "V0002", "V0001"])]
-        {
+        let all =
+            [vehicle(1, None, 0, 0, None), vehicle(2, Some(9), 0, 0, None), vehicle(3, Some(80), 0, 0, None)];
+        for (text, expected) in [
+            ("charge_percent", ["V0002", "V0003", "V0001"]),
+            ("charge_percent desc", ["V0003", "V0002", "V0001"]),
+        ] {
             let order = Order::parse(text).unwrap();
             let mut first = First::new(&order, None, 10);
             all.iter().for_each(|vehicle| first.offer(vehicle));
-            let ids: Vec<String> = first.ordered().iter().map(|vehicle| vehicle.vehicle.to_string()).collect();
+            let ids: Vec<String> =
+                first.ordered().iter().map(|vehicle| vehicle.vehicle.to_string()).collect();
             assert_eq!(ids, expected, "{text}");
         }
     }

@@ -34,8 +34,11 @@ pub(crate) struct Systems {
 
 impl Systems {
     async fn get(&self, request: GetSystemRequest) -> Result<System, Refusal> {
-        let organization = request.name.strip_prefix("organizations/").and_then(|name| name.strip_suffix("/system"));
-        self.scope.check(organization.ok_or_else(|| field("name", "it is `organizations/{organization}/system`"))?)?;
+        let organization =
+            request.name.strip_prefix("organizations/").and_then(|name| name.strip_suffix("/system"));
+        self.scope.check(
+            organization.ok_or_else(|| field("name", "it is `organizations/{organization}/system`"))?,
+        )?;
         let figures = (self.process)();
         let mut components = vec![self.node(&figures), self.vehicles()];
         components.extend(figures.disk.as_ref().map(disk));
@@ -76,7 +79,8 @@ impl Systems {
 
     fn vehicles(&self) -> Component {
         let fleet = fleet_status(&self.mirror, &Seen::All, now_ms());
-        let detail = format!("{} known, {} online, {} with an alert", fleet.total, fleet.online, fleet.with_alerts);
+        let detail =
+            format!("{} known, {} online, {} with an alert", fleet.total, fleet.online, fleet.with_alerts);
         component("vehicles", Health::Ok, detail)
     }
 
@@ -88,11 +92,16 @@ impl Systems {
         let names = |stands: &dyn Fn(&&remuda_contracts::business::reactors::ReactorView) -> bool| {
             readers.iter().filter(stands).map(|reader| reader.name).collect::<Vec<_>>().join(", ")
         };
-        let (stopped, retrying) = (names(&|reader| !reader.stopped.is_empty()), names(&|reader| reader.retrying > 0));
+        let (stopped, retrying) =
+            (names(&|reader| !reader.stopped.is_empty()), names(&|reader| reader.retrying > 0));
         let lag: u64 = readers.iter().map(|reader| reader.lag_events).sum();
         if !stopped.is_empty() {
             let advice = "see `remudactl reactors get`, then retry or skip";
-            return component("reactors", Health::Degraded, format!("stopped at an event: {stopped}; {advice}"));
+            return component(
+                "reactors",
+                Health::Degraded,
+                format!("stopped at an event: {stopped}; {advice}"),
+            );
         }
         if !retrying.is_empty() {
             return component("reactors", Health::Degraded, format!("an event is tried again: {retrying}"));
@@ -122,7 +131,8 @@ fn disk(space: &DiskSpace) -> Component {
     let DiskSpace { free, total } = *space;
     let figures = format!("{} MB of {} MB are free", free / 1_000_000, total / 1_000_000);
     if free < limits::DISK_FREE_BYTES_MIN || free < total / limits::DISK_FREE_SHARE_MIN {
-        let advice = "make room or shorten retention before nothing can be stored and vehicles are told to wait";
+        let advice =
+            "make room or shorten retention before nothing can be stored and vehicles are told to wait";
         return component("disk", Health::Degraded, format!("only {figures}: {advice}"));
     }
     component("disk", Health::Ok, figures)

@@ -676,7 +676,10 @@ async fn the_node_says_how_it_is_and_why() {
     assert!(health().await.1.detail.contains("ulimit"));
     figures.lock().unwrap().disk = Some(DiskSpace { free: 1_000_000, total: 100_000_000_000 });
     assert_eq!(health().await.2.health(), Health::Degraded);
-    for (name, code) in [("organizations/default", Code::InvalidArgument), ("organizations/other/system", Code::PermissionDenied)] {
+    for (name, code) in [
+        ("organizations/default", Code::InvalidArgument),
+        ("organizations/other/system", Code::PermissionDenied),
+    ] {
         assert_eq!(client.get_system(asked(name)).await.unwrap_err().code(), code, "{name}");
     }
     console.stop().await.unwrap();

@@ -46,9 +46,14 @@ pub(crate) async fn run(
             write(out, Some(&["PART", "HEALTH", "DETAIL"]), &rows, &mut Vec::new(), colours)?;
             let since = system.start_time.as_ref().map(rfc3339).unwrap_or_default();
             write!(out, "\nversion {}, since {since}", system.version)?;
-            if let Some(Process { memory_bytes, open_files, open_files_max, cpu_seconds, .. }) = system.process {
+            if let Some(Process { memory_bytes, open_files, open_files_max, cpu_seconds, .. }) =
+                system.process
+            {
                 let mb = memory_bytes / 1_000_000;
-                write!(out, ", {mb} MB of memory, {open_files} of {open_files_max} files, {cpu_seconds:.0} s of processor time")?;
+                write!(
+                    out,
+                    ", {mb} MB of memory, {open_files} of {open_files_max} files, {cpu_seconds:.0} s of processor time"
+                )?;
             }
             writeln!(out)?;
         }

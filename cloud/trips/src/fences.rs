@@ -47,8 +47,6 @@ pub fn mark_of(sight: &Sight) -> Mark {
         longitude_e7: sight.longitude_e7,
         odometer_m: sight.odometer_m,
         energy_wh: sight.energy_wh,
-        samples: sight
-            .samples
-            .map(|(incarnation, seq)| SamplesAt { incarnation: incarnation.0, seq }),
+        samples: sight.samples.map(|(incarnation, seq)| SamplesAt { incarnation: incarnation.0, seq }),
     }
 }

@@ -77,9 +77,10 @@ async fn a_vehicle_watches_its_trip_and_its_marks_are_read_once_they_are_durable
 
     let mut changes = system.marks.changes();
     let marks = [marked(1, Observation::Entered(0)), marked(2, Observation::AtRest)];
-    let frames = marks.iter().zip(1..).map(|(mark, seq)| {
-        frame::encode(&header(seq), &Body::Event(Event::TripMarked(mark.clone())))
-    });
+    let frames = marks
+        .iter()
+        .zip(1..)
+        .map(|(mark, seq)| frame::encode(&header(seq), &Body::Event(Event::TripMarked(mark.clone()))));
     car.frames(Lane::Events, 1, frames.collect()).await;
     car.durable(Lane::Events, 2).await;
     tokio::time::timeout(common::PATIENCE, changes.changed()).await.unwrap().unwrap();

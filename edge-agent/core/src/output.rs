@@ -113,13 +113,14 @@ pub enum Output {
         /// What to do.
         kind: CommandKind,
     },
-    /// Take an option of a question; answer `handle_acted`. A safe default may be asked for again after a restart.
+    /// Take an option of a question; answer `handle_acted` when it was asked. A safe default may be wanted again after a
+    /// restart.
     Act {
         /// The question's id.
         question: [u8; 16],
         /// Number of the option, from 0.
         option: u8,
-        /// Why this one.
-        why: Decided,
+        /// Why this one. None: it could not be asked, and this is its safe default.
+        why: Option<Decided>,
     },
 }

@@ -29,7 +29,11 @@ struct Bench {
     events: Vec<Event>,
     performed: Vec<[u8; 16]>,
     acts: Vec<(u8, Decided)>,
+    /// Safe defaults of what could not be asked: which question, and which option.
+    not_asked: Vec<(u8, u8)>,
     saved: Vec<u8>,
+    /// All that was saved since the start, and when.
+    disk: Vec<(u64, Vec<u8>)>,
     samples: usize,
     live: usize,
     connection: Option<remuda_model::ConnectionId>,
@@ -53,7 +57,9 @@ impl Bench {
             events: vec![],
             performed: vec![],
             acts: vec![],
+            not_asked: vec![],
             saved,
+            disk: vec![],
             samples: 0,
             live: 0,
             connection: None,
@@ -83,6 +89,7 @@ impl Bench {
                 self.agent.handle_made(lane, first + frames.len() as u64 - 1, 0, now);
             }
             Output::Save(state) => {
+                self.disk.push((now, state.clone()));
                 self.saved = state;
                 if !self.hold_saves {
                     self.agent.handle_saved(now);
@@ -95,7 +102,8 @@ impl Bench {
                 self.connection = Some(connection);
             }
             Output::Perform { id, .. } => self.performed.push(id),
-            Output::Act { option, why, .. } => self.acts.push((option, why)),
+            Output::Act { option, why: Some(why), .. } => self.acts.push((option, why)),
+            Output::Act { question, option, why: None } => self.not_asked.push((question[0], option)),
             Output::Send { payload, .. } => {
                 if let Ok(Up::Live(live)) = Up::decode(&payload.into()) {
                     self.live += live.values.len();
@@ -313,12 +321,10 @@ fn an_answer_is_acted_on_once_and_only_after_it_is_on_disk() {
     assert_eq!(bench.asked(), [Question { waited_ms: 100, ..question(1) }]);
     bench.hold_saves = true;
     bench.say(&Down::Command(answer(9, 1, 1)), 400 * MS);
-    bench.agent.handle_saved(401 * MS);
-    bench.drive(401 * MS);
-    assert!(
-        bench.acts.is_empty() && bench.steps().is_empty(),
-        "the command's id is durable, the choice is not"
-    );
+    assert!(bench.acts.is_empty() && bench.steps().is_empty(), "it is not durable yet");
+    let saved = SavedState::decode(&bench.saved).expect("ours");
+    let choice = saved.questions[0].choice.expect("in the same save as the command's id");
+    assert_eq!((choice.option, choice.command, saved.commands[0].id), (1, Some([9; 16]), [9; 16]));
     bench.hold_saves = false;
     bench.agent.handle_saved(402 * MS);
     bench.drive(402 * MS);
@@ -368,16 +374,107 @@ fn unanswered_it_takes_the_safe_default_at_its_own_time_and_a_late_answer_is_ref
 }
 
 #[test]
-fn what_cannot_be_asked_is_refused_and_changes_nothing() {
+fn an_answer_that_expired_while_the_disk_was_slow_is_not_acted_on_and_another_may_be() {
     let mut bench = Bench::new(SavedState::default(), 7);
-    let faulty = Question { safe_default: 2, ..question(1) };
-    assert!(matches!(bench.agent.handle_question(faulty, 0), Err(AskRefusal::Fault(_))));
+    bench.connect(0, 100 * MS);
+    bench.ask(question(1), 200 * MS);
+    bench.hold_saves = true;
+    let short = Command { expires_ms: SERVER_MS + 10_000, ..answer(9, 1, 1) };
+    bench.say(&Down::Command(short), 9_000 * MS);
+    bench.hold_saves = false;
+    bench.agent.handle_saved(10_000 * MS);
+    bench.drive(10_000 * MS);
+    assert!(bench.acts.is_empty() && bench.steps().is_empty());
+    assert_eq!(bench.outcomes(), [CommandOutcome::Expired]);
+    assert_eq!(SavedState::decode(&bench.saved).expect("ours").questions[0].choice, None);
+    bench.say(&Down::Command(answer(10, 1, 1)), 11_000 * MS);
+    assert_eq!(bench.acts, [(1, Decided::Answered)]);
+    assert_eq!(bench.outcomes(), [CommandOutcome::Expired, CommandOutcome::Accepted]);
+}
+
+#[test]
+fn a_crash_between_any_two_saves_leaves_no_question_that_its_answer_cannot_reach() {
+    use proptest::prelude::*;
+    // What comes, which question it is about, how much later; and at which of the saves it crashes.
+    let steps = proptest::collection::vec((0..4_u8, 1..4_u8, 1..5_000_u64), 1..12);
+    proptest!(|(steps in steps, crash in any::<proptest::sample::Index>())| {
+        let mut bench = Bench::started(SavedState::default(), 7, 5, 0);
+        bench.connect(0, MS);
+        bench.hold_saves = true;
+        let (mut now, mut given, mut durable) = (MS, Vec::new(), bench.disk.len());
+        for (number, (what, about, wait_ms)) in (100..).zip(steps) {
+            now += wait_ms * MS;
+            match what {
+                0 => _ = bench.agent.handle_question(question(about), now),
+                1 => {
+                    given.push((number, about));
+                    bench.say(&Down::Command(answer(number, about, 1)), now);
+                }
+                2 => bench.agent.handle_acted([about; 16], CommandOutcome::Done, now),
+                _ => bench.agent.handle_timeout(now),
+            }
+            bench.drive(now);
+            while durable < bench.disk.len() {
+                durable += 1;
+                bench.agent.handle_saved(now);
+                bench.drive(now);
+            }
+        }
+        prop_assume!(!bench.disk.is_empty());
+        let (at, saved) = crash.get(&bench.disk);
+        let state = SavedState::decode(saved).expect("ours");
+        let waits: Vec<u8> =
+            state.questions.iter().filter(|open| open.choice.is_none()).map(|open| open.question.id[0]).collect();
+        let ended: Vec<u8> = state.commands.iter().filter(|known| known.finished).map(|known| known.id[0]).collect();
+        let mut again = Bench::started(state, 8, 5, *at);
+        again.connect(*at, *at);
+        for about in waits {
+            // Whatever was sent to it and has not ended comes again.
+            let before = again.acts.len();
+            let again_sent = given.iter().filter(|(number, asked)| *asked == about && !ended.contains(number));
+            let numbers: Vec<u8> = again_sent.map(|(number, _)| *number).collect();
+            for number in &numbers {
+                let command = Command { incarnation: Incarnation(8), ..answer(*number, about, 1) };
+                again.say(&Down::Command(command), *at);
+            }
+            prop_assert_eq!(again.acts.len() - before, numbers.len().min(1), "question {}", about);
+        }
+    });
+}
+
+#[test]
+fn what_cannot_be_asked_is_told_nobody_and_takes_its_safe_default_at_once() {
+    let mut bench = Bench::new(SavedState::default(), 7);
+    // An option that there is not cannot be taken; of any other fault the default is.
+    for (id, faulty) in [
+        (1, Question { safe_default: 2, ..question(1) }),
+        (6, Question { timeout_ms: 0, safe_default: 1, ..question(6) }),
+    ] {
+        let refused = bench.agent.handle_question(faulty, 0);
+        assert!(matches!(refused, Err(AskRefusal::Fault(_))), "{id}");
+    }
+    bench.drive(0);
+    assert_eq!(bench.not_asked, [(6, 1)]);
     for id in 1..=4 {
         bench.ask(question(id), 0);
     }
     assert_eq!(bench.agent.handle_question(question(5), 0), Err(AskRefusal::TooMany));
+    // Asked again while it is open: it is decided as it was asked first. After its end nothing more would come of it.
     assert_eq!(bench.agent.handle_question(question(4), 0), Err(AskRefusal::Repeated));
-    assert_eq!(bench.asked().len(), 4);
+    bench.drive(0);
+    assert_eq!(bench.not_asked, [(6, 1), (5, 0)]);
+    bench.agent.handle_timeout(60_000 * MS);
+    bench.drive(60_000 * MS);
+    bench.agent.handle_acted([4; 16], CommandOutcome::Done, 60_001 * MS);
+    assert_eq!(bench.agent.handle_question(question(4), 60_002 * MS), Err(AskRefusal::Repeated));
+    bench.drive(60_002 * MS);
+    assert_eq!(bench.not_asked, [(6, 1), (5, 0), (4, 0)]);
+    // Only what was asked was told and remembered, whatever came of the others.
+    bench.agent.handle_acted([5; 16], CommandOutcome::Done, 60_003 * MS);
+    bench.drive(60_003 * MS);
+    assert_eq!((bench.asked().len(), bench.acts.len(), bench.agent.figures().questions_refused), (4, 4, 5));
+    assert_eq!(SavedState::decode(&bench.saved).expect("ours").questions.len(), 3);
+    bench.ask(question(5), 60_004 * MS);
 }
 
 #[test]
@@ -409,7 +506,12 @@ fn a_question_survives_a_restart_of_the_agent_but_not_of_the_clock() {
     // An answer that was about to be acted on is not acted on again; a safe default is.
     let unsure = Bench::started(SavedState::decode(&again.saved).expect("ours"), 11, 77, 31_000 * MS);
     assert!(unsure.acts.is_empty());
-    assert_eq!(unsure.steps(), [QuestionStep::Acted(CommandOutcome::Unknown)]);
+    let decided = QuestionStep::Decided { option: 1, why: Decided::Answered };
+    assert_eq!(
+        unsure.steps(),
+        [decided, QuestionStep::Acted(CommandOutcome::Unknown)],
+        "what it had chosen is told"
+    );
     assert_eq!(unsure.outcomes(), [CommandOutcome::Unknown]);
     let twice = Bench::started(SavedState::decode(&late.saved).expect("ours"), 12, 77, 71_000 * MS);
     assert_eq!(twice.acts, [(0, Decided::TimedOut)]);

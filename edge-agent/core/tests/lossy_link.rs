@@ -440,11 +440,7 @@ impl World {
         match message {
             Down::Welcome(w) => acks.extend_from_slice(&w.acks),
             Down::Ack(a) => acks.push(a.ack),
-            Down::Command(_)
-            | Down::Policy(_)
-            | Down::Ask(_)
-            | Down::HandOver(_)
-            | Down::Watch(_) => {}
+            Down::Command(_) | Down::Policy(_) | Down::Ask(_) | Down::HandOver(_) | Down::Watch(_) => {}
         }
         for ack in acks {
             let known = self.delivered.entry((ack.lane, ack.incarnation)).or_default();

@@ -182,10 +182,11 @@ impl Bench {
     /// Marks in the outbox, in the order in which they are sent; those told twice once.
     fn marks(&self) -> Vec<TripMarked> {
         let mut names = std::collections::BTreeSet::new();
-        let events = self.outbox.iter().filter_map(|(_, bytes)| match frame::decode(bytes).expect("sound").body {
-            Body::Event(Event::TripMarked(mark)) => Some(mark),
-            _ => None,
-        });
+        let events =
+            self.outbox.iter().filter_map(|(_, bytes)| match frame::decode(bytes).expect("sound").body {
+                Body::Event(Event::TripMarked(mark)) => Some(mark),
+                _ => None,
+            });
         events.filter(|mark| names.insert((mark.noticed_by, mark.number))).collect()
     }
 
@@ -202,10 +203,20 @@ fn a_ride_is_marked_with_what_money_needs() {
     bench.at(0, 0, 2 * S);
     bench.say(&watch(trip(1, &[2, 10])), 3 * S);
     assert_eq!(bench.watching, [Some(("ride-1".to_owned(), 1))]);
-    for (second, (metres, kmh)) in
-        [(50, 40), (190, 20), (200, 0), (200, 0), (215, 12), (400, 50), (600, 0), (700, 50), (985, 20), (1_000, 0)]
-            .into_iter()
-            .enumerate()
+    for (second, (metres, kmh)) in [
+        (50, 40),
+        (190, 20),
+        (200, 0),
+        (200, 0),
+        (215, 12),
+        (400, 50),
+        (600, 0),
+        (700, 50),
+        (985, 20),
+        (1_000, 0),
+    ]
+    .into_iter()
+    .enumerate()
     {
         bench.at(metres, kmh, (10 + second as u64) * S);
     }
@@ -246,7 +257,8 @@ fn in_a_tunnel_a_kill_costs_no_mark_and_times_stay_right() {
     bench.at(990, 10, 16 * S);
     bench.at(1_000, 0, 17 * S);
     assert_eq!(bench.noticed(), [SetOff, Entered(0), AtRest, Left(0), Entered(1), AtRest]);
-    let times: Vec<_> = bench.marks().iter().map(|mark| mark.time_ms.map(|ms| (ms - SERVER_MS) / 1_000)).collect();
+    let times: Vec<_> =
+        bench.marks().iter().map(|mark| mark.time_ms.map(|ms| (ms - SERVER_MS) / 1_000)).collect();
     assert_eq!(times, [10, 10, 11, 13, 16, 17].map(Some), "one clock through three starts of the agent");
     let starts: Vec<_> = bench.marks().iter().map(|mark| mark.incarnation.0).collect();
     assert_eq!(starts, [1, 1, 1, 2, 3, 3]);

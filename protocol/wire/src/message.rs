@@ -453,7 +453,11 @@ impl Up {
             }
             WATCHING => {
                 let watching: Watching = take(body)?;
-                if watching.is_within_limits() { Ok(Self::Watching(watching)) } else { Err(DecodeError::Limit) }
+                if watching.is_within_limits() {
+                    Ok(Self::Watching(watching))
+                } else {
+                    Err(DecodeError::Limit)
+                }
             }
             other => Err(DecodeError::Kind(other)),
         }

@@ -177,10 +177,12 @@ impl Agents {
 
     /// A vehicle asks a person, and creeps while it waits.
     pub(crate) fn ask(&self, number: usize, question: Question) {
-        if let Some(told) = self.told_commands.get(number) {
-            told.waits_until(self.clock.now() + u64::from(question.timeout_ms) * NS_PER_MS);
+        let until_ns = self.clock.now() + u64::from(question.timeout_ms) * NS_PER_MS;
+        if self.send(number, Input::Question(question))
+            && let Some(told) = self.told_commands.get(number)
+        {
+            told.waits_until(until_ns);
         }
-        self.send(number, Input::Question(question));
     }
 
     /// A vehicle set off or came to rest.
@@ -190,11 +192,13 @@ impl Agents {
         self.send(number, Input::Event(Event::TripMark { departed, latitude_e7, longitude_e7 }));
     }
 
-    fn send(&self, number: usize, input: Input) {
+    /// Whether its agent will hear of it.
+    fn send(&self, number: usize, input: Input) -> bool {
         let sent = self.inputs.lock().get(number).is_some_and(|sender| sender.try_send(input).is_ok());
         if !sent {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+        sent
     }
 
     /// Waits until so many have been connected, or the time is over, or `stop` says so. Not all at once: of two fleets
@@ -274,5 +278,43 @@ impl Agents {
         closing.await.map_err(|_| FleetError::Broken)??;
         let figures = Figures { tcp_bytes: wire_bytes, ..self.figures() };
         failed.map_or(Ok(figures), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vehicle_creeps_only_for_a_question_that_its_agent_hears_of() {
+        let (sender, _receiver) = mpsc::channel(1);
+        let mut agents = Agents {
+            clock: Clock::starting_at(NS_PER_MS),
+            inputs: Mutex::new(vec![sender]),
+            figures: vec![],
+            told_commands: vec![Arc::default(), Arc::default()],
+            held_before: 0,
+            latency: Arc::default(),
+            dropped: AtomicU64::new(0),
+            stop: watch::Sender::new(Stop::No),
+            running: tokio::sync::Mutex::default(),
+        };
+        let question = Question {
+            id: [1; 16],
+            text: "pass?".into(),
+            options: vec!["wait".into(), "pass".into()],
+            safe_default: 0,
+            timeout_ms: 60_000,
+            waited_ms: 0,
+            position: None,
+        };
+        agents.ask(0, question.clone());
+        assert!(agents.speed_limit_kmh(0).is_some(), "it waits");
+        agents.told_commands[0] = Arc::default();
+        // No room any more; and one that has no agent.
+        agents.ask(0, question.clone());
+        agents.ask(1, question);
+        assert_eq!((agents.speed_limit_kmh(0), agents.speed_limit_kmh(1)), (None, None));
+        assert_eq!(agents.dropped.load(Ordering::Relaxed), 2);
     }
 }

@@ -4,6 +4,8 @@
 mod alerts;
 #[path = "commands/geofences.rs"]
 mod geofences;
+#[path = "commands/on_call.rs"]
+mod on_call;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -308,6 +310,11 @@ fn a_vehicle_asks_one_person_answers_and_it_acts_or_it_takes_its_safe_default() 
     let late = ctl_as(&cloud, "ada", &["assistance", "take", &unanswered]);
     assert!(text(&late.stderr).contains("takes no answer any more"), "{}", text(&late.stderr));
 
+    // One that cannot be asked does not leave the vehicle waiting: its safe default at once, and nobody is told.
+    ask(&mut agent, 4, 0);
+    wait_until("it took the default of what it could not ask", || obeyed(folder, "VAN1").len() == 3);
+    assert!(waiting(&cloud).is_empty());
+
     // Away while the cloud is: both come back, the question still waits, and is answered once.
     ask(&mut agent, 3, 600);
     wait_until("the third question is there", || waiting(&cloud).len() == 1);
@@ -322,11 +329,16 @@ fn a_vehicle_asks_one_person_answers_and_it_acts_or_it_takes_its_safe_default() 
         assert!(done.status.success(), "{}", text(&done.stderr));
     }
     let mut agent = start();
-    wait_until("it is obeyed on its return", || obeyed(folder, "VAN1").len() == 3);
+    wait_until("it is obeyed on its return", || obeyed(folder, "VAN1").len() == 4);
     wait_until("and told", || get(&cloud, &name)["state"] == "ended");
     assert_eq!(
         obeyed(folder, "VAN1"),
-        [acted(1, 1, "answered"), acted(2, 0, "timed-out"), acted(3, 0, "answered")],
+        [
+            acted(1, 1, "answered"),
+            acted(2, 0, "timed-out"),
+            acted(4, 0, "not-asked"),
+            acted(3, 0, "answered")
+        ],
         "each once"
     );
     assert!(agent.stop(), "{}", agent.log_end());

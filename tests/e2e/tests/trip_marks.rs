@@ -158,9 +158,7 @@ fn a_trip_through_a_tunnel_is_completed_with_what_happened_in_it() {
 
     mouth.close();
     drive(&mut agent, 51_100.0, 60.17, 0.0);
-    wait_until("it stands at the pick-up", || {
-        has_saved(folder, "\"next\":1,\"inside\":0,\"moving\":false")
-    });
+    wait_until("it stands at the pick-up", || has_saved(folder, "\"next\":1,\"inside\":0,\"moving\":false"));
     agent.kill();
     let mut agent = run();
     let begins_ms = now_ms();
@@ -174,9 +172,7 @@ fn a_trip_through_a_tunnel_is_completed_with_what_happened_in_it() {
     cloud = place.start("");
     let ends_ms = now_ms();
     drive(&mut agent, 53_350.0, 60.19, 0.0);
-    wait_until("it stands at the drop-off", || {
-        has_saved(folder, "\"next\":2,\"inside\":1,\"moving\":false")
-    });
+    wait_until("it stands at the drop-off", || has_saved(folder, "\"next\":2,\"inside\":1,\"moving\":false"));
     let ended_ms = now_ms();
     assert_eq!(state(&cloud), "arriving", "nobody has heard anything");
     mouth.open();
@@ -193,7 +189,10 @@ fn a_trip_through_a_tunnel_is_completed_with_what_happened_in_it() {
     let end_ms = number(end, "time_ms: ");
     // The vehicle's clock is server time, as it was told it over the network.
     let slack_ms = 1_000;
-    assert!((begins_ms - slack_ms..=began_ms + slack_ms).contains(&start_ms), "{begins_ms} {start_ms} {began_ms}");
+    assert!(
+        (begins_ms - slack_ms..=began_ms + slack_ms).contains(&start_ms),
+        "{begins_ms} {start_ms} {began_ms}"
+    );
     assert!((ends_ms - slack_ms..=ended_ms + slack_ms).contains(&end_ms), "{ends_ms} {end_ms} {ended_ms}");
     assert_eq!(number(completed, " distance_m: "), 53_350 - 51_110, "{completed}");
     assert!(completed.contains("distance_source: Odometer"), "{completed}");

@@ -169,7 +169,7 @@ fn examples(
     let (path, name) = sample_name(route, organization);
     let bound = |field: &FieldDescriptor| matches!(field.name(), "name" | "parent");
     let needed: Vec<FieldDescriptor> =
-        method.input().fields().filter(|field| !bound(field) && comments.required(field)).collect();
+        route.body_message().fields().filter(|field| !bound(field) && comments.required(field)).collect();
     let json: Map<String, Json> =
         needed.iter().map(|field| (field.json_name().to_owned(), sample(field))).collect();
     let verb = route.verb().as_str();

@@ -81,13 +81,7 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    pub fn new(
-        frames: Frames,
-        show: Show,
-        wanted: Option<FieldMask>,
-        events: bool,
-        errors: Errors,
-    ) -> Self {
+    pub fn new(frames: Frames, show: Show, wanted: Option<FieldMask>, events: bool, errors: Errors) -> Self {
         Self { frames, show, wanted, events, errors, ended: false }
     }
 

@@ -19,10 +19,10 @@ use remuda_contracts::commands::{CommandDesk, CommandError, CommandRequest, Comm
 use remuda_contracts::fleet::{
     AlertView, FleetChange, FleetView, Position, Presence, TwinValue, TwinView, VehicleSummary,
 };
-use remuda_contracts::system::ProcessFigures;
 use remuda_contracts::policies::{
     Impact, PolicyBook, PolicyChange, PolicyRefusal, PolicyStatus, PolicyView, Target,
 };
+use remuda_contracts::system::ProcessFigures;
 use remuda_model::signal::{REGISTRY, SignalDef, SignalKind};
 use remuda_model::{OrganizationId, VehicleId};
 use tokio::sync::broadcast;

@@ -1,7 +1,9 @@
 //! Which fields of an answer are wanted: partial responses (AIP-157).
 
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field};
 use prost::bytes::Buf;
+use prost::encoding::{
+    DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field,
+};
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::Value as Json;
 
@@ -162,6 +164,9 @@ fn fields_of(field: &FieldDescriptor) -> Option<MessageDescriptor> {
 fn is_json(of: &MessageDescriptor) -> bool {
     matches!(
         of.full_name(),
-        "google.protobuf.Any" | "google.protobuf.Struct" | "google.protobuf.Value" | "google.protobuf.ListValue"
+        "google.protobuf.Any"
+            | "google.protobuf.Struct"
+            | "google.protobuf.Value"
+            | "google.protobuf.ListValue"
     )
 }

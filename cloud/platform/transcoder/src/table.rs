@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use prost_reflect::{DescriptorPool, MethodDescriptor};
+use prost_reflect::{DescriptorPool, MessageDescriptor, MethodDescriptor};
 
 use crate::binding::{Bindings, Body};
 use crate::path::Path;
@@ -114,6 +114,15 @@ impl Route {
     /// Whether a request may have a body.
     pub fn takes_body(&self) -> bool {
         self.body != Body::None
+    }
+
+    /// What a body is written as: the whole request, or the one field of it that is the body.
+    pub fn body_message(&self) -> MessageDescriptor {
+        let of_field = match &self.body {
+            Body::Field(field) => field.kind().as_message().cloned(),
+            Body::None | Body::All => None,
+        };
+        of_field.unwrap_or_else(|| self.method.input())
     }
 }
 

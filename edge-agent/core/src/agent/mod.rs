@@ -202,7 +202,9 @@ impl Agent {
             books.push(Book::new(held));
         }
         let mut clock = WallClock::default();
-        if let Some(time) = state.time.filter(|time| settings.machine != 0 && time.machine == settings.machine) {
+        if let Some(time) =
+            state.time.filter(|time| settings.machine != 0 && time.machine == settings.machine)
+        {
             clock.resume(time.offset_ms);
         }
         let mut agent = Self {

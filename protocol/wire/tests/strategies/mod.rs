@@ -9,9 +9,10 @@ use remuda_model::{ConnectionId, Epoch, Incarnation, Lane, SignalId};
 use remuda_wire::frame::{CommandOutcome, Event};
 use remuda_wire::{
     Ack, Ask, Body, BudgetStatus, ClockQuality, CollectionLevel, Column, Command, CommandKind, Decided, Down,
-    Farewell, FarewellReason, Fence, FloorReason, FrameHeader, Frames, HandOver, Hello, LaneAck, LaneState, LinkKind, Live,
-    Observation, Policy, PolicyRefused, PositionE7, Question, QuestionStep, SampleBlock, Status, TimeUnit,
-    TraceContext, TripMarked, TripPlace, TripWatch, Up, WatchedTrip, Watching, Welcome, limits,
+    Farewell, FarewellReason, Fence, FloorReason, FrameHeader, Frames, HandOver, Hello, LaneAck, LaneState,
+    LinkKind, Live, Observation, Policy, PolicyRefused, PositionE7, Question, QuestionStep, SampleBlock,
+    Status, TimeUnit, TraceContext, TripMarked, TripPlace, TripWatch, Up, WatchedTrip, Watching, Welcome,
+    limits,
 };
 
 fn clock() -> impl Strategy<Value = ClockQuality> {

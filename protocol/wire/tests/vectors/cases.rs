@@ -5,10 +5,10 @@ use remuda_model::{ConnectionId, Epoch, Incarnation, Lane, SignalId, signal};
 use remuda_wire::frame::{self, CommandOutcome, Event};
 use remuda_wire::{
     Ack, Ask, Body, BudgetStatus, ClockQuality, CollectionLevel, Column, Command, CommandKind, Decided, Down,
-    Farewell, FarewellReason, Fence, FloorReason, Frame, FrameHeader, Frames, HandOver, Hello, LaneAck, LaneState,
-    LinkKind, Live, Observation, Policy, PolicyRefused, PositionE7, Question, QuestionStep, SampleBlock,
-    Status, TimeUnit, TraceContext, TripMarked, TripPlace, TripWatch, Up, WatchedTrip, Watching, Welcome,
-    limits,
+    Farewell, FarewellReason, Fence, FloorReason, Frame, FrameHeader, Frames, HandOver, Hello, LaneAck,
+    LaneState, LinkKind, Live, Observation, Policy, PolicyRefused, PositionE7, Question, QuestionStep,
+    SampleBlock, Status, TimeUnit, TraceContext, TripMarked, TripPlace, TripWatch, Up, WatchedTrip, Watching,
+    Welcome, limits,
 };
 
 /// What a file's bytes are.
@@ -458,16 +458,8 @@ fn trip_marks() -> Vec<Named> {
         ("down-watch-none", "Nothing to watch any more.", watch(None)),
         ("up-watching", "It watches the third version of a trip.", watching(Some(("ride-1".to_owned(), 3)))),
         ("up-watching-none", "It watches nothing.", watching(None)),
-        (
-            "frame-event-trip-marked-left",
-            "It left the pick-up.",
-            Case::Frame(marked(21, trip_mark())),
-        ),
-        (
-            "frame-event-trip-marked-entered",
-            "It reached the drop-off.",
-            Case::Frame(marked(22, entered)),
-        ),
+        ("frame-event-trip-marked-left", "It left the pick-up.", Case::Frame(marked(21, trip_mark()))),
+        ("frame-event-trip-marked-entered", "It reached the drop-off.", Case::Frame(marked(22, entered))),
         ("frame-event-trip-marked-rest", "It came to rest.", Case::Frame(marked(23, rest))),
         (
             "frame-event-trip-marked-bare",
