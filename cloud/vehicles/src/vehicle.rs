@@ -343,7 +343,8 @@ impl Vehicle {
     }
 
     /// Drops newest values that erasures cover; whether there were any. A value whose time the vehicle did not know is of
-    /// when it was last heard. The vehicle is asked for all its values when it greets again.
+    /// when it was last heard. Of its way between geofences only positions stay that the newest values still show. The vehicle
+    /// is asked for all its values when it greets again.
     pub fn forget(
         &mut self,
         forgotten: &Tombstones,
@@ -359,6 +360,10 @@ impl Vehicle {
             let is_of_ms = if sampled_ms == 0 { heard_ms } else { sampled_ms };
             forgotten.covers(organization, vehicle, is_of_ms.saturating_mul(NS_PER_MS), Some(signal))
         });
+        let kept = memory.twin.values();
+        let is_kept =
+            |signal: SignalId, raw: i64| kept.iter().any(|value| value.signal == signal && value.raw == raw);
+        let gone = memory.watch.forget(is_kept) || gone;
         memory.notes.values_lost |= gone;
         gone
     }
@@ -474,6 +479,8 @@ fn frame_rows(frame: &Frame, blank: &Row, rows: &mut Vec<Row>) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use remuda_lake::{ErasureId, Tombstone};
+    use remuda_model::SignalClass;
     use remuda_wire::{ClockQuality, Column, FrameHeader, SampleBlock, TimeUnit};
 
     use super::*;
@@ -579,6 +586,58 @@ mod tests {
             .collect();
         assert_eq!(timeliness, [Timeliness::Timely, Timeliness::Historical, Timeliness::Late]);
         assert_eq!(vehicle.memory.twin.charge_percent(), Some(50.0));
+    }
+
+    #[test]
+    fn an_erasure_leaves_no_position_in_the_memory() {
+        let (organization, id) = (OrganizationId::default(), VehicleId::new("V1").unwrap());
+        let raws = [601_234_567_i64, 249_234_567];
+        let mut values = vec![(signals::LATITUDE, raws[0]), (signals::LONGITUDE, raws[1])];
+        values.sort_unstable();
+        let row = |start| Row {
+            organization,
+            vehicle: id,
+            incarnation: Incarnation(start),
+            seq: 1,
+            row_in_frame: 0,
+            boot: 1,
+            mono_ns: 1,
+            sample_time_ns: None,
+            receive_time_ms: 2_000_000,
+            commit: 0,
+            body: RowBody::Samples(values.clone()),
+        };
+        let mut vehicle = Vehicle::default();
+        // The second start puts the first one's track aside.
+        for start in [1, 2] {
+            vehicle.memory.greetings.rank(Incarnation(start));
+            vehicle.replay(&RuleSettings::default(), &Marks::default(), &row(start));
+        }
+        let tells = |vehicle: &Vehicle| {
+            let bytes = vehicle.memory.encode();
+            raws.iter().any(|raw| {
+                let needle = postcard::to_allocvec(raw).unwrap();
+                bytes.windows(needle.len()).any(|window| window == needle)
+            })
+        };
+        assert!(tells(&vehicle));
+        let tombstone = |class| Tombstone {
+            id: ErasureId(1),
+            organization,
+            vehicle: Some(id),
+            from_ns: None,
+            until_ns: None,
+            classes: [class].into(),
+            requested_at_ms: 3_000_000,
+            requested_by: "ada".into(),
+            reason: "asked".into(),
+        };
+        vehicle.forget(&Tombstones::of([&tombstone(SignalClass::DriverBehaviour)]), &organization, &id);
+        assert!(tells(&vehicle), "nobody asked for its positions");
+        let erased = Tombstones::of([&tombstone(SignalClass::Position)]);
+        assert!(vehicle.forget(&erased, &organization, &id));
+        assert!(!tells(&vehicle));
+        assert!(!vehicle.forget(&erased, &organization, &id), "once");
     }
 
     #[test]

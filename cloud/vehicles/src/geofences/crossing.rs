@@ -104,6 +104,21 @@ impl Watch {
         self.live.inside = inside.iter().map(|inside| (inside.fence, inside.kind)).collect();
     }
 
+    /// Drops where the vehicle was, but for what is `known` to be kept elsewhere; whether there was any. Which fences it is in
+    /// stays: that stands in the stream.
+    pub fn forget(&mut self, is_known: impl Fn(SignalId, i64) -> bool) -> bool {
+        let live = &mut self.live;
+        let is_gone = |signal: SignalId, raw: Option<i64>| raw.is_some_and(|raw| !is_known(signal, raw));
+        let moved = is_gone(signals::LATITUDE, live.latitude) || is_gone(signals::LONGITUDE, live.longitude);
+        if moved {
+            (live.latitude, live.longitude) = (None, None);
+            live.pending.clear();
+        }
+        let told_late = !self.late.is_empty();
+        self.late.clear();
+        moved || told_late
+    }
+
     fn track(&mut self, rank: u32, incarnation: Incarnation) -> &mut Track {
         if self.live.incarnation == Some(incarnation) {
             return &mut self.live;

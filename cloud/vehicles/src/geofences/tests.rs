@@ -189,6 +189,17 @@ fn a_new_start_of_the_agent_drives_on_and_an_old_one_only_tells() {
 }
 
 #[test]
+fn what_is_forgotten_is_where_it_was_and_not_what_it_is_in() {
+    let fences = Fences::new([&geofence("yard", spec(GeofenceKind::KeepIn))]);
+    let mut watch = Watch::default();
+    assert_eq!(steps(&step(&mut watch, &fences, 1, 1, 5)), [Step::Entered]);
+    assert!(!watch.forget(|_, _| true), "it is shown elsewhere still");
+    assert!(watch.forget(|_, _| false));
+    assert!(!watch.forget(|_, _| false), "nothing is left");
+    assert_eq!(steps(&step(&mut watch, &fences, 1, 2, 15)), [Step::Left]);
+}
+
+#[test]
 fn a_dwell_begins_anew_with_the_clock_and_after_what_was_replayed() {
     let fences = Fences::new([&geofence("yard", GeofenceSpec { dwell_s: 5, ..spec(GeofenceKind::KeepOut) })]);
     let mut watch = Watch::default();
