@@ -26,6 +26,9 @@ pub const ROW_COST: usize = 240;
 pub const VALUE_COST: usize = 16;
 /// How much memory one wire byte becomes, for granting credit: 1 row of 10 values from about 60 bytes.
 pub const WIRE_EXPANSION: usize = 6;
+/// While geofences are for fleets or depots, vehicles that such a one holds are looked at this often: nobody tells the vehicle
+/// domain when a vehicle changes where it belongs.
+pub const HOMES_INTERVAL: Duration = Duration::from_secs(30);
 /// A vehicle without a message for this long has its actor passivated (DESIGN section 7).
 pub const IDLE: Duration = Duration::from_secs(120);
 /// A changed twin is snapshotted at most this often (UPLINK section 6).

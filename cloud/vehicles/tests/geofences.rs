@@ -7,6 +7,7 @@ mod common;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::{Scripted, eventually, settings, start, start_with_rounds};
 use parking_lot::Mutex;
@@ -21,7 +22,7 @@ use remuda_model::{Incarnation, Lane, OrganizationId, SignalId, VehicleId, signa
 use remuda_vehicles::event::{VehicleEvent, stream_of};
 use remuda_vehicles::geofences::Step;
 use remuda_vehicles::metrics::{CrossingLabel, GeofenceLabel};
-use remuda_vehicles::{VehicleMetrics, VehicleSystem};
+use remuda_vehicles::{HomeOf, VehicleMetrics, VehicleSettings, VehicleSystem};
 
 const IN: f64 = 60.0;
 const OUT: f64 = 60.02;
@@ -246,6 +247,45 @@ async fn a_fleets_geofence_is_for_its_vehicles_as_long_as_they_are_its() {
     eventually("the alert is over", async || states(&system)[0].1 == AlertState::Cleared).await;
     assert_eq!(visits(&system, "zone"), []);
     system.handle.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stands_outside_is_let_go_with_its_fleet_also_when_that_changed_while_nobody_looked() {
+    let home = |fleet: &Arc<Mutex<&'static str>>| -> HomeOf {
+        let fleet = Arc::clone(fleet);
+        Arc::new(move |_: &VehicleId| Some(Home { fleet: Some((*fleet.lock()).to_owned()), depot: None }))
+    };
+    for restarts in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+        let often = VehicleSettings { homes_interval: Duration::from_millis(50), ..settings() };
+        let (system, ..) = start(folder.path(), &journal, often).await;
+        let fleet = Arc::new(Mutex::new("north"));
+        system.homing.know(home(&fleet));
+        let part = GeofencePart::Fleet("north".into());
+        create(&system, "yard", GeofenceSpec { part, ..spec(GeofenceKind::KeepIn) }).await;
+        let mut car = Scripted::connect(&system.intake, "CAR1", 7).await;
+        car.greet(vec![]).await;
+        drive(&mut car, 1, IN).await;
+        drive(&mut car, 2, OUT).await;
+        eventually("the alert is listed", async || !alerts(&system).is_empty()).await;
+        assert_eq!(states(&system), [("keep-in".to_owned(), AlertState::Open)]);
+        // It says nothing more, and nobody changes a geofence.
+        let system = if restarts {
+            car.disconnect(car.generation).await;
+            drop(system);
+            let (system, _) = started(folder.path(), &journal).await;
+            *fleet.lock() = "south";
+            system.homing.know(home(&fleet));
+            system
+        } else {
+            *fleet.lock() = "south";
+            system
+        };
+        let over = [("keep-in".to_owned(), AlertState::Cleared)];
+        eventually("the alert is over", async || states(&system) == over).await;
+        system.handle.stop().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -160,12 +160,33 @@ async fn read(node: &Node, number: usize) -> Result<Shelf, JournalError> {
     }
 }
 
+/// Waits until vehicles may have to let go: the geofences changed, or it is time to look where vehicles belong.
+async fn disturbed(node: &Node) {
+    let changed = node.atlas.changed.notified();
+    if node.atlas.fences().has_parts() {
+        // Either will do.
+        let _ = tokio::time::timeout(node.settings.homes_interval, changed).await;
+    } else {
+        changed.await;
+    }
+}
+
+/// Vehicles that hold on to what is gone; where they belong may have to be read from a disk.
+async fn behind(node: &Arc<Node>) -> Vec<VehicleId> {
+    if !node.atlas.fences().has_parts() {
+        return node.atlas.behind();
+    }
+    let looking = Arc::clone(node);
+    // One that fails is tried again with the next.
+    tokio::task::spawn_blocking(move || looking.atlas.behind()).await.unwrap_or_default()
+}
+
 /// Has vehicles let go of geofences that are gone, some at a time, until it is aborted.
 pub(crate) async fn sweep(node: Arc<Node>) {
     loop {
-        node.atlas.changed.notified().await;
+        disturbed(&node).await;
         loop {
-            let behind = node.atlas.behind();
+            let behind = behind(&node).await;
             if behind.is_empty() {
                 break;
             }
@@ -182,7 +203,7 @@ pub(crate) async fn sweep(node: Arc<Node>) {
                     let _ = tokio::time::timeout(LET_GO, answer).await;
                 }
             }
-            if !node.atlas.behind().is_empty() {
+            if !self::behind(&node).await.is_empty() {
                 tokio::time::sleep(AGAIN).await;
             }
         }
@@ -237,8 +258,10 @@ pub struct Homing(pub(crate) Arc<Node>);
 impl Homing {
     /// From now on, and for good.
     pub fn know(&self, home: HomeOf) {
-        if self.0.atlas.homes.set(home).is_err() {
-            tracing::error!("where vehicles belong was told twice; the first holds");
+        match self.0.atlas.homes.set(home) {
+            // Some may have changed where they belong while nobody looked.
+            Ok(()) => self.0.atlas.changed.notify_one(),
+            Err(_) => tracing::error!("where vehicles belong was told twice; the first holds"),
         }
     }
 }

@@ -44,6 +44,8 @@ pub struct VehicleSettings {
     pub restart_backoff: Duration,
     /// How long an actor must hold for its failures to be forgotten, and a parked vehicle rests.
     pub quiet: Duration,
+    /// How often vehicles let go of geofences of a fleet or depot that is no longer theirs, when they say nothing themselves.
+    pub homes_interval: Duration,
     /// Payload bytes that may wait for evaluation, node-wide.
     pub intake_bytes_max: usize,
     /// Decoded rows that may wait for their round, node-wide, bytes.
@@ -105,6 +107,7 @@ impl Default for VehicleSettings {
             snapshot_interval: limits::SNAPSHOT_INTERVAL,
             restart_backoff: limits::RESTART_BACKOFF,
             quiet: limits::QUIET,
+            homes_interval: limits::HOMES_INTERVAL,
             intake_bytes_max: limits::INTAKE_BYTES_MAX,
             rows_bytes_max: limits::ROWS_BYTES_MAX,
             clock: WallClock::default(),
