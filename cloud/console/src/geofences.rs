@@ -155,7 +155,7 @@ impl Geofences {
         Ok(ListGeofencesResponse { geofences, next_page_token })
     }
 
-    fn vehicles(
+    async fn vehicles(
         &self,
         request: &ListVehiclesInGeofenceRequest,
         sight: &Sight,
@@ -165,8 +165,13 @@ impl Geofences {
         let (size, after) = page(sight, request.page_size, &request.page_token, &of)?;
         let after = after.map(|id| VehicleId::new(&id).map_err(|e| field("page_token", e))).transpose()?;
         let seen = sight.seen()?;
-        let (organization, sees) = (&self.scope.organization, |vehicle: &VehicleId| seen.has(vehicle));
-        let found = self.book.vehicles(organization, &id, after.as_ref(), size + 1, &sees);
+        let (book, organization) = (Arc::clone(&self.book), self.scope.organization);
+        let found = tokio::task::spawn_blocking(move || {
+            let sees = |vehicle: &VehicleId| seen.has(vehicle);
+            book.vehicles(&organization, &id, after.as_ref(), size + 1, &sees)
+        });
+        // It panicked, which was reported, or the node is stopping.
+        let found = found.await.map_err(|_| Refusal::Stopping)?;
         let mut found = found.ok_or_else(|| Refusal::no_geofence(id))?;
         let next_page_token = next(sight, &mut found, size, &of, |visit| visit.vehicle.to_string());
         let visits = found.into_iter().map(|visit| {
@@ -391,8 +396,7 @@ impl GeofenceService for Geofences {
         &self,
         request: Request<ListVehiclesInGeofenceRequest>,
     ) -> Result<Response<ListVehiclesInGeofenceResponse>, Status> {
-        self.scope
-            .measured("ListVehiclesInGeofence", async { self.vehicles(request.get_ref(), &sight(&request)) })
-            .await
+        let (sight, request) = (sight(&request), request.into_inner());
+        self.scope.measured("ListVehiclesInGeofence", self.vehicles(&request, &sight)).await
     }
 }

@@ -297,7 +297,7 @@ pub trait GeofenceBook: Send + Sync + 'static {
     ) -> Result<Arc<Geofence>, GeofenceRefusal>;
 
     /// Vehicles whose newest position is in a geofence, by id, after one, at most `limit` that `matches` accepts; none for a
-    /// geofence that is not there.
+    /// geofence that is not there. It may read where vehicles belong from a disk.
     fn vehicles(
         &self,
         organization: &OrganizationId,

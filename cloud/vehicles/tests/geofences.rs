@@ -250,6 +250,47 @@ async fn a_fleets_geofence_is_for_its_vehicles_as_long_as_they_are_its() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_of_a_fleets_vehicles_leave_none_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+    let (system, _) = started(folder.path(), &journal).await;
+    let north = ["CAR3", "CAR4", "CAR7", "CAR8"];
+    system.homing.know(Arc::new(move |vehicle| {
+        let fleet = if north.contains(&vehicle.as_str()) { "north" } else { "south" };
+        Some(Home { fleet: Some(fleet.into()), depot: None })
+    }));
+    let part = GeofencePart::Fleet("north".into());
+    create(&system, "zone", GeofenceSpec { part, ..spec(GeofenceKind::Notify) }).await;
+    for n in 1..=9 {
+        let mut car = Scripted::connect(&system.intake, &format!("CAR{n}"), 7).await;
+        car.greet(vec![]).await;
+        // One of them drives elsewhere.
+        drive(&mut car, 1, if n == 4 { OUT } else { IN }).await;
+    }
+    let page = |after: Option<VehicleId>, limit| {
+        let sees = |vehicle: &VehicleId| vehicle.as_str() != "CAR9";
+        let visits =
+            system.geofences.vehicles(&organization(), &id("zone"), after.as_ref(), limit, &sees).unwrap();
+        visits.iter().map(|visit| visit.vehicle.to_string()).collect::<Vec<_>>()
+    };
+    eventually("all are looked at", async || page(None, 10).len() == 3).await;
+    for limit in 1..=4 {
+        let (mut listed, mut after) = (Vec::new(), None);
+        loop {
+            let found = page(after, limit);
+            after = found.last().map(|vehicle| VehicleId::new(vehicle).unwrap());
+            let is_more = found.len() == limit;
+            listed.extend(found);
+            if !is_more {
+                break;
+            }
+        }
+        assert_eq!(listed, ["CAR3", "CAR7", "CAR8"], "by {limit}");
+    }
+    system.handle.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_stands_outside_is_let_go_with_its_fleet_also_when_that_changed_while_nobody_looked() {
     let home = |fleet: &Arc<Mutex<&'static str>>| -> HomeOf {
         let fleet = Arc::clone(fleet);

@@ -9,8 +9,8 @@ use parking_lot::RwLock;
 use remuda_contracts::business::vehicles::Home;
 use remuda_contracts::fleet::VehicleSummary;
 use remuda_contracts::geofences::{
-    Geofence, GeofenceBook, GeofenceId, GeofenceKind, GeofenceRefusal, GeofenceRequest, GeofenceVisit, Place,
-    Sees,
+    Geofence, GeofenceBook, GeofenceId, GeofenceKind, GeofencePart, GeofenceRefusal, GeofenceRequest,
+    GeofenceVisit, Place, Sees,
 };
 use remuda_eventsourcing::{Appended, JournalError, Snapshot};
 use remuda_model::{OrganizationId, VehicleId};
@@ -412,11 +412,23 @@ impl GeofenceBook for Map {
         let is_in = |line: &VehicleSummary| {
             let Some(position) = &line.position else { return false };
             let place = Place { latitude_e7: position.latitude_e7, longitude_e7: position.longitude_e7 };
-            fence.area.beyond_m(place) <= 0.0
-                && matches(&line.vehicle)
-                && fence.is_for(atlas.home(&line.vehicle).as_ref()) == Some(true)
+            fence.area.has_near(place) && fence.area.beyond_m(place) <= 0.0 && matches(&line.vehicle)
         };
-        let lines = self.0.index.list(organization, after, limit, &is_in);
+        let is_for_all = fence.geofence.spec.part == GeofencePart::Organization;
+        let is_for =
+            |vehicle: &VehicleId| is_for_all || fence.is_for(atlas.home(vehicle).as_ref()) == Some(true);
+        let (mut lines, mut last) = (Vec::new(), after.copied());
+        loop {
+            let found = self.0.index.list(organization, last.as_ref(), limit, &is_in);
+            let is_more = found.len() >= limit;
+            last = found.last().map(|line| line.vehicle);
+            // Where vehicles belong may have to be read from a disk: not under the index's locks.
+            lines.extend(found.into_iter().filter(|line| is_for(&line.vehicle)));
+            if !is_more || lines.len() >= limit {
+                break;
+            }
+        }
+        lines.truncate(limit);
         let held = atlas.held.read();
         let since = |vehicle: &VehicleId| {
             let inside = held.get(vehicle)?.0.inside.iter().find(|inside| inside.fence == *id);

@@ -109,6 +109,13 @@ impl Area {
         self.bounds
     }
 
+    /// Whether a place is within its bounds; one that is not is not in it.
+    pub fn has_near(&self, place: Place) -> bool {
+        let [west, south, east, north] = self.bounds;
+        let longitude = nearest_turn(i64::from(place.longitude_e7), i64::midpoint(west, east));
+        (west..=east).contains(&longitude) && (south..=north).contains(&i64::from(place.latitude_e7))
+    }
+
     /// How far beyond the edge a place is, m; negative inside, by how far it is in. Right to a metre near the edge.
     pub fn beyond_m(&self, place: Place) -> f64 {
         match &self.outline {
