@@ -285,7 +285,12 @@ impl Vehicle {
             Step::Left => kind == GeofenceKind::KeepIn,
             Step::Released => false,
         };
-        wishes.push(if raises { Command::Raise(fact) } else { Command::Clear(fact) });
+        if raises {
+            wishes.push(Command::Raise(fact));
+        } else if timeliness != Timeliness::Historical {
+            // History is only recorded: it ends no alert, and its own may never have been raised.
+            wishes.push(Command::Clear(fact));
+        }
     }
 
     fn wish(&mut self, row: &Row, finding: Finding) -> Command {
@@ -479,6 +484,9 @@ fn frame_rows(frame: &Frame, blank: &Row, rows: &mut Vec<Row>) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use remuda_contracts::geofences::{
+        Geofence, GeofenceId, GeofencePart, GeofenceShape, GeofenceSpec, Place,
+    };
     use remuda_lake::{ErasureId, Tombstone};
     use remuda_model::SignalClass;
     use remuda_wire::{ClockQuality, Column, FrameHeader, SampleBlock, TimeUnit};
@@ -489,6 +497,13 @@ mod tests {
     use crate::signals;
 
     fn taken(seq: Seq, rows: &[(i64, i64)]) -> Taken {
+        let braking = rows.iter().map(|r| r.0).collect();
+        let charge = rows.iter().map(|r| r.1).collect();
+        taken_of(seq, vec![(signals::ACCELERATION_LONGITUDINAL, braking), (signals::CHARGE[0], charge)])
+    }
+
+    /// Columns of equal length, ascending by signal.
+    fn taken_of(seq: Seq, columns: Vec<(SignalId, Vec<i64>)>) -> Taken {
         let header = FrameHeader {
             seq,
             boot: 1,
@@ -498,15 +513,15 @@ mod tests {
             registry: 1,
             trace: None,
         };
-        let column =
-            |signal, values: Vec<i64>| Column { signal, values: values.into_iter().map(Some).collect() };
+        let rows = columns.first().map_or(0, |(_, values)| values.len() as u64);
+        let column = |(signal, values): (SignalId, Vec<i64>)| Column {
+            signal,
+            values: values.into_iter().map(Some).collect(),
+        };
         let block = SampleBlock {
             unit: TimeUnit::Millisecond,
-            offsets: (0..rows.len() as u64).map(|row| row * 100).collect(),
-            columns: vec![
-                column(signals::ACCELERATION_LONGITUDINAL, rows.iter().map(|r| r.0).collect()),
-                column(signals::CHARGE[0], rows.iter().map(|r| r.1).collect()),
-            ],
+            offsets: (0..rows).map(|row| row * 100).collect(),
+            columns: columns.into_iter().map(column).collect(),
         };
         Taken::Frame { frame: Frame { header, body: Body::Samples(block) }, raw: bytes::Bytes::new() }
     }
@@ -586,6 +601,52 @@ mod tests {
             .collect();
         assert_eq!(timeliness, [Timeliness::Timely, Timeliness::Historical, Timeliness::Late]);
         assert_eq!(vehicle.memory.twin.charge_percent(), Some(50.0));
+    }
+
+    #[test]
+    fn a_crossing_that_is_history_ends_no_alert() {
+        let centre = Place { latitude_e7: 0, longitude_e7: 0 };
+        let zone = Arc::new(Geofence {
+            id: GeofenceId::new("zone").unwrap(),
+            spec: GeofenceSpec {
+                display_name: "Zone".into(),
+                part: GeofencePart::Organization,
+                kind: GeofenceKind::KeepOut,
+                shape: GeofenceShape::Circle { centre, radius_m: 1_000 },
+                dwell_s: 0,
+                hysteresis_m: 0,
+                enabled: true,
+            },
+            revision: 1,
+            created_ms: 1,
+            changed_ms: 1,
+            changed_by: String::new(),
+            request_id: String::new(),
+        });
+        let (rules, fences) = (RuleSettings::default(), Fences::new([&zone]));
+        let around = Surroundings { fences: &fences, home: None };
+        let context = Context { around, ..context(&rules) };
+        let at = |seq, degrees| {
+            let raw = |signal, degrees| (signal, vec![signals::raw(signal, degrees)]);
+            let mut columns = vec![raw(signals::LATITUDE, degrees), raw(signals::LONGITUDE, 0.0)];
+            columns.sort_unstable();
+            taken_of(seq, columns)
+        };
+        let mut vehicle = Vehicle::default();
+        let (mut rows, mut wishes) = (Vec::new(), Vec::new());
+        let (older, newer) = (Incarnation(9), Incarnation(1));
+        vehicle.memory.greetings.rank(older);
+        vehicle.memory.greetings.rank(newer);
+        for (incarnation, taken) in [(newer, at(1, 1.0)), (older, at(1, 0.0)), (older, at(2, 1.0))] {
+            vehicle.take(&context, incarnation, 1_003_000, taken, &mut rows, &mut wishes);
+        }
+        let words = wishes.iter().map(|wish| match wish {
+            Command::Cross(event) => event.step.as_str(),
+            Command::Raise(_) => "raised",
+            Command::Clear(_) => "cleared",
+            _ => "other",
+        });
+        assert_eq!(words.collect::<Vec<_>>(), ["entered", "raised", "left"]);
     }
 
     #[test]
