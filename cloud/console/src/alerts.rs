@@ -25,6 +25,7 @@ use crate::geofences::geofence_name;
 use crate::limits;
 use crate::mirror::Mark;
 use crate::page::PageToken;
+use crate::precision::Precision;
 use crate::refusal::Refusal;
 use crate::scope::{Scope, field, who};
 use crate::seats::Seats;
@@ -47,9 +48,15 @@ struct Wish {
     request_id: String,
     validate_only: bool,
     by: String,
+    precision: Precision,
 }
 
 impl Alerts {
+    /// How exactly a caller sees where vehicles were.
+    fn precision<T>(&self, request: &Request<T>) -> Precision {
+        Precision::of(request, self.scope.organization)
+    }
+
     fn named(&self, name: &str) -> Result<(VehicleId, String), Refusal> {
         let name: AlertName = name.parse().map_err(|e| field("name", e))?;
         self.scope.check(&name.organization)?;
@@ -57,7 +64,7 @@ impl Alerts {
         Ok((vehicle, name.alert))
     }
 
-    fn list(&self, request: &ListAlertsRequest) -> Result<ListAlertsResponse, Refusal> {
+    fn list(&self, request: &ListAlertsRequest, precision: Precision) -> Result<ListAlertsResponse, Refusal> {
         self.scope.parent(&request.parent)?;
         let filter = parse_filter(&request.filter)?;
         let size = match usize::try_from(request.page_size) {
@@ -80,14 +87,14 @@ impl Alerts {
             Some(last) if more => PageToken::write_text(&place_text(&last.place()), &request.filter),
             _ => String::new(),
         };
-        let alerts = found.iter().map(|alert| alert_of(alert, false)).collect();
+        let alerts = found.iter().map(|alert| alert_of(alert, false, precision)).collect();
         Ok(ListAlertsResponse { alerts, next_page_token })
     }
 
-    fn get(&self, name: &str) -> Result<Alert, Refusal> {
+    fn get(&self, name: &str, precision: Precision) -> Result<Alert, Refusal> {
         let (vehicle, id) = self.named(name)?;
         let found = self.desk.get(&self.scope.organization, &vehicle, &id);
-        found.map(|alert| alert_of(&alert, true)).ok_or(Refusal::NoSuchAlert(id))
+        found.map(|alert| alert_of(&alert, true, precision)).ok_or(Refusal::NoSuchAlert(id))
     }
 
     async fn act(&self, wish: Wish, act: AlertAct) -> Result<Alert, Refusal> {
@@ -100,10 +107,15 @@ impl Alerts {
             validate_only: wish.validate_only,
         };
         let done = self.desk.act(&self.scope.organization, &vehicle, &id, request).await;
-        done.map(|alert| alert_of(&alert, true)).map_err(|error| Refusal::alert(error, id))
+        done.map(|alert| alert_of(&alert, true, wish.precision)).map_err(|error| Refusal::alert(error, id))
     }
 
-    async fn snooze(&self, request: SnoozeAlertRequest, by: String) -> Result<Alert, Refusal> {
+    async fn snooze(
+        &self,
+        request: SnoozeAlertRequest,
+        by: String,
+        precision: Precision,
+    ) -> Result<Alert, Refusal> {
         let SnoozeAlertRequest { name, until_time, note, etag, request_id, validate_only, duration } =
             request;
         let end = match (until_time, duration) {
@@ -118,12 +130,13 @@ impl Alerts {
                 return Err(field("duration", "until_time says when it ends; leave one out"));
             }
         };
-        let wish = Wish { name, etag, request_id, validate_only, by };
+        let wish = Wish { name, etag, request_id, validate_only, by, precision };
         self.act(wish, AlertAct::Snooze { end, note }).await
     }
 
     fn watch(&self, request: &Request<WatchAlertsRequest>) -> Result<Changes, Refusal> {
-        let (seat, request) = (self.watchers.take(request)?, request.get_ref());
+        let seat = self.watchers.take(request)?;
+        let (precision, request) = (self.precision(request), request.get_ref());
         self.scope.parent(&request.parent)?;
         if *self.stopping.borrow() {
             return Err(Refusal::Stopping);
@@ -132,6 +145,7 @@ impl Alerts {
             desk: Arc::clone(&self.desk),
             organization: self.scope.organization,
             filter: parse_filter(&request.filter)?,
+            precision,
         };
         let follow = Follow {
             what: watch,
@@ -183,7 +197,8 @@ fn name_of(alert: &AlertRecord) -> String {
 }
 
 /// An alert in the contract's words; its history only when it is asked for by name.
-fn alert_of(alert: &AlertRecord, with_history: bool) -> Alert {
+fn alert_of(alert: &AlertRecord, with_history: bool, precision: Precision) -> Alert {
+    let value = if alert.geofence.is_some() { precision.beyond_m(alert.value) } else { alert.value };
     let history = alert.history.iter().filter(|_| with_history);
     let count = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
     Alert {
@@ -194,7 +209,7 @@ fn alert_of(alert: &AlertRecord, with_history: bool) -> Alert {
         state: state_of(alert.state).into(),
         raise_time: timestamp_of(alert.raised_ms),
         late: alert.late,
-        value: alert.value,
+        value,
         threshold: alert.threshold,
         occurrence_count: count(alert.occurrences),
         clears_by_hand: alert.clears_by_hand,
@@ -251,6 +266,7 @@ struct Watch {
     desk: Arc<dyn AlertDesk>,
     organization: OrganizationId,
     filter: AlertFilter,
+    precision: Precision,
 }
 
 impl Followed for Watch {
@@ -291,7 +307,7 @@ impl Followed for Watch {
 
     fn response(&mut self, part: Part<'_, AlertRecord>) -> WatchAlertsResponse {
         let Part { items, removed, resume_token, full, .. } = part;
-        let alerts = items.iter().map(|(_, alert)| alert_of(alert, false)).collect();
+        let alerts = items.iter().map(|(_, alert)| alert_of(alert, false, self.precision)).collect();
         WatchAlertsResponse { alerts, removed, resume_token, full_state: full }
     }
 }
@@ -302,11 +318,13 @@ impl AlertService for Alerts {
         &self,
         request: Request<ListAlertsRequest>,
     ) -> Result<Response<ListAlertsResponse>, Status> {
-        self.scope.measured("ListAlerts", async { self.list(request.get_ref()) }).await
+        let precision = self.precision(&request);
+        self.scope.measured("ListAlerts", async { self.list(request.get_ref(), precision) }).await
     }
 
     async fn get_alert(&self, request: Request<GetAlertRequest>) -> Result<Response<Alert>, Status> {
-        self.scope.measured("GetAlert", async { self.get(&request.get_ref().name) }).await
+        let precision = self.precision(&request);
+        self.scope.measured("GetAlert", async { self.get(&request.get_ref().name, precision) }).await
     }
 
     type WatchAlertsStream = Changes;
@@ -322,31 +340,31 @@ impl AlertService for Alerts {
         &self,
         request: Request<AcknowledgeAlertRequest>,
     ) -> Result<Response<Alert>, Status> {
-        let by = who(&request);
+        let (by, precision) = (who(&request), self.precision(&request));
         let AcknowledgeAlertRequest { name, note, etag, request_id, validate_only } = request.into_inner();
-        let wish = Wish { name, etag, request_id, validate_only, by };
+        let wish = Wish { name, etag, request_id, validate_only, by, precision };
         self.scope.measured("AcknowledgeAlert", self.act(wish, AlertAct::Acknowledge { note })).await
     }
 
     async fn snooze_alert(&self, request: Request<SnoozeAlertRequest>) -> Result<Response<Alert>, Status> {
-        let by = who(&request);
-        self.scope.measured("SnoozeAlert", self.snooze(request.into_inner(), by)).await
+        let (by, precision) = (who(&request), self.precision(&request));
+        self.scope.measured("SnoozeAlert", self.snooze(request.into_inner(), by, precision)).await
     }
 
     async fn unsnooze_alert(
         &self,
         request: Request<UnsnoozeAlertRequest>,
     ) -> Result<Response<Alert>, Status> {
-        let by = who(&request);
+        let (by, precision) = (who(&request), self.precision(&request));
         let UnsnoozeAlertRequest { name, etag, request_id, validate_only } = request.into_inner();
-        let wish = Wish { name, etag, request_id, validate_only, by };
+        let wish = Wish { name, etag, request_id, validate_only, by, precision };
         self.scope.measured("UnsnoozeAlert", self.act(wish, AlertAct::Unsnooze)).await
     }
 
     async fn clear_alert(&self, request: Request<ClearAlertRequest>) -> Result<Response<Alert>, Status> {
-        let by = who(&request);
+        let (by, precision) = (who(&request), self.precision(&request));
         let ClearAlertRequest { name, reason, etag, request_id, validate_only } = request.into_inner();
-        let wish = Wish { name, etag, request_id, validate_only, by };
+        let wish = Wish { name, etag, request_id, validate_only, by, precision };
         self.scope.measured("ClearAlert", self.act(wish, AlertAct::Clear { reason })).await
     }
 }

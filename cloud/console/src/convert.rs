@@ -62,7 +62,7 @@ pub fn vehicle_with_twin(twin: &TwinView, now_ms: i64, precision: Precision) -> 
     api::Vehicle {
         twin: Some(api::Twin {
             signals: twin.values.iter().map(|value| signal_of(value, precision)).collect(),
-            alerts: twin.alerts.iter().map(alert_of).collect(),
+            alerts: twin.alerts.iter().map(|alert| alert_of(alert, precision)).collect(),
             delivery: Some(api::Delivery {
                 frames_durable: count(twin.frames_durable),
                 frames_in_gaps: count(twin.frames_in_gaps),
@@ -150,8 +150,9 @@ fn report_of(detail: &VehicleDetail) -> api::Report {
     }
 }
 
-fn alert_of(alert: &AlertView) -> api::Alert {
-    api::Alert { rule: alert.rule.clone(), raise_time: timestamp_of(alert.raised_ms), value: alert.value }
+fn alert_of(alert: &AlertView, precision: Precision) -> api::Alert {
+    let value = if alert.of_geofence { precision.beyond_m(alert.value) } else { alert.value };
+    api::Alert { rule: alert.rule.clone(), raise_time: timestamp_of(alert.raised_ms), value }
 }
 
 fn signal_of(value: &TwinValue, precision: Precision) -> api::SignalValue {

@@ -42,6 +42,14 @@ impl Precision {
         if [LATITUDE, LONGITUDE].contains(&signal) { self.raw_e7(raw) } else { raw }
     }
 
+    /// How far beyond a geofence's edge a vehicle was found, m: with the edge it tells where that was. 0 for who sees coarsely.
+    pub const fn beyond_m(self, metres: f64) -> f64 {
+        match self {
+            Self::Exact => metres,
+            Self::Coarse => 0.0,
+        }
+    }
+
     fn raw_e7(self, e7: i64) -> i64 {
         match self {
             Self::Exact => e7,
@@ -68,6 +76,7 @@ mod tests {
         for id in [LATITUDE, LONGITUDE] {
             assert_eq!(signal::by_id(id).expect("known").scale, 1e-7);
         }
+        assert_eq!((coarse.beyond_m(12.5), Precision::Exact.beyond_m(12.5)), (0.0, 12.5));
         // Twice coarse is coarse.
         for e7 in [-1_800_000_000, -123_456_789, -1, 0, 99_999, 100_000, 1_799_999_999] {
             assert_eq!(coarse.e7(coarse.e7(e7)), coarse.e7(e7));

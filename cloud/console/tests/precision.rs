@@ -11,14 +11,18 @@ use std::sync::Arc;
 
 use prost_reflect::{DescriptorPool, Kind, MessageDescriptor};
 use remuda_access::{Account, Accounts, Permission, Rate, RateLimiter, Role, Secret};
+use remuda_api::alerts::v1 as alerts;
+use remuda_api::alerts::v1::alert_service_client::AlertServiceClient;
 use remuda_api::telemetry::v1 as history;
 use remuda_api::telemetry::v1::telemetry_service_client::TelemetryServiceClient;
 use remuda_api::vehicles::v1 as vehicles;
 use remuda_api::vehicles::v1::vehicle_service_client::VehicleServiceClient;
 use remuda_api::{DESCRIPTORS, METHODS};
-use remuda_console::{Access, Console, ConsoleSettings, Token};
+use remuda_console::{Access, Console, ConsoleSettings, ConsoleSources, Token};
+use remuda_contracts::alerts::AlertSeverity;
 use remuda_model::OrganizationId;
 use support::FakeFleet;
+use support::alerts::FakeAlerts;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
@@ -52,6 +56,10 @@ fn token_of(role: Role) -> String {
 }
 
 async fn console() -> Console {
+    console_with(Arc::new(FakeAlerts::default())).await
+}
+
+async fn console_with(alerts: Arc<FakeAlerts>) -> Console {
     let account = |role: &Role| Account {
         name: role.to_string(),
         secret: Secret::of(&token_of(*role)),
@@ -65,7 +73,8 @@ async fn console() -> Console {
         organization: OrganizationId::default(),
         access: Access { accounts: Arc::new(accounts), oidc: None, rate: Arc::new(RateLimiter::new(rate)) },
     };
-    Console::bind(settings, support::sources(&Arc::new(FakeFleet::new(3)))).await.unwrap()
+    let sources = ConsoleSources { alerts, ..support::sources(&Arc::new(FakeFleet::new(3))) };
+    Console::bind(settings, sources).await.unwrap()
 }
 
 /// Every coordinate that a role is told by one method, 1e-7 degrees.
@@ -197,6 +206,39 @@ async fn positions_are_exact_for_those_who_may_know_them_alone() {
             let is_coarse = found.iter().all(|e7| e7.rem_euclid(100_000) == 50_000);
             let may = role.permits(Permission::HistoryExact);
             assert_eq!(is_coarse, !may, "{method} as {role}: {found:?}");
+        }
+    }
+    console.stop().await.unwrap();
+}
+
+/// A distance from a geofence's edge, with the edge, is a place.
+#[tokio::test]
+async fn how_far_from_a_geofence_a_vehicle_was_is_told_to_those_who_may_know_where() {
+    let desk = Arc::new(FakeAlerts::default());
+    desk.raise("V000001", "keep-in-yard-1", AlertSeverity::Warning, 1_000);
+    desk.of_geofence("keep-in-yard-1", "yard");
+    desk.raise("V000001", "low-charge-1", AlertSeverity::Warning, 2_000);
+    let console = console_with(desk).await;
+    for role in Role::ALL {
+        let channel = Channel::from_shared(format!("http://{}", console.local_addr())).unwrap();
+        let bearer = Bearer(format!("Bearer {}", token_of(role)).parse().unwrap());
+        let mut client =
+            AlertServiceClient::new(InterceptedService::new(channel.connect().await.unwrap(), bearer));
+        let list = alerts::ListAlertsRequest { parent: PARENT.into(), ..Default::default() };
+        let listed = client.list_alerts(list).await.unwrap().into_inner().alerts;
+        let watch = alerts::WatchAlertsRequest { parent: PARENT.into(), ..Default::default() };
+        let mut stream = client.watch_alerts(watch).await.unwrap().into_inner();
+        let watched = stream.message().await.unwrap().unwrap().alerts;
+        let name = |id: &str| format!("{PARENT}/vehicles/V000001/alerts/{id}");
+        let get = |id| alerts::GetAlertRequest { name: name(id) };
+        let got = [
+            client.get_alert(get("keep-in-yard-1")).await.unwrap().into_inner(),
+            client.get_alert(get("low-charge-1")).await.unwrap().into_inner(),
+        ];
+        let told = if role.permits(Permission::HistoryExact) { 14.0 } else { 0.0 };
+        for alerts in [&listed, &watched, &got.to_vec()] {
+            let value = |id: &str| alerts.iter().find(|alert| alert.name == name(id)).unwrap().value;
+            assert_eq!((value("keep-in-yard-1"), value("low-charge-1")), (told, 14.0), "as {role}");
         }
     }
     console.stop().await.unwrap();

@@ -74,6 +74,8 @@ pub struct AlertView {
     pub raised_ms: i64,
     /// The value that raised it, in the rule's unit.
     pub value: f64,
+    /// Its rule is that of a geofence: the value is how far beyond its edge the vehicle was found, m.
+    pub of_geofence: bool,
 }
 
 /// Everything the cloud shows of one vehicle.

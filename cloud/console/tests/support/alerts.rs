@@ -9,6 +9,7 @@ use remuda_contracts::alerts::{
     AlertAct, AlertDesk, AlertEntryKind, AlertError, AlertLine, AlertMark, AlertPlace, AlertPoint,
     AlertRecord, AlertRequest, AlertSeverity, AlertState, SnoozeEnd,
 };
+use remuda_contracts::geofences::GeofenceId;
 use remuda_model::{OrganizationId, VehicleId};
 use tokio::sync::watch;
 
@@ -63,6 +64,17 @@ impl FakeAlerts {
             history: vec![(AlertEntryKind::Raised, raised)],
             history_left_out: 0,
         });
+    }
+
+    /// Makes an alert one of a geofence.
+    pub fn of_geofence(&self, id: &str, geofence: &str) {
+        let known = {
+            let lines = self.lines.lock();
+            let line = lines.iter().find(|line| line.record.id == id).expect("it is there");
+            Arc::clone(&line.record)
+        };
+        let geofence = Some(GeofenceId::new(geofence).expect("a test's geofence id"));
+        self.put(AlertRecord { geofence, ..AlertRecord::clone(&known) });
     }
 
     fn put(&self, record: AlertRecord) {

@@ -188,6 +188,7 @@ impl FleetView for FakeFleet {
             rule: "low-charge".into(),
             raised_ms: seen - 95_000,
             value: f64::from(summary.charge_percent.unwrap_or_default()),
+            of_geofence: false,
         });
         Some(TwinView {
             values: values.collect(),

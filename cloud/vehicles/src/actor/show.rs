@@ -190,6 +190,7 @@ pub(crate) fn view_of(vehicle: &Vehicle, summary: VehicleSummary, desired: Desir
         rule: fact.cause.rule.as_str().to_owned(),
         raised_ms: fact.sampled_ms,
         value: fact.value,
+        of_geofence: fact.cause.rule.geofence().is_some(),
     });
     TwinView {
         summary,

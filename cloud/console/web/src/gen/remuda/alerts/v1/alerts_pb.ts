@@ -156,7 +156,7 @@ export type Alert = Message<"remuda.alerts.v1.Alert"> & {
 
   /**
    * The geofence whose rule it is, `organizations/{organization}/geofences/{geofence}`; empty for any other. `value` and
-   * `threshold` are then metres beyond its edge.
+   * `threshold` are then metres beyond its edge; who sees positions coarsely is told 0 as `value`.
    *
    * @generated from field: string geofence = 19;
    */
