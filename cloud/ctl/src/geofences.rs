@@ -19,6 +19,7 @@ use remuda_api::{ChildName, MESSAGE_BYTES_MAX, OrganizationName};
 use serde_json::{Value, json};
 use tonic::Request;
 
+use self::geojson::Feature;
 use crate::args::{Global, OutputFormat};
 use crate::client::{Service, open};
 use crate::commands::seconds;
@@ -310,7 +311,7 @@ fn geofence(display_name: String, kind: Kind, shape: Option<Shape>, rest: RestAr
     }
 }
 
-fn read(file: &Path) -> Result<Vec<(String, Geofence)>, CtlError> {
+fn read(file: &Path) -> Result<Vec<Feature>, CtlError> {
     let failed = |source| CtlError::File { file: file.display().to_string(), source };
     let text = if file.as_os_str() == "-" {
         let mut text = String::new();
@@ -479,19 +480,24 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn import(&mut self, features: Vec<(String, Geofence)>, dry_run: bool) -> Result<(), CtlError> {
+    async fn import(&mut self, features: Vec<Feature>, dry_run: bool) -> Result<(), CtlError> {
         let known = self.all(None, 1_000).await?;
         let known: BTreeMap<String, String> =
             known.into_iter().map(|geofence| (geofence.name, geofence.etag)).collect();
         let (mut created, mut updated, mut same, mut failed) = (0, 0, 0, 0);
-        for (geofence_id, geofence) in features {
+        for Feature { id: geofence_id, geofence, said } in features {
             let name = self.name(&geofence_id);
             let done = match known.get(&name) {
                 Some(_) => {
                     let geofence = Some(Geofence { name: name.clone(), ..geofence });
-                    let request =
-                        UpdateGeofenceRequest { geofence, validate_only: dry_run, ..Default::default() };
-                    let request = self.request(request);
+                    // What the file does not say stays: a fence of a fleet is not one of all for want of a word.
+                    let paths = said.into_iter().map(str::to_owned).collect();
+                    let request = self.request(UpdateGeofenceRequest {
+                        geofence,
+                        update_mask: Some(FieldMask { paths }),
+                        request_id: String::new(),
+                        validate_only: dry_run,
+                    });
                     self.client.update_geofence(request).await
                 }
                 None => {

@@ -42,11 +42,22 @@ fn feature(geofence: &Geofence) -> Value {
     json!({ "type": "Feature", "id": id(&geofence.name), "geometry": geometry, "properties": properties })
 }
 
-/// Reads geofences with their ids.
+/// A geofence as a file tells of it.
+#[derive(Debug, PartialEq)]
+pub(super) struct Feature {
+    /// Its id.
+    pub id: String,
+    /// What is not said of it has its default.
+    pub geofence: Geofence,
+    /// The fields that are said, as in an update mask.
+    pub said: Vec<&'static str>,
+}
+
+/// Reads geofences.
 ///
 /// # Errors
 /// The first feature that is none, and why.
-pub(super) fn read(text: &str) -> Result<Vec<(String, Geofence)>, String> {
+pub(super) fn read(text: &str) -> Result<Vec<Feature>, String> {
     let document: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
     if document["type"] != "FeatureCollection" {
         return Err("this is no GeoJSON FeatureCollection".into());
@@ -58,37 +69,79 @@ pub(super) fn read(text: &str) -> Result<Vec<(String, Geofence)>, String> {
     features.iter().enumerate().map(read).collect()
 }
 
-fn geofence(feature: &Value) -> Result<(String, Geofence), String> {
-    let nothing = Map::new();
-    let properties = feature["properties"].as_object().unwrap_or(&nothing);
-    let text = |name: &str| properties.get(name).and_then(Value::as_str);
-    let name = feature["id"].as_str().or(text("id")).ok_or("its `id` is missing: the geofence's")?;
-    let kind = text("kind").ok_or("its property `kind` is missing: keep-in, keep-out or notify")?;
-    let number = |name: &str| match properties.get(name) {
-        None | Some(Value::Null) => Ok(0),
-        Some(value) => {
-            let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
-            number.ok_or_else(|| format!("its property `{name}` is no whole number"))
+/// What a feature says besides its place. Other programs write null for what is not said.
+struct Properties<'a>(Option<&'a Map<String, Value>>);
+
+impl<'a> Properties<'a> {
+    fn of(feature: &'a Value) -> Result<Self, String> {
+        match &feature["properties"] {
+            Value::Null => Ok(Self(None)),
+            Value::Object(properties) => Ok(Self(Some(properties))),
+            _ => Err("its `properties` are no object".into()),
         }
-    };
-    let part = match (text("fleet"), text("depot")) {
+    }
+
+    fn said<T>(
+        &self,
+        name: &str,
+        what: &str,
+        read: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>, String> {
+        let value = self.0.and_then(|properties| properties.get(name)).filter(|value| !value.is_null());
+        let read = value.map(|value| read(value).ok_or_else(|| format!("its property `{name}` is {what}")));
+        read.transpose()
+    }
+
+    fn text(&self, name: &str) -> Result<Option<&'a str>, String> {
+        self.said(name, "no text", Value::as_str)
+    }
+
+    fn number(&self, name: &str) -> Result<Option<u32>, String> {
+        self.said(name, "no whole number", |value| value.as_u64().and_then(|n| u32::try_from(n).ok()))
+    }
+
+    fn switch(&self, name: &str) -> Result<Option<bool>, String> {
+        self.said(name, "neither true nor false", Value::as_bool)
+    }
+}
+
+fn geofence(feature: &Value) -> Result<Feature, String> {
+    let properties = Properties::of(feature)?;
+    let id = feature["id"].as_str().or(properties.text("id")?);
+    let id = id.ok_or("its `id` is missing: the geofence's")?.to_owned();
+    let kind = properties.text("kind")?;
+    let kind = kind.ok_or("its property `kind` is missing: keep-in, keep-out or notify")?;
+    let kind = [Kind::KeepIn, Kind::KeepOut, Kind::Notify].into_iter().find(|known| word(*known) == kind);
+    let part = match (properties.text("fleet")?, properties.text("depot")?) {
         (Some(_), Some(_)) => return Err("it is for a fleet or a depot, not for both".into()),
         (Some(fleet), None) => Some(Part::Fleet(fleet.to_owned())),
         (None, Some(depot)) => Some(Part::Depot(depot.to_owned())),
         (None, None) => None,
     };
-    let kind = [Kind::KeepIn, Kind::KeepOut, Kind::Notify].into_iter().find(|known| word(*known) == kind);
+    let name = properties.text("displayName")?.or(properties.text("name")?);
+    let (dwell_s, hysteresis_m) = (properties.number("dwellS")?, properties.number("hysteresisM")?);
+    let (disabled, radius_m) = (properties.switch("disabled")?, properties.number("radiusM")?);
+    let said = [
+        ("display_name", name.is_some()),
+        ("kind", true),
+        ("shape", true),
+        ("part", part.is_some()),
+        ("dwell", dwell_s.is_some()),
+        ("hysteresis_m", hysteresis_m.is_some()),
+        ("disabled", disabled.is_some()),
+    ];
     let geofence = Geofence {
-        display_name: text("displayName").or(text("name")).unwrap_or(name).to_owned(),
+        display_name: name.unwrap_or(&id).to_owned(),
         kind: kind.ok_or("its property `kind` is keep-in, keep-out or notify")?.into(),
-        shape: Some(shape(&feature["geometry"], number("radiusM")?)?),
+        shape: Some(shape(&feature["geometry"], radius_m.unwrap_or_default())?),
         part,
-        dwell: Some(Duration { seconds: number("dwellS")?.into(), nanos: 0 }),
-        hysteresis_m: number("hysteresisM")?,
-        disabled: properties.get("disabled").is_some_and(|disabled| disabled == &Value::Bool(true)),
+        dwell: Some(Duration { seconds: dwell_s.unwrap_or_default().into(), nanos: 0 }),
+        hysteresis_m: hysteresis_m.unwrap_or_default(),
+        disabled: disabled.unwrap_or_default(),
         ..Geofence::default()
     };
-    Ok((name.to_owned(), geofence))
+    let said = said.into_iter().filter(|(_, said)| *said).map(|(field, _)| field).collect();
+    Ok(Feature { id, geofence, said })
 }
 
 fn shape(geometry: &Value, radius_m: u32) -> Result<Shape, String> {
@@ -149,11 +202,44 @@ mod tests {
         let named: Vec<Geofence> =
             geofences.iter().enumerate().map(|(n, g)| Geofence { name: named(n), ..g.clone() }).collect();
         let read = read(&write(&named).to_string()).unwrap();
-        assert_eq!(read[0], ("f0".into(), geofences[0].clone()));
+        let whole = ["display_name", "kind", "shape", "part", "dwell", "hysteresis_m", "disabled"];
+        let said = whole.into_iter().filter(|field| *field != "part").collect();
+        assert_eq!(read[0], Feature { id: "f0".into(), geofence: geofences[0].clone(), said });
         // Its ring is closed; the server takes that.
         let closed = [corners.as_slice(), &corners[..1]].concat();
         let shape = Some(Shape::Polygon(Polygon { points: closed }));
-        assert_eq!(read[1], ("f1".into(), Geofence { shape, ..geofences[1].clone() }));
+        let geofence = Geofence { shape, ..geofences[1].clone() };
+        assert_eq!(read[1], Feature { id: "f1".into(), geofence, said: whole.into() });
+    }
+
+    #[test]
+    fn what_is_not_said_stays_and_what_is_of_another_type_is_refused() {
+        let here = json!({ "type": "Point", "coordinates": [1, 2] });
+        let read_with = |name: &str, value: Value| {
+            let mut properties = json!({ "kind": "notify", "radiusM": 50 });
+            properties[name] = value;
+            let feature = json!({ "id": "f", "geometry": here, "properties": properties });
+            read(&json!({ "type": "FeatureCollection", "features": [feature] }).to_string())
+        };
+        for (name, value, field) in [
+            ("displayName", json!("Hof"), "display_name"),
+            ("name", json!("Hof"), "display_name"),
+            ("fleet", json!("north"), "part"),
+            ("depot", json!("quay"), "part"),
+            ("dwellS", json!(0), "dwell"),
+            ("hysteresisM", json!(0), "hysteresis_m"),
+            ("disabled", json!(false), "disabled"),
+        ] {
+            let said = read_with(name, value).unwrap().remove(0).said;
+            assert!(said.len() == 3 && said.contains(&field), "{name}: {said:?}");
+            let said = read_with(name, Value::Null).unwrap().remove(0).said;
+            assert_eq!(said, ["kind", "shape"], "{name}");
+            let refused = read_with(name, json!(["north"])).unwrap_err();
+            assert!(refused.starts_with(&format!("feature 1: its property `{name}` is ")), "{refused}");
+        }
+        assert!(read_with("fleet", json!(7)).unwrap_err().contains("no text"));
+        assert!(read_with("disabled", json!("true")).unwrap_err().contains("neither true nor false"));
+        assert!(read_with("dwellS", json!("30")).unwrap_err().contains("no whole number"));
     }
 
     #[test]
@@ -176,7 +262,7 @@ mod tests {
         let feature =
             json!({ "id": "f", "geometry": beyond, "properties": { "kind": "notify", "radiusM": 50 } });
         let all = read(&json!({ "type": "FeatureCollection", "features": [feature] }).to_string()).unwrap();
-        let Some(Shape::Circle(circle)) = &all[0].1.shape else { panic!() };
+        let Some(Shape::Circle(circle)) = &all[0].geofence.shape else { panic!() };
         assert!((circle.center.unwrap().longitude + 170.0).abs() < 1e-9);
     }
 }
