@@ -27,6 +27,9 @@ use crate::error::CtlError;
 use crate::table::{Cell, cell, write};
 use crate::text::{age_of, id, now_ms, rfc3339};
 
+/// Geofences read at once when all are wanted: of 200 corners each they are well below what a message may have.
+const WHOLE_PAGE: i32 = 250;
+
 /// What can be done with geofences.
 #[derive(Debug, Subcommand)]
 pub enum GeofencesCommand {
@@ -481,7 +484,7 @@ impl Session<'_> {
     }
 
     async fn import(&mut self, features: Vec<Feature>, dry_run: bool) -> Result<(), CtlError> {
-        let known = self.all(None, 1_000).await?;
+        let known = self.all(None, WHOLE_PAGE).await?;
         let known: BTreeMap<String, String> =
             known.into_iter().map(|geofence| (geofence.name, geofence.etag)).collect();
         let (mut created, mut updated, mut same, mut failed) = (0, 0, 0, 0);
@@ -540,7 +543,7 @@ impl Session<'_> {
     }
 
     async fn export(&mut self, file: Option<&Path>) -> Result<(), CtlError> {
-        let collection = geojson::write(&self.all(None, 1_000).await?);
+        let collection = geojson::write(&self.all(None, WHOLE_PAGE).await?);
         match file {
             None => writeln!(self.out, "{collection:#}")?,
             Some(file) => {
