@@ -311,7 +311,13 @@ impl Map {
             }
             (shelf.version, shelf.snapshot())
         };
-        let Some(state) = state else { return };
+        let Some(state) = state else {
+            tracing::warn!(
+                number,
+                "a stream of geofences is too large for a snapshot; starts of the node read all of it"
+            );
+            return;
+        };
         let stream = stream_of(node.settings.organization, number);
         let owner = node.slot(shard_of(&stream)).owner();
         let written = node.journal.put_snapshots(owner, vec![(stream, Snapshot { version, state })]).await;

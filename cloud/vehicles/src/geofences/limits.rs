@@ -30,7 +30,7 @@ pub const STREAMS: usize = 64;
 pub const SNAPSHOT_EVENTS: u64 = 64;
 /// Largest snapshot, bytes: the journal takes 100 KB. A stream that has more is read from its last smaller one.
 pub const SNAPSHOT_BYTES_MAX: usize = 90_000;
-/// Deletions of a stream whose repetition is recognised.
+/// Deletions of a stream whose repetition is recognised; after a restart fewer, when they are too large for the snapshot.
 pub const DELETIONS_MAX: usize = 32;
 /// Geofences that a vehicle is in at once, of those that are looked at: they stand in its snapshot.
 pub const INSIDE_MAX: usize = 32;

@@ -63,13 +63,17 @@ impl Shelf {
         }
     }
 
-    /// Its snapshot; none when it is too large for the journal.
+    /// Its snapshot, with as many of the last deletions as fit; none when its geofences alone are too large for the journal.
     pub fn snapshot(&self) -> Option<Vec<u8>> {
         let fences: Vec<&Geofence> = self.fences.values().map(Arc::as_ref).collect();
         let deleted: Vec<(&Geofence, &str, &str)> =
             self.deleted.iter().map(|(gone, request_id, who)| (&**gone, &**request_id, &**who)).collect();
-        let bytes = postcard::to_extend(&(self.version, fences, deleted), vec![FORM]).ok()?;
-        (bytes.len() <= limits::SNAPSHOT_BYTES_MAX).then_some(bytes)
+        let without = |oldest: usize| {
+            postcard::to_extend(&(self.version, &fences, &deleted[oldest..]), vec![FORM])
+                .ok()
+                .filter(|bytes| bytes.len() <= limits::SNAPSHOT_BYTES_MAX)
+        };
+        (0..=deleted.len()).find_map(without)
     }
 
     /// Reads a snapshot; `None` for a form this code does not know.

@@ -343,6 +343,31 @@ fn changes_are_made_once_and_by_who_sees_them() {
 }
 
 #[test]
+fn a_snapshot_gives_up_old_deletions_before_geofences() {
+    let place = Place { latitude_e7: 600_000_000, longitude_e7: 1_700_000_000 };
+    let shape = GeofenceShape::Polygon(vec![place; limits::POINTS_MAX]);
+    let large = GeofenceSpec { shape, ..spec(GeofenceKind::Notify) };
+    let create = |shelf: &mut Shelf, n: usize| {
+        let (id, request_id) = (id(&format!("f{n}")), format!("r{n}"));
+        shelf.evolve(&GeofenceEvent::Created { id, spec: large.clone(), request_id }, 7, "ada");
+    };
+    let mut shelf = Shelf::default();
+    for n in 0..limits::DELETIONS_MAX {
+        create(&mut shelf, n);
+        let (id, request_id) = (id(&format!("f{n}")), format!("r{n}"));
+        shelf.evolve(&GeofenceEvent::Deleted { id, request_id }, 7, "ada");
+    }
+    (100..120).for_each(|n| create(&mut shelf, n));
+    let read = Shelf::restore(&shelf.snapshot().unwrap()).unwrap();
+    assert_eq!((read.version, &read.fences), (shelf.version, &shelf.fences));
+    let kept = read.deleted.len();
+    assert!((1..limits::DELETIONS_MAX).contains(&kept), "{kept}");
+    assert!(read.deleted.iter().eq(shelf.deleted.iter().skip(limits::DELETIONS_MAX - kept)), "the last ones");
+    (200..240).for_each(|n| create(&mut shelf, n));
+    assert_eq!(shelf.snapshot(), None);
+}
+
+#[test]
 fn what_cannot_be_is_refused_with_the_field() {
     let mut shelf = Shelf::default();
     let mut refused =
