@@ -392,14 +392,28 @@ mod tests {
 
         /// Whatever is taken: what is in it is within its bounds, and a step to the edge is as long as it says.
         #[test]
-        fn what_is_in_it_is_within_its_bounds((_, places) in star(), latitude in -850_000_000..850_000_000_i32, longitude in -1_800_000_000..1_800_000_000_i32) {
-            if let Ok(area) = Area::of(&GeofenceShape::Polygon(places)) {
-                let at = Place { latitude_e7: latitude, longitude_e7: longitude };
-                let [west, south, east, north] = area.bounds();
-                let x = nearest_turn(i64::from(longitude), i64::midpoint(west, east));
-                let within = (west..=east).contains(&x) && (south..=north).contains(&i64::from(latitude));
-                prop_assert!(within || area.beyond_m(at) > 0.0);
+        fn what_is_in_it_is_within_its_bounds(
+            (centre, places) in star(), north in -2_500_000..2_500_000_i32, east in -2_500_000..2_500_000_i64,
+        ) {
+            let Ok(area) = Area::of(&GeofenceShape::Polygon(places)) else { return Ok(()) };
+            let (latitude_e7, zero) = (centre.latitude_e7 + north, i64::from(centre.longitude_e7));
+            let at = Place { latitude_e7, longitude_e7: wrapped(zero + east) };
+            let beyond = area.beyond_m(at);
+            prop_assert!(area.has_near(at) || beyond > 0.0);
+            // Many places on the edge, and how far apart they are at most.
+            let Outline::Ring(ring) = &area.outline else { panic!("a star is a ring") };
+            let (mut nearest, mut apart) = (f64::INFINITY, 0.0_f64);
+            for (a, b) in edges(ring) {
+                let on_edge = |step: i64| Place {
+                    latitude_e7: (a.1 + (b.1 - a.1) * step / 200) as i32,
+                    longitude_e7: wrapped(a.0 + (b.0 - a.0) * step / 200),
+                };
+                nearest = (0..200).map(|step| distance_m(at, on_edge(step))).fold(nearest, f64::min);
+                apart = apart.max(distance_m(on_edge(0), on_edge(1)));
             }
+            // Half a degree away the plane is a hundredth off.
+            let (least, most) = (nearest * 0.98 - apart - 2.0, nearest * 1.02 + 2.0);
+            prop_assert!((least..=most).contains(&beyond.abs()), "{} not in {}..={}", beyond, least, most);
         }
     }
 }

@@ -149,6 +149,28 @@ proptest! {
         }
     }
 
+    /// The index finds a polygon on both sides of the date line.
+    #[test]
+    fn the_index_looks_across_the_date_line(
+        latitude in -200_000_000..-160_000_000_i32, east in -30_000_000..30_000_000_i64,
+    ) {
+        let at = |latitude_e7, longitude_e7| Place { latitude_e7, longitude_e7 };
+        let (west, far_east) = (1_780_000_000, -1_780_000_000);
+        let ring = vec![
+            at(-170_000_000, west), at(-170_000_000, far_east), at(-190_000_000, far_east), at(-190_000_000, west),
+        ];
+        let shape = GeofenceShape::Polygon(ring);
+        let fences = Fences::new([&geofence("fiji", GeofenceSpec { shape, ..spec(GeofenceKind::Notify) })]);
+        let between = (-190_000_000..=-170_000_000).contains(&latitude);
+        let longitude = (east + 3_600_000_000).rem_euclid(3_600_000_000) - 1_800_000_000;
+        // The line itself has two names.
+        for (longitude_e7, beside) in [(longitude as i32, east.abs() <= 20_000_000), (1_800_000_000, true)] {
+            let place = at(latitude, longitude_e7);
+            let found = fences.near(place).any(|fence| fence.area.beyond_m(place) <= 0.0);
+            prop_assert_eq!(found, between && beside, "{:?}", place);
+        }
+    }
+
     /// The index finds every fence that a place is in.
     #[test]
     fn the_index_leaves_none_out(
