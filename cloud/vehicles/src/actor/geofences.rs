@@ -172,7 +172,7 @@ async fn disturbed(node: &Node) {
 }
 
 /// Vehicles that hold on to what is gone; where they belong may have to be read from a disk.
-async fn behind(node: &Arc<Node>) -> Vec<VehicleId> {
+async fn stragglers(node: &Arc<Node>) -> Vec<VehicleId> {
     if !node.atlas.fences().has_parts() {
         return node.atlas.behind();
     }
@@ -186,7 +186,7 @@ pub(crate) async fn sweep(node: Arc<Node>) {
     loop {
         disturbed(&node).await;
         loop {
-            let behind = behind(&node).await;
+            let behind = stragglers(&node).await;
             if behind.is_empty() {
                 break;
             }
@@ -203,7 +203,7 @@ pub(crate) async fn sweep(node: Arc<Node>) {
                     let _ = tokio::time::timeout(LET_GO, answer).await;
                 }
             }
-            if !self::behind(&node).await.is_empty() {
+            if !stragglers(&node).await.is_empty() {
                 tokio::time::sleep(AGAIN).await;
             }
         }
