@@ -194,7 +194,9 @@ async fn fields_say_what_of_an_answer_is_wanted() {
     let stranger = ask(console.local_addr(), "GET", &format!("{all}?fields=wheels"), &[], None).await;
     assert_eq!(stranger.status, 401);
     // A path with a shape of its own has no fields of the method's.
-    assert_eq!(get(&console, "/vehicles?fields=vehicles.id", &[]).await.status, 400);
+    for shaped in ["/vehicles?fields=vehicles.id", "/gbfs/vehicle_status.json?fields=vehicles"] {
+        assert_eq!(get(&console, shaped, &[]).await.status, 400, "{shaped}");
+    }
     console.stop().await.unwrap();
 }
 

@@ -118,7 +118,7 @@ impl Call {
 
     /// Whether a parameter says which fields are wanted.
     fn is_mask(&self, name: &str) -> bool {
-        self.show.is_plain() && (name == FIELDS || name == "$fields")
+        self.show.masks && (name == FIELDS || name == "$fields")
     }
 
     /// The fields that the query wants; none when it wants all.

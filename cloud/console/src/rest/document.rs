@@ -57,7 +57,7 @@ fn view(line: &Line, way: &Json) -> (String, &'static str, Json) {
     let rfms = path.starts_with("/rfms");
     let inherited = way["parameters"].as_array().cloned().unwrap_or_default();
     let inherited = inherited.into_iter().filter(|one| one["in"] != "path" && !rfms);
-    let inherited = inherited.filter(|one| one["name"] != "fields" || show.is_plain());
+    let inherited = inherited.filter(|one| one["name"] != "fields" || show.masks);
     // A view asks for what its method needs when the caller does not.
     let optional = inherited.map(|mut one| {
         one["required"] = Json::Bool(false);

@@ -26,6 +26,8 @@ pub(crate) struct Show {
     ask: fn(Pairs, i64) -> Result<Pairs, Problem>,
     /// Pages are gathered into one answer.
     pub whole: bool,
+    /// The query may say which fields of the method's own message are wanted: they are what is shown.
+    pub masks: bool,
     /// A stream is server-sent events, whatever the caller accepts.
     pub events: bool,
 }
@@ -47,21 +49,25 @@ pub(crate) fn or_else(mut query: Pairs, defaults: impl IntoIterator<Item = (&'st
 
 impl Show {
     /// The JSON mapping of the message.
-    pub const AS_IT_IS: Self =
-        Self { kind: "application/json", shape: None, ask: as_asked, whole: false, events: false };
+    pub const AS_IT_IS: Self = Self {
+        kind: "application/json",
+        shape: None,
+        ask: as_asked,
+        whole: false,
+        masks: true,
+        events: false,
+    };
+
+    /// What a show of another shape begins with: it has no fields of the method's own message.
+    const IN_A_SHAPE: Self = Self { masks: false, ..Self::AS_IT_IS };
 
     const fn shaped(shape: fn(Json, i64) -> Json) -> Self {
-        Self { shape: Some(shape), ..Self::AS_IT_IS }
+        Self { shape: Some(shape), ..Self::IN_A_SHAPE }
     }
 
-    /// How one page of what is gathered is asked for: as its message is.
+    /// How one page of what is gathered is asked for: as its message is, and all of it, as its token is needed for the next.
     pub const fn of_a_page(self) -> Self {
-        Self { ask: self.ask, ..Self::AS_IT_IS }
-    }
-
-    /// The answer is the method's own message, and no shape of it.
-    pub const fn is_plain(&self) -> bool {
-        self.shape.is_none() && !self.whole
+        Self { ask: self.ask, ..Self::IN_A_SHAPE }
     }
 
     /// The method's query.
@@ -138,7 +144,7 @@ pub(crate) const VIEWS: &[Line] = &[
     (Verb::Post, "/trips/{id}:cancel", "/remuda.trips.v1.TripService/CancelTrip", "name", "/trips/", Show::shaped(shapes::with_ids)),
     (Verb::Get, "/tracking/{id}", sharing::TRACK, "name", "/trips/", Show { events: true, ..Show::AS_IT_IS }),
     (Verb::Get, "/routes", "/remuda.telemetry.v1.TelemetryService/ListJourneys", "parent", "",
-        Show { ask: shapes::last_day, shape: Some(shapes::routes), ..Show::AS_IT_IS }),
+        Show { ask: shapes::last_day, shape: Some(shapes::routes), ..Show::IN_A_SHAPE }),
     (Verb::Get, "/users", "/remuda.users.v1.UserService/ListUsers", "parent", "", Show::shaped(shapes::with_ids)),
     (Verb::Post, "/users", "/remuda.users.v1.UserService/CreateUser", "parent", "", Show::shaped(shapes::with_ids)),
     (Verb::Get, "/users/{id}", "/remuda.users.v1.UserService/GetUser", "name", "/users/", Show::shaped(shapes::with_ids)),
@@ -146,11 +152,11 @@ pub(crate) const VIEWS: &[Line] = &[
     (Verb::Get, "/feedback", "/remuda.trips.v1.FeedbackService/ListFeedback", "parent", "", Show::shaped(shapes::with_ids)),
     (Verb::Post, "/feedback", "/remuda.trips.v1.FeedbackService/CreateFeedback", "parent", "", Show::shaped(shapes::with_ids)),
     (Verb::Get, "/rfms/vehiclepositions", VEHICLES, "parent", "",
-        Show { kind: feeds::RFMS_POSITIONS, ask: feeds::rfms_query, shape: Some(feeds::rfms_positions), ..Show::AS_IT_IS }),
+        Show { kind: feeds::RFMS_POSITIONS, ask: feeds::rfms_query, shape: Some(feeds::rfms_positions), ..Show::IN_A_SHAPE }),
     (Verb::Get, "/rfms/vehiclestatuses", VEHICLES, "parent", "",
-        Show { kind: feeds::RFMS_STATUSES, ask: feeds::rfms_query, shape: Some(feeds::rfms_statuses), ..Show::AS_IT_IS }),
+        Show { kind: feeds::RFMS_STATUSES, ask: feeds::rfms_query, shape: Some(feeds::rfms_statuses), ..Show::IN_A_SHAPE }),
     (Verb::Get, "/gbfs/vehicle_status.json", VEHICLES, "parent", "",
-        Show { whole: true, ask: feeds::all, shape: Some(feeds::gbfs_vehicles), ..Show::AS_IT_IS }),
+        Show { whole: true, ask: feeds::all, shape: Some(feeds::gbfs_vehicles), ..Show::IN_A_SHAPE }),
 ];
 
 impl Views {
@@ -213,6 +219,15 @@ mod tests {
         );
         let nothing = Path::parse("/vehicles/V1/x").expect("a path");
         assert!(matches!(views.find(Some(Verb::Get), &nothing), Found::Nothing));
+    }
+
+    #[test]
+    fn only_a_methods_own_message_has_its_fields() {
+        assert!(Show::AS_IT_IS.masks);
+        for (_, path, .., show) in VIEWS {
+            assert_eq!(show.masks, show.shape.is_none() && !show.whole, "{path}");
+            assert!(!show.of_a_page().masks, "{path}");
+        }
     }
 
     #[test]
