@@ -110,6 +110,8 @@ pub const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 pub const REACHES_KNOWN_MAX: usize = 256;
 /// How long that is believed: so long a vehicle that changed its fleet is still shown to the old one.
 pub const HOME_FRESH: Duration = Duration::from_secs(2);
+/// How long it is believed while somebody reads it anew.
+pub const HOME_STALE_MAX: Duration = HOME_FRESH.saturating_mul(2);
 
 /// How long before its caller's deadline a call ends.
 pub const DEADLINE_MARGIN: Duration = Duration::from_millis(50);

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 use prost_reflect::{DynamicMessage, Value};
@@ -18,6 +18,7 @@ use remuda_contracts::business::{BusinessDesk, BusinessError};
 use remuda_contracts::fleet::VehicleSummary;
 use remuda_contracts::geofences::GeofencePart;
 use remuda_model::{OrganizationId, VehicleId};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::filter::{Filter, FilterError};
 use crate::limits;
@@ -26,14 +27,63 @@ use crate::refusal::Refusal;
 
 type Vehicles = Arc<HashSet<VehicleId>>;
 
-/// The vehicles of a reach, and when they were read; locked while they are.
-type Known = Arc<Mutex<Option<(Instant, Vehicles)>>>;
+/// The vehicles of a reach.
+#[derive(Default)]
+struct Known {
+    /// As they were read last, and when that began.
+    found: Mutex<Option<(Instant, Vehicles)>>,
+    /// Held by whoever reads them.
+    reading: Mutex<()>,
+}
+
+impl Known {
+    /// As of so long ago at most.
+    fn within(&self, age: Duration) -> Option<Vehicles> {
+        let found = self.found.lock();
+        found.as_ref().filter(|(read, _)| read.elapsed() < age).map(|(_, vehicles)| Arc::clone(vehicles))
+    }
+
+    /// As of some moments ago at most; reads them when they are older.
+    fn lately(
+        &self,
+        read: impl FnOnce() -> Result<HashSet<VehicleId>, BusinessError>,
+    ) -> Result<Vehicles, BusinessError> {
+        if let Some(vehicles) = self.within(limits::HOME_FRESH) {
+            return Ok(vehicles);
+        }
+        let _reading = match self.reading.try_lock() {
+            Some(reading) => reading,
+            // Somebody reads. Nobody waits for that whom what was read before is good enough for.
+            None => match self.within(limits::HOME_STALE_MAX) {
+                Some(vehicles) => return Ok(vehicles),
+                None => aside(|| self.reading.lock()),
+            },
+        };
+        // Who waited finds what the other has read.
+        if let Some(vehicles) = self.within(limits::HOME_FRESH) {
+            return Ok(vehicles);
+        }
+        let begun = Instant::now();
+        let vehicles = Arc::new(aside(read)?);
+        *self.found.lock() = Some((begun, Arc::clone(&vehicles)));
+        Ok(vehicles)
+    }
+}
+
+/// Does what waits for a disk, and lets another thread take over the tasks of this one meanwhile. A runtime with one thread has
+/// none that could.
+fn aside<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
 
 /// Where vehicles belong. Those of each reach are remembered for a moment: who watches asks again and again.
 pub(crate) struct Homes {
     desk: Option<Arc<dyn BusinessDesk>>,
     organization: OrganizationId,
-    known: Mutex<HashMap<Arc<Reach>, Known>>,
+    known: Mutex<HashMap<Arc<Reach>, Arc<Known>>>,
 }
 
 impl Homes {
@@ -56,17 +106,7 @@ impl Homes {
             }
             Arc::clone(known.entry(Arc::clone(reach)).or_default())
         };
-        // Who asks for the same meanwhile waits for what is being read; nobody else does.
-        let mut known = known.lock();
-        if let Some((read, vehicles)) = &*known
-            && read.elapsed() < limits::HOME_FRESH
-        {
-            return Ok(Arc::clone(vehicles));
-        }
-        let read = Instant::now();
-        let vehicles = Arc::new(self.read(reach)?);
-        *known = Some((read, Arc::clone(&vehicles)));
-        Ok(vehicles)
+        known.lately(|| self.read(reach))
     }
 
     fn read(&self, reach: &Reach) -> Result<HashSet<VehicleId>, BusinessError> {
@@ -301,6 +341,30 @@ mod tests {
         {
             assert_eq!(vehicle_in(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_set_that_is_being_read_when_the_last_will_do() {
+        let id = |text| VehicleId::new(text).expect("an id");
+        let only = |text| move || Ok(HashSet::from([id(text)]));
+        let known = Known::default();
+        let first = known.lately(only("V1")).expect("a set");
+        assert!(Arc::ptr_eq(&first, &known.lately(only("V2")).expect("a set")), "it is fresh");
+        let age = |age: Duration| {
+            let read = Instant::now().checked_sub(age).expect("a time");
+            *known.found.lock() = Some((read, Arc::clone(&first)));
+        };
+        age(limits::HOME_FRESH);
+        let reading = known.reading.lock();
+        assert!(Arc::ptr_eq(&first, &known.lately(only("V2")).expect("a set")), "somebody reads");
+        age(limits::HOME_STALE_MAX);
+        let next = std::thread::scope(|scope| {
+            let waits = scope.spawn(|| known.lately(only("V2")).expect("a set"));
+            drop(reading);
+            waits.join().expect("it waits and reads")
+        });
+        assert_eq!(*next, HashSet::from([id("V2")]));
+        assert!(known.lately(|| Err(BusinessError::Unavailable(String::new()))).is_ok(), "it is fresh again");
     }
 
     #[test]
