@@ -268,7 +268,11 @@ async fn an_alert_is_told_once_a_call_to_those_whom_it_is_for() {
         assert_eq!((&mail["to"][0], &mail["headers"]["subject"]), (&to.into(), &subject.into()), "{mail}");
     };
     mail("ada@example.com", "Again: warning: low-charge of VAN2");
-    let again = [("alert/VAN2/low-1/3/ada:in-app", "sent"), ("alert/VAN2/low-1/3/ada:email", "sent")];
+    let call =
+        alerts.get(&ORGANIZATION(), &VehicleId::new("VAN2").unwrap(), "low-1").unwrap().call().unwrap();
+    let [in_app, email] =
+        ["in-app", "email"].map(|channel| format!("alert/VAN2/low-1/{}/ada:{channel}", call.number));
+    let again = [(in_app.as_str(), "sent"), (email.as_str(), "sent")];
     until_messages(&desk, &[&told[..], &again[..]].concat()).await;
     running.stop().await;
 }

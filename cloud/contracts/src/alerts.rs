@@ -121,7 +121,7 @@ pub struct AlertRecord {
     pub snoozed_until_ms: i64,
     /// Grows with every change; the source of etags.
     pub revision: u32,
-    /// What happened, oldest first, its beginning always there.
+    /// What happened, oldest first, its beginning and the newest end of a snooze always there.
     pub history: Vec<(AlertEntryKind, AlertMark)>,
     /// Entries after the beginning that are no longer there.
     pub history_left_out: u32,
@@ -141,10 +141,9 @@ impl AlertRecord {
         }
         let is_back =
             |kind: &AlertEntryKind| matches!(kind, AlertEntryKind::Unsnoozed | AlertEntryKind::SnoozeEnded);
-        let after = (self.history_left_out + 1..).zip(self.history.iter().skip(1));
-        let back = after.filter(|(_, (kind, _))| is_back(kind)).last();
-        Some(back.map_or(AlertCall { number: 0, time_ms: self.raised_ms }, |(number, (_, mark))| AlertCall {
-            number,
+        let back = self.history.iter().rev().find(|(kind, _)| is_back(kind));
+        Some(back.map_or(AlertCall { number: 0, time_ms: self.raised_ms }, |(_, mark)| AlertCall {
+            number: mark.time_ms,
             time_ms: mark.time_ms,
         }))
     }
@@ -178,8 +177,8 @@ pub enum SnoozeEnd {
 /// One of an alert's calls for attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AlertCall {
-    /// 0 when it was raised; later ones by where in its history the end of the snooze stands.
-    pub number: u32,
+    /// 0 when it was raised; later ones by when the snooze ended, since a history forgets how many entries stood before one.
+    pub number: i64,
     /// When, ms since 1970 UTC.
     pub time_ms: i64,
 }

@@ -36,7 +36,7 @@ pub(crate) struct Caller {
 struct Which<'a> {
     vehicle: VehicleId,
     alert: &'a str,
-    number: u32,
+    number: i64,
 }
 
 impl<'a> Which<'a> {

@@ -1,7 +1,7 @@
 //! Who is called when a vehicle's alert wants attention.
 //!
-//! Owns: whom an alert is for, and which messages are asked for. Nothing of it is kept here: which alerts call, and for the
-//! how-manieth time, stands in the vehicles' streams, and what was asked for in the messages' own, under a key that is made of
+//! Owns: whom an alert is for, and which messages are asked for. Nothing of it is kept here: which alerts call, and since
+//! when, stands in the vehicles' streams, and what was asked for in the messages' own, under a key that is made of
 //! both. After a crash all that call are gone through again, and the same key is the same message.
 //!
 //! Deliberately absent: how a message reaches somebody, and when (`remuda-notifications`).

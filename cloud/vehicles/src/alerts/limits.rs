@@ -2,7 +2,8 @@
 
 /// Ended alerts that a vehicle remembers: some weeks of a careful driver, a day of another.
 pub const ENDED_MAX: usize = 16;
-/// Entries of one alert's history besides its beginning; the oldest go first. Request ids are recognised as long.
+/// Entries of one alert's history besides its beginning; the oldest go first, but for the newest end of a snooze. Request ids are
+/// recognised as long.
 pub const HISTORY_MAX: usize = 16;
 /// What a vehicle's alerts may take of its snapshot, bytes: a third of what the journal keeps as one value. The oldest that
 /// ended go first.

@@ -105,6 +105,13 @@ pub enum EntryKind {
     ClearedByHand,
 }
 
+impl EntryKind {
+    /// Whether a snooze is over with it: from then on the alert calls anew.
+    const fn is_back(self) -> bool {
+        matches!(self, Self::Unsnoozed | Self::SnoozeEnded)
+    }
+}
+
 /// One entry of an alert's history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
@@ -127,7 +134,7 @@ pub struct Alert {
     pub occurrences: u32,
     /// How it is.
     pub phase: AlertPhase,
-    /// What happened, oldest first, its beginning always there.
+    /// What happened, oldest first, its beginning and the newest end of a snooze always there.
     pub history: Vec<Entry>,
     /// Entries after the beginning that are no longer there.
     pub left_out: u32,
@@ -171,7 +178,10 @@ impl Alert {
     pub(super) fn write_down(&mut self, entry: Entry) {
         self.revision += 1;
         if self.history.len() > limits::HISTORY_MAX {
-            self.history.remove(1);
+            // The newest end of a snooze says which call for attention this is.
+            let back = self.history.iter().rposition(|entry| entry.kind.is_back());
+            let stays = back == Some(1) && !entry.kind.is_back();
+            self.history.remove(if stays { 2 } else { 1 });
             self.left_out += 1;
         }
         self.history.push(entry);

@@ -8,7 +8,9 @@ use remuda_contracts::alerts::{AlertAct, SnoozeEnd};
 use remuda_eventsourcing::table;
 use remuda_model::Incarnation;
 
-use super::{AlertCommand, AlertEvent, AlertId, AlertPhase, AlertRefusal, AlertStep, decide, limits};
+use super::{
+    AlertCommand, AlertEvent, AlertId, AlertPhase, AlertRefusal, AlertStep, EntryKind, decide, limits,
+};
 use crate::event::{AlertFact, Cause, RuleId, Timeliness, VehicleEvent};
 use crate::evolve::evolve;
 use crate::state::VehicleState;
@@ -277,6 +279,27 @@ fn however_much_is_said_a_vehicle_s_alerts_stay_small() {
             (limits::HISTORY_MAX + 1, 41 - limits::HISTORY_MAX as u32)
         );
     }
+}
+
+#[test]
+fn the_newest_end_of_a_snooze_stays_however_often_its_rule_finds_it_again() {
+    let rule = RuleId::HarshBraking;
+    let mut state =
+        after(&[raised(rule, 1)], &[snooze(NOW + MINUTE), AlertAct::Unsnooze, snooze(NOW + 2 * MINUTE)]);
+    let (alert, now_ms) = (id(rule, 1), NOW + 2 * MINUTE);
+    run(&mut state, AlertCommand::EndSnooze { alert, now_ms }).unwrap();
+    for seq in 2..100 {
+        evolve(&mut state, &raised(rule, seq));
+    }
+    let found = state.book.get(alert).unwrap();
+    assert_eq!(found.history.len(), limits::HISTORY_MAX + 1);
+    assert_eq!(found.history.len() as u32 + found.left_out, found.revision);
+    let ends = found
+        .history
+        .iter()
+        .filter(|entry| matches!(entry.kind, EntryKind::SnoozeEnded | EntryKind::Unsnoozed));
+    assert_eq!(ends.map(|entry| entry.acted.time_ms).collect::<Vec<_>>(), [now_ms]);
+    assert!(found.wants_attention());
 }
 
 /// How the model knows an alert.
