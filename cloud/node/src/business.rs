@@ -79,7 +79,7 @@ impl BusinessConfig {
             let must = "empty without a ride business, which sends the messages: set business.enabled = true";
             return range("business.on_call", format!("{} people", self.on_call.len()), must);
         }
-        match people(&self.on_call, plain_http) {
+        match people(&self.on_call, plain_http, self.mail.is_some()) {
             Err(error) => range("business.on_call", error, "people who can be told of alerts"),
             Ok(_) => Ok(()),
         }
@@ -128,7 +128,8 @@ pub(crate) async fn start(
         mailer: section.mail.as_ref().and_then(|mail| Mailer::new(mail).ok()),
         on_call: Some(OnCall {
             alerts,
-            people: people(&section.on_call, config.feeds.reaches_private()).unwrap_or_default(),
+            people: people(&section.on_call, config.feeds.reaches_private(), section.mail.is_some())
+                .unwrap_or_default(),
             webhooks: Some(webhooks),
         }),
         services: Vec::new(),

@@ -9,6 +9,7 @@ use remuda_contracts::alerts::AlertSeverity;
 use remuda_model::OrganizationId;
 use remuda_notifications::Contact;
 use remuda_notifications::channels::Channel;
+use remuda_notifications::channels::email::is_address;
 use remuda_notifications::channels::webhook::Endpoint;
 use remuda_notifications::preferences::Preferences;
 use remuda_webhooks::{SigningKeys, Target};
@@ -16,6 +17,8 @@ use serde::Deserialize;
 
 /// People: each alert is a message to each of them.
 const PEOPLE_MAX: usize = 100;
+/// The kinds of messages that they get.
+const KINDS: [&str; 3] = ["alert-raised", "alert-back", "alert-critical"];
 
 /// Somebody who is told of vehicles' alerts.
 #[derive(Debug, Clone, Deserialize)]
@@ -35,8 +38,8 @@ pub struct OnCallConfig {
     #[serde(default)]
     pub webhook: Option<WebhookConfig>,
     /// Language, time zone, channels by kind of message, quiet hours. Without it: everything they have, in English, at any time.
-    #[serde(default = "everything")]
-    pub preferences: Preferences,
+    #[serde(default)]
+    pub preferences: Option<Preferences>,
 }
 
 /// A system that is called.
@@ -63,11 +66,11 @@ fn everything() -> Preferences {
     Preferences { otherwise: Channel::ALL.to_vec(), ..Preferences::default() }
 }
 
-/// Who they are. Webhooks over plain HTTP are for networks that are allowed.
+/// Who they are. Webhooks over plain HTTP are for networks that are allowed, mails for nodes that have a relay.
 ///
 /// # Errors
-/// A sentence about the first that cannot be told anything.
-pub(crate) fn people(config: &[OnCallConfig], plain_http: bool) -> Result<Vec<Person>, String> {
+/// A sentence about the first that cannot be told what they shall be told.
+pub(crate) fn people(config: &[OnCallConfig], plain_http: bool, mail: bool) -> Result<Vec<Person>, String> {
     if config.len() > PEOPLE_MAX {
         return Err(format!("there are {}, at most {PEOPLE_MAX}", config.len()));
     }
@@ -75,13 +78,13 @@ pub(crate) fn people(config: &[OnCallConfig], plain_http: bool) -> Result<Vec<Pe
     config
         .iter()
         .map(|one| {
-            let person = person(one, plain_http).map_err(|why| format!("`{}`: {why}", one.name))?;
+            let person = person(one, plain_http, mail).map_err(|why| format!("`{}`: {why}", one.name))?;
             if names.insert(&one.name) { Ok(person) } else { Err(format!("there are two `{}`", one.name)) }
         })
         .collect()
 }
 
-fn person(config: &OnCallConfig, plain_http: bool) -> Result<Person, String> {
+fn person(config: &OnCallConfig, plain_http: bool, mail: bool) -> Result<Person, String> {
     let permitted = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if !(1..=64).contains(&config.name.len()) || !config.name.bytes().all(permitted) {
         return Err("it is no name; use 1 to 64 characters out of a-z, 0-9 and -".into());
@@ -102,15 +105,52 @@ fn person(config: &OnCallConfig, plain_http: bool) -> Result<Person, String> {
     if reach.is_nowhere() {
         return Err("no grant of theirs is in this organisation; give them one, such as operator".into());
     }
-    config.preferences.check().map_err(|e| e.to_string())?;
+    if let Some(email) = &config.email {
+        if !is_address(email) {
+            return Err(format!("`{email}` is no address; write one such as Ada <ada@example.com>"));
+        }
+        if !mail {
+            return Err(
+                "no mail can be sent to their `email`: give a relay in [business.mail], or leave it out"
+                    .into(),
+            );
+        }
+    }
+    if let Some(wishes) = &config.preferences {
+        wishes.check().map_err(|e| e.to_string())?;
+        can_be_kept(wishes, config)?;
+    }
     let webhook = config.webhook.as_ref().map(|webhook| endpoint(webhook, plain_http)).transpose()?;
     let contact = Contact {
         name: config.name.clone(),
         email: config.email.clone(),
         webhook,
-        preferences: config.preferences.clone(),
+        preferences: config.preferences.clone().unwrap_or_else(everything),
     };
     Ok(Person { name: config.name.clone(), reach, severity, contact })
+}
+
+/// Refuses wishes for ways to somebody that are not there: nothing would be said over them, and nobody told so.
+fn can_be_kept(wishes: &Preferences, config: &OnCallConfig) -> Result<(), String> {
+    if let Some(kind) = wishes.channels.keys().find(|kind| !KINDS.contains(&kind.as_str())) {
+        return Err(format!("no message to them is of the kind `{kind}`; there are {}", KINDS.join(", ")));
+    }
+    let kinds = wishes.channels.iter().map(|(kind, channels)| (kind.as_str(), channels));
+    for (wish, channels) in kinds.chain([("otherwise", &wishes.otherwise)]) {
+        let is_missing = |channel: &Channel| match channel {
+            Channel::InApp => false,
+            Channel::Email => config.email.is_none(),
+            Channel::Webhook => config.webhook.is_none(),
+        };
+        if let Some(channel) = channels.iter().find(|channel| is_missing(channel)) {
+            let channel = channel.name();
+            return Err(format!(
+                "their `{wish}` wishes for the channel {channel}, and they have no `{channel}`; give it, or say `{wish}` without \
+                 it (`otherwise` is in-app and email when it is not said)"
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn endpoint(config: &WebhookConfig, plain_http: bool) -> Result<Endpoint, String> {
@@ -130,7 +170,7 @@ mod tests {
 
     fn read(text: &str) -> Result<Vec<Person>, String> {
         let file: File = toml::from_str(text).map_err(|e| e.to_string())?;
-        people(&file.on_call, false)
+        people(&file.on_call, false, true)
     }
 
     const ADA: &str = r#"
@@ -173,6 +213,51 @@ mod tests {
             let sentence = read(&ADA.replace(from, to)).expect_err(says);
             assert!(sentence.contains(says), "{sentence}");
         }
+    }
+
+    #[test]
+    fn who_could_never_be_reached_as_they_wish_is_refused() {
+        let email = "email = \"Ada <ada@example.com>\"";
+        for (from, to, says) in [
+            (email, "email = \"Ada\"", "`Ada` is no address"),
+            (email, "email = \"\"", "is no address"),
+            (email, "", "no `email`; give it"),
+            (
+                "otherwise = [\"email\"]",
+                "otherwise = [\"in-app\"], channels = { alert-critical = [\"sms\"] }",
+                "sms",
+            ),
+            (
+                "otherwise",
+                "channels = { critical = [\"email\"] }, otherwise",
+                "the kind `critical`; there are alert-",
+            ),
+        ] {
+            let sentence = read(&ADA.replace(from, to)).expect_err(says);
+            assert!(sentence.contains(says), "{sentence}");
+        }
+        // Without a webhook one may not be wished for, and a default wish is one too.
+        let otto =
+            |rest: &str| read(&format!("[[on_call]]\nname = \"otto\"\ngrants = [\"operator\"]\n{rest}"));
+        for (wishes, says) in [
+            (
+                "channels = { alert-critical = [\"webhook\"] }, otherwise = []",
+                "their `alert-critical` wishes for the channel webhook",
+            ),
+            ("locale = \"de\"", "`otherwise` is in-app and email"),
+        ] {
+            let sentence = otto(&format!("preferences = {{ {wishes} }}")).expect_err(says);
+            assert!(sentence.contains(says), "{sentence}");
+        }
+        assert!(otto("preferences = { otherwise = [\"in-app\"] }").is_ok() && otto("").is_ok());
+        // Mails want a relay.
+        let file: File = toml::from_str(ADA).unwrap();
+        let sentence = people(&file.on_call, false, false).expect_err("no relay");
+        assert!(sentence.contains("`ada`") && sentence.contains("[business.mail]"), "{sentence}");
+    }
+
+    #[test]
+    fn they_have_different_names_and_their_secrets_are_not_shown() {
         assert!(read(&format!("{ADA}{ADA}")).expect_err("twice").contains("two `ada`"));
         let shown = format!("{:?}", toml::from_str::<File>(ADA).unwrap().on_call);
         assert!(!shown.contains("whsec_"), "{shown}");
