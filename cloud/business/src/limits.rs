@@ -50,6 +50,9 @@ pub const CALL_AGAIN: Duration = Duration::from_secs(5);
 /// A call that is older when it is seen first is told nobody, ms: what is a day old is in the list, and no news. Who is told for
 /// the first time, or a node that was away for long, begins with the last day.
 pub const CALL_AGE_MS_MAX: i64 = 86_400_000;
+/// Calls of which somebody could not be told that are remembered one by one; with more, all that came after the last of them are
+/// gone through again.
+pub const CALLS_FAILED_MAX: usize = 1_000;
 /// Messages under way that are looked at in one look, those first that are due first: as many as leave within seconds.
 pub const CALLS_LOOKED_AT: usize = 1_000;
 /// How often the way of a followed vehicle is worked out anew, ms: it may have taken another.

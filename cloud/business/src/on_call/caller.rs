@@ -1,6 +1,6 @@
 //! Asks for the messages, and calls off what nobody need be told any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat};
@@ -57,19 +57,39 @@ impl<'a> Which<'a> {
     }
 }
 
+/// Which of the alerts' changes need not be looked at again.
+#[derive(Debug, Default)]
+struct Told {
+    /// All up to this one,
+    up_to: u64,
+    /// but for these, of which somebody could not be told.
+    failed: BTreeSet<u64>,
+}
+
+impl Told {
+    fn has(&self, change: u64) -> bool {
+        change <= self.up_to && !self.failed.contains(&change)
+    }
+
+    /// Takes a change out. Those before come first.
+    fn without(&mut self, change: u64) {
+        if self.failed.len() < limits::CALLS_FAILED_MAX {
+            self.failed.insert(change);
+        } else {
+            self.up_to = self.up_to.min(change.saturating_sub(1));
+        }
+    }
+}
+
 impl Caller {
     /// Runs until the node stops.
     pub async fn run(self, mut stops: watch::Receiver<bool>) {
         let mut changed = self.alerts.changed();
-        let mut seen = 0;
+        let mut told = Told::default();
         loop {
             changed.mark_unchanged();
-            match self.call(seen).await {
-                Ok(change) => seen = change,
-                Err((change, error)) => {
-                    tracing::warn!(%error, "not everybody could be told of an alert; they are told again soon");
-                    seen = change;
-                }
+            if let Err(error) = self.call(&mut told).await {
+                tracing::warn!(%error, "not everybody could be told of an alert; they are told again soon");
             }
             if let Err(error) = self.call_off().await {
                 tracing::warn!(%error, "messages about alerts could not be called off; they are looked at again soon");
@@ -87,22 +107,24 @@ impl Caller {
         }
     }
 
-    /// Asks for the messages about all that call and changed after `seen`. Answers up to where nothing need be asked again.
-    async fn call(&self, seen: u64) -> Result<u64, (u64, RequestError)> {
-        // By the change that brought them: whoever cannot be told now is where the next look begins.
+    /// Asks for the messages about all that call and were not told yet. Answers the last that went wrong.
+    async fn call(&self, told: &mut Told) -> Result<(), RequestError> {
+        // By the change that brought them, the oldest first.
         let mut calls = BTreeMap::new();
         let point = self.alerts.visit(&self.organization, &mut |line| {
-            if line.change > seen && line.record.call().is_some() {
+            if !told.has(line.change) && line.record.call().is_some() {
                 calls.insert(line.change, Arc::clone(line.record));
             }
         });
-        let mut failed = None;
+        *told = Told { up_to: point.change, failed: BTreeSet::new() };
+        let mut done = Ok(());
         for (change, alert) in calls {
             if let Err(error) = self.tell(&alert).await {
-                failed.get_or_insert((change - 1, error));
+                told.without(change);
+                done = Err(error);
             }
         }
-        failed.map_or(Ok(point.change), Err)
+        done
     }
 
     async fn tell(&self, alert: &AlertRecord) -> Result<(), RequestError> {
@@ -166,9 +188,10 @@ impl Caller {
         self.notifications.request(&self.organization, &ask, ACTOR).await.map(|_| ())
     }
 
-    /// Calls off the most urgent messages whose alert does not call any more, or calls anew.
+    /// Calls off the most urgent messages whose alert does not call any more, or calls anew. Answers the last that went wrong.
     async fn call_off(&self) -> Result<(), String> {
         let open = self.mailbox.open(limits::CALLS_LOOKED_AT).map_err(|error| error.to_string())?;
+        let mut done = Ok(());
         for message in open {
             let Some(which) = Which::read(&message.id) else { continue };
             let alert = self.alerts.get(&message.organization, &which.vehicle, which.alert);
@@ -178,8 +201,29 @@ impl Caller {
             }
             let called_off =
                 self.notifications.call_off(&message.organization, &message.id, OVER, ACTOR).await;
-            called_off.map_err(|error| error.to_string())?;
+            if let Err(error) = called_off {
+                done = Err(error.to_string());
+            }
         }
-        Ok(())
+        done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_cannot_be_told_makes_no_other_be_told_again() {
+        let mut told = Told { up_to: 9, failed: BTreeSet::new() };
+        told.without(3);
+        let again = |told: &Told| (1..=11).filter(|change| !told.has(*change)).collect::<Vec<u64>>();
+        assert_eq!(again(&told), [3, 10, 11]);
+        // What is remembered of them has a bound; behind it all are gone through again.
+        let max = limits::CALLS_FAILED_MAX as u64;
+        let mut told = Told { up_to: 2 * max, failed: BTreeSet::new() };
+        (1..=max + 2).for_each(|change| told.without(change));
+        assert_eq!((told.failed.len(), told.up_to), (limits::CALLS_FAILED_MAX, max));
+        assert!(!told.has(1) && !told.has(max) && !told.has(max + 1) && !told.has(2 * max));
     }
 }
