@@ -1,4 +1,4 @@
-//! The console's bounds, each with its reason.
+//! The console's bounds, each with its reason. Sizes and rates in the reasons are reckoned, not measured.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ pub const WATCH_ROWS_MAX: usize = 20_000;
 /// Responses ready for a reader that has not taken the one before: one more than in its hands.
 pub const WATCH_AHEAD_MAX: usize = 1;
 /// Streams of a service open at once, over all connections: each looks at all that it may show a few times a second, and the
-/// more do, the later each of them is told. `cargo xtask bench` measures by how much with 1,000 of 5,000 vehicles each
-/// (`watch_lag_p95_ms`).
+/// more do, the later each of them is told. Chosen and not measured: by how much is what `cargo xtask bench watch` is for
+/// (`watch_lag_p95_ms`: 1,000 streams of 5,000 vehicles each), and it has no figures yet.
 pub const WATCHERS_MAX: usize = 1_024;
 /// Those of one caller: half, so that nobody can take all. A program that shows a fleet to many people calls for all of them.
 pub const WATCHERS_PER_CALLER_MAX: usize = WATCHERS_MAX / 2;
@@ -38,7 +38,7 @@ pub const CONNECTIONS_MAX: usize = 1_024;
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = CONNECTIONS_MAX / 2;
 /// How long a TLS handshake may take, from the first byte that is awaited to the last.
 pub const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
-/// TLS handshakes at a time: a core makes some thousand a second, so that more would only wait.
+/// TLS handshakes at a time: each is work for a core, so that more at once would only wait.
 pub const HANDSHAKES_MAX: usize = 256;
 /// TLS handshakes of one address at a time: half, so that nobody can take all.
 pub const HANDSHAKES_PER_ADDRESS_MAX: usize = HANDSHAKES_MAX / 2;
