@@ -31,7 +31,7 @@ pub struct OnCallConfig {
     /// Alerts that matter less are not told: `info`, `warning` or `critical`.
     #[serde(default = "warning")]
     pub severity: String,
-    /// Their address, such as `Ada <ada@example.com>`. Mails go through `business.mail`.
+    /// Their address, such as `Ada <ada@example.com>`. Mails go through `business.mail`, which must be there for it.
     #[serde(default)]
     pub email: Option<String>,
     /// Their own system.
