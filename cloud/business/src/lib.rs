@@ -15,6 +15,7 @@ mod marks;
 mod observer;
 pub mod on_call;
 mod post_credits;
+mod reach;
 mod start;
 mod upkeep;
 

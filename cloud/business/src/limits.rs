@@ -24,6 +24,9 @@ pub const OBSERVED_MAX: usize = 10_000;
 pub const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Of so many of these one tells it to holds of credits as well, which last a day.
 pub const SWEEPS_PER_EXPIRY: u64 = 60;
+/// How long a vehicle has to be in reach until it is believed that no mark of it is under way any more; and how long after a start
+/// vehicles have to connect again. An outbox of a day in a tunnel brings its few events in seconds.
+pub const REACH_STEADY: Duration = Duration::from_secs(60);
 /// Users looked at in one step.
 pub const USERS_PAGE: usize = 1_000;
 /// Stops of a trip.

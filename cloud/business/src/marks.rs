@@ -46,6 +46,8 @@ pub(crate) struct Bringing {
     pub marks: Arc<dyn TripMarks>,
     pub trips: TripService,
     pub cursor: Cursor,
+    /// Becomes true once all marks that there were at the start have been brought.
+    pub caught_up: watch::Sender<bool>,
 }
 
 fn mark_of(report: &MarkReport) -> Mark {
@@ -105,6 +107,7 @@ impl Bringing {
                 }
             }
             if !page.more {
+                self.caught_up.send_if_modified(|caught_up| !std::mem::replace(caught_up, true));
                 return limits::MARKS_LOOK;
             }
         }

@@ -46,6 +46,7 @@ use remuda_vehicles::reservation::{
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::desk::Desk;
 use crate::directory::Riders;
@@ -56,6 +57,7 @@ use crate::marks::{Bringing, Cursor};
 use crate::observer::Observer;
 use crate::on_call::{Caller, OnCall, People};
 use crate::post_credits::PostCredits;
+use crate::reach::{Reach, Steady};
 use crate::upkeep;
 
 /// Now, ms since 1970 UTC.
@@ -371,17 +373,26 @@ impl Business {
         let marks = settings.marks;
         let observer =
             Observer::new(view, marks.clone(), parts.trips.clone(), parts.lists.clone(), parts.organization);
+        let reach = Reach {
+            view: Arc::clone(&parts.view),
+            marks: marks.clone(),
+            lists: parts.lists.clone(),
+            organization: parts.organization,
+            steady: Steady::default(),
+        };
+        let (catching_up, caught_up) = watch::channel(marks.is_none());
         let bringing = marks.map(|marks| Bringing {
             marks,
             trips: parts.trips.clone(),
             cursor: Cursor::new(&settings.folder),
+            caught_up: catching_up,
         });
         let runner = Runner::new(parts.notifications.clone(), parts.mailbox.clone());
         let mut tasks = vec![
             tokio::spawn(runner.run(stops.clone())),
             tokio::spawn(watch_vehicles(observer, stops.clone())),
             tokio::spawn(upkeep::settle_erasures(Arc::clone(&parts), stops.clone())),
-            tokio::spawn(tell_time(Arc::clone(&parts), stops.clone())),
+            tokio::spawn(tell_time(Arc::clone(&parts), reach, caught_up, stops.clone())),
             tokio::spawn(upkeep::take_answers(Arc::clone(&parts), stops.clone())),
         ];
         tasks.extend(bringing.map(|bringing| tokio::spawn(bringing.run(stops.clone()))));
@@ -505,8 +516,14 @@ async fn watch_vehicles(mut observer: Observer, mut stops: watch::Receiver<bool>
     }
 }
 
-async fn tell_time(parts: Arc<Parts>, mut stops: watch::Receiver<bool>) {
+async fn tell_time(
+    parts: Arc<Parts>,
+    mut reach: Reach,
+    caught_up: watch::Receiver<bool>,
+    mut stops: watch::Receiver<bool>,
+) {
     let mut told = 0;
+    let mut ready: Option<Instant> = None;
     while pause(&mut stops, limits::SWEEP_EVERY).await {
         told += 1;
         if told % limits::SWEEPS_PER_EXPIRY == 0
@@ -514,7 +531,17 @@ async fn tell_time(parts: Arc<Parts>, mut stops: watch::Receiver<bool>) {
         {
             tracing::warn!(error, "holds could not be told the time; they are told again soon");
         }
-        if let Err(error) = parts.trips.sweep(&parts.organization, &parts.lists).await {
+        // What vehicles noticed while nobody listened comes before time.
+        if !*caught_up.borrow() {
+            continue;
+        }
+        let since = *ready.get_or_insert_with(Instant::now);
+        let swept = match reach.look() {
+            Ok(_) if since.elapsed() < limits::REACH_STEADY => Ok(0),
+            Ok(in_reach) => parts.trips.sweep(&parts.organization, &parts.lists, &in_reach).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = swept {
             tracing::warn!(error, "trips could not be told the time; they are told again soon");
         }
     }

@@ -205,15 +205,17 @@ fn conclude(trip: &Trip, reason: &str, mark: Option<Mark>, context: &Context) ->
 /// Time has passed: what waits too long ends. A vehicle that vanished must not keep rider and credits for ever.
 fn sweep(trip: &Trip, context: &Context) -> Vec<TripEvent> {
     let now_ms = context.now_ms;
-    if trip.due_ms().is_none_or(|due_ms| now_ms < due_ms) {
-        return vec![];
-    }
+    let Some(due_ms) = trip.due_ms().filter(|due_ms| *due_ms <= now_ms) else { return vec![] };
     let called_off = |reason: &str, fee| cancelled(trip, CancelledBy::System, reason, fee, now_ms);
     let none = CancellationFee::None;
     match (trip.phase, trip.last_mark) {
         (TripPhase::Requested, _) => vec![TripEvent::Cancelled(called_off("no-vehicle-in-time", none))],
         (TripPhase::Assigned | TripPhase::Arriving, _) => {
             vec![TripEvent::Cancelled(called_off("vehicle-did-not-come", none))]
+        }
+        // Its vehicle was out of reach all that time: nobody knows whether the rider came, so nobody pays for that.
+        (TripPhase::Boarding, _) if now_ms >= due_ms + limits::SILENT_MS => {
+            vec![TripEvent::Cancelled(called_off("vehicle-fell-silent", none))]
         }
         (TripPhase::Boarding, _) => {
             vec![TripEvent::NoShow(called_off("no-show", CancellationFee::NoShow))]

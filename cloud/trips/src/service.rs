@@ -1,5 +1,6 @@
 //! Trips as others ask for them: the saga's `trip-service`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,7 +14,8 @@ use serde_json::{Value, json};
 
 use crate::lists::TripDirectory;
 use crate::making::{MakeTrip, PlainTrip};
-use crate::{TripCommand, Trips};
+use crate::state::TripPhase;
+use crate::{TripCommand, Trips, limits};
 
 /// Now, ms since 1970 UTC.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -50,9 +52,17 @@ impl TripService {
     /// Tells trips that time has passed: those that wait too long for a vehicle, a rider or a word. Every few seconds.
     /// Answers how many it moved.
     ///
+    /// A trip that waits for its rider is passed over unless it is among `in_reach`, whose vehicles would have told that the
+    /// rider came; at most for [`limits::SILENT_MS`].
+    ///
     /// # Errors
     /// When the lists cannot be read; a trip that cannot be asked is asked again the next time.
-    pub async fn sweep(&self, organization: &OrganizationId, lists: &TripDirectory) -> Result<usize, String> {
+    pub async fn sweep(
+        &self,
+        organization: &OrganizationId,
+        lists: &TripDirectory,
+        in_reach: &HashSet<String>,
+    ) -> Result<usize, String> {
         let (mut moved, mut after) = (0, None::<Vec<u8>>);
         loop {
             let now_ms = (self.clock)();
@@ -61,6 +71,10 @@ impl TripService {
             let Some((last, _)) = page.last() else { return Ok(moved) };
             after = Some(last.clone());
             for (_, line) in page {
+                let is_silent = line.due_ms.is_some_and(|due_ms| due_ms + limits::SILENT_MS <= now_ms);
+                if line.phase == TripPhase::Boarding && !is_silent && !in_reach.contains(&line.trip) {
+                    continue;
+                }
                 // What is due is due once: the same wish, however often it is said.
                 let command_id = format!("sweep/{}/{}", line.phase.name(), line.due_ms.unwrap_or_default());
                 let context = Context {

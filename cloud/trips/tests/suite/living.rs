@@ -1,5 +1,6 @@
 //! Trips as running entities: the saga's service, sweeping, lists.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -191,11 +192,13 @@ async fn lists_follow_and_a_sweep_ends_what_waits_too_long() {
     trips.ask(&home(), "t2", rate(5), with("s-2".into(), now() + 600_001)).await.unwrap();
     lists.projected().caught_up().await.unwrap();
     assert_eq!((rated(None), rated(Some(2)), rated(Some(5))), (vec!["t2".into()], vec![], vec!["t2".into()]));
-    assert_eq!(service.sweep(&home(), &lists).await.unwrap(), 0, "not yet");
+    let (nobody, reached) = (HashSet::new(), HashSet::from(["t3".to_owned()]));
+    assert_eq!(service.sweep(&home(), &lists, &reached).await.unwrap(), 0, "not yet");
     clock.store(now() + 600_000, Ordering::Relaxed);
-    assert_eq!(service.sweep(&home(), &lists).await.unwrap(), 1, "no vehicle for t1 in ten minutes");
+    assert_eq!(service.sweep(&home(), &lists, &nobody).await.unwrap(), 1, "no vehicle for t1 in ten minutes");
     clock.store(now() + 800_000, Ordering::Relaxed);
-    assert_eq!(service.sweep(&home(), &lists).await.unwrap(), 1, "nobody came to t3 in five");
+    assert_eq!(service.sweep(&home(), &lists, &nobody).await.unwrap(), 0, "t3 may be under way in a tunnel");
+    assert_eq!(service.sweep(&home(), &lists, &reached).await.unwrap(), 1, "nobody came to t3 in five");
     lists.projected().caught_up().await.unwrap();
     assert_eq!(names(lists.in_state(&home(), TripPhase::NoShow, None, 10).unwrap()), ["t3"]);
     assert_eq!(names(lists.in_state(&home(), TripPhase::Cancelled, None, 10).unwrap()), ["t1"]);
@@ -234,14 +237,14 @@ async fn a_sweep_reaches_all_however_many_and_frees_riders_of_vehicles_that_vani
     let moved = async |to_ms: i64| {
         lists.projected().caught_up().await.unwrap();
         clock.store(to_ms, Ordering::Relaxed);
-        service.sweep(&home(), &lists).await.unwrap()
+        service.sweep(&home(), &lists, &HashSet::new()).await.unwrap()
     };
     let hour = 3_600_000;
     assert_eq!(moved(now() + 600_000).await, 600, "nobody drives any of them");
     assert_eq!(moved(now() + hour - 1).await, 0);
     assert_eq!(moved(now() + hour).await, 1, "V1 never came");
     assert_eq!(
-        service.sweep(&home(), &lists).await.unwrap(),
+        service.sweep(&home(), &lists, &HashSet::new()).await.unwrap(),
         0,
         "the list may be behind; the wish is the same"
     );

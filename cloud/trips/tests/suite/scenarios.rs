@@ -163,6 +163,13 @@ fn nobody_waits_for_ever() {
         .when(cancel(CancelledBy::System))
         .then_nothing()
         .then_state(|trip| trip.phase == TripPhase::NoShow);
+    // Its vehicle was not asked in half a day: whether the rider came is not known, and costs nothing.
+    let unheard = |event: &E| matches!(event, E::Cancelled(c) if c.reason == "vehicle-fell-silent" && c.fee == CancellationFee::None);
+    let _ = given::<Trips>([requested(), assigned(), set_off(1, false, -9), reached(0, 60, 0, false)])
+        .at(now() + 360_000 + limits::SILENT_MS)
+        .when(C::Sweep)
+        .then_events(|events| events.len() == 1 && unheard(&events[0]))
+        .then_state(|trip| trip.phase == TripPhase::Cancelled);
 }
 
 #[test]

@@ -1,0 +1,97 @@
+//! Which vehicles are in reach. Time says that a rider did not come only where the vehicle would have told of one who did.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use remuda_contracts::fleet::{FleetView, Presence, VehicleSummary};
+use remuda_contracts::marks::{TripMarks, Watcher};
+use remuda_model::{OrganizationId, VehicleId};
+use remuda_trips::TripDirectory;
+use remuda_trips::state::TripPhase;
+use tokio::time::Instant;
+
+use crate::limits;
+
+/// Looks at the vehicles of trips that wait for their riders.
+pub(crate) struct Reach {
+    pub view: Arc<dyn FleetView>,
+    /// None: no vehicle watches anything.
+    pub marks: Option<Arc<dyn TripMarks>>,
+    pub lists: TripDirectory,
+    pub organization: OrganizationId,
+    pub steady: Steady,
+}
+
+/// Since when the vehicle of each such trip was in reach at every look.
+#[derive(Debug, Default)]
+pub(crate) struct Steady(HashMap<String, Instant>);
+
+impl Steady {
+    /// Of these trips vehicles are in reach now. Answers of which they have been long enough.
+    fn look(&mut self, in_reach: Vec<String>, now: Instant) -> HashSet<String> {
+        let before = std::mem::take(&mut self.0);
+        for trip in in_reach {
+            let since = before.get(&trip).copied().unwrap_or(now);
+            self.0.insert(trip, since);
+        }
+        let steady = self.0.iter().filter(|(_, since)| now.duration_since(**since) >= limits::REACH_STEADY);
+        steady.map(|(trip, _)| trip.clone()).collect()
+    }
+}
+
+impl Reach {
+    /// One look. Answers the trips whose vehicles would have told that their rider came: in reach long enough for what they
+    /// noticed before, and heard of since the rider should have come.
+    ///
+    /// # Errors
+    /// When the lists cannot be read.
+    pub fn look(&mut self) -> Result<HashSet<String>, String> {
+        let boarding =
+            self.lists.in_state(&self.organization, TripPhase::Boarding, None, limits::OBSERVED_MAX);
+        let boarding = boarding.map_err(|error| error.to_string())?;
+        let vehicles: HashSet<&str> = boarding.iter().map(|line| line.vehicle.as_str()).collect();
+        let is_wanted = |line: &VehicleSummary| {
+            line.presence == Presence::Online && vehicles.contains(line.vehicle.as_str())
+        };
+        let online = self.view.list(&self.organization, None, vehicles.len().max(1), &is_wanted);
+        let online: HashMap<VehicleId, i64> =
+            online.into_iter().map(|line| (line.vehicle, line.last_seen_ms)).collect();
+        let (mut in_reach, mut unheard) = (Vec::new(), HashSet::new());
+        for line in &boarding {
+            let Ok(vehicle) = VehicleId::new(&line.vehicle) else { continue };
+            let Some(last_seen_ms) = online.get(&vehicle) else { continue };
+            let watcher =
+                self.marks.as_ref().map_or(Watcher::Cloud, |marks| marks.watcher(&vehicle, &line.trip));
+            if watcher == Watcher::Open {
+                continue;
+            }
+            in_reach.push(line.trip.clone());
+            // A connection that broke is found out late.
+            if line.due_ms.is_none_or(|due_ms| *last_seen_ms < due_ms) {
+                unheard.insert(line.trip.clone());
+            }
+        }
+        let mut steady = self.steady.look(in_reach, Instant::now());
+        steady.retain(|trip| !unheard.contains(trip));
+        Ok(steady)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vehicle_that_was_away_has_to_be_back_for_a_while() {
+        let start = Instant::now();
+        let after = |parts: u32| start + limits::REACH_STEADY * parts / 2;
+        let both = || vec!["t1".to_owned(), "t2".to_owned()];
+        let mut steady = Steady::default();
+        assert!(steady.look(both(), start).is_empty(), "nobody knows what was before");
+        assert!(steady.look(vec!["t1".to_owned()], after(1)).is_empty());
+        assert_eq!(steady.look(both(), after(2)), HashSet::from(["t1".to_owned()]), "the other was away");
+        assert_eq!(steady.look(both(), after(4)).len(), 2);
+        assert!(steady.look(vec![], after(5)).is_empty());
+        assert!(steady.look(both(), after(6)).is_empty());
+    }
+}
