@@ -72,9 +72,9 @@ pub struct TripOnWatch {
 /// A trip mark that is not in the outbox yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingMark {
-    /// What was noticed; its time is set when it is told.
+    /// What was noticed; its time is set when it is told, or once its clock is gone.
     pub mark: TripMarked,
-    /// When, ms of the monotonic clock of this machine's start.
+    /// When, ms of the monotonic clock of this machine's start; of a mark whose clock is gone, the start that found it.
     pub at_ms: i64,
     /// Which start of the machine that clock belongs to; 0: none that another start of the agent could know.
     pub machine: u64,

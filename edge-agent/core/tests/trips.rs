@@ -195,6 +195,11 @@ impl Bench {
     }
 }
 
+/// When the marks were noticed, s.
+fn seconds(bench: &Bench) -> Vec<Option<i64>> {
+    bench.marks().iter().map(|mark| mark.time_ms.map(|ms| (ms - SERVER_MS) / 1_000)).collect()
+}
+
 #[test]
 fn a_ride_is_marked_with_what_money_needs() {
     let mut bench = Bench::new();
@@ -283,8 +288,30 @@ fn a_time_that_is_not_known_yet_is_waited_for_and_one_that_nobody_can_know_is_no
     bench.at(400, 50, 2 * S);
     assert_eq!(bench.marks().len(), 2);
     bench.kill(10, S);
-    assert_eq!(bench.noticed()[2..], [SetOff, Left(0)]);
-    assert_eq!(bench.marks()[2].time_ms, None, "its clock is gone");
+    assert_eq!(bench.marks().len(), 2, "its clock is gone, and what is noticed later may not come before it");
+    bench.at(1_000, 0, 3 * S);
+    bench.connect(9 * S);
+    assert_eq!(bench.noticed()[2..], [SetOff, Left(0), Entered(1), AtRest]);
+    assert_eq!(seconds(&bench)[2..], [1, 1, 3, 3].map(Some), "it counts from the start that found it");
+}
+
+#[test]
+fn a_time_that_was_known_by_a_clock_that_is_gone_is_kept() {
+    let mut bench = Bench::new();
+    bench.connect(S);
+    bench.say(&watch(trip(1, &[2, 10])), 2 * S);
+    bench.hold_saves = true;
+    bench.at(200, 0, 5 * S);
+    // It is saved, and the machine starts anew before it is told.
+    bench.saved = bench.waiting.pop().expect("a save");
+    bench.hold_saves = false;
+    bench.kill(8, 6 * S);
+    assert_eq!(bench.noticed(), [Entered(0), AtRest]);
+    bench.at(400, 50, 7 * S);
+    bench.kill(8, 8 * S);
+    bench.connect(9 * S);
+    assert_eq!(bench.noticed(), [Entered(0), AtRest, SetOff, Left(0)]);
+    assert_eq!(seconds(&bench), [5, 5, 7, 7].map(Some));
 }
 
 #[test]

@@ -272,8 +272,8 @@ impl Agent {
     pub(super) fn begin(&mut self, now: u64) {
         let agent_version = self.settings.agent_version.to_owned();
         self.make_event(&remuda_wire::Event::Started { agent_version }, now);
-        self.resume_questions(now);
         self.resume_trip(now);
+        self.resume_questions(now);
         self.forget_unfinished_commands(now);
         debug_assert!(
             self.books.iter().rev().take(Lane::ALL.len()).all(|b| b.incarnation == self.incarnation())

@@ -10,6 +10,10 @@ use super::{Agent, Saving};
 use crate::limits;
 use crate::state::{TripOnWatch, WaitingMark};
 
+fn ms(ns: u64) -> i64 {
+    i64::try_from(ns / 1_000_000).unwrap_or(i64::MAX)
+}
+
 impl Agent {
     /// What to watch from now on; said again when the cloud does not know whether it came.
     pub(super) fn handle_watch(&mut self, watch: TripWatch) {
@@ -70,9 +74,21 @@ impl Agent {
         self.tell_marks(now);
     }
 
-    /// A new start. What was noticed before and perhaps not told is told now, or once its time is known.
+    /// A new start. What was noticed before and perhaps not told is told now, or once its time is known. Before anything is saved,
+    /// which would forget what time it was by another clock.
     pub(super) fn resume_trip(&mut self, now: u64) {
         let machine = self.settings.machine;
+        let known = self.state.time;
+        for waiting in &mut self.state.marks {
+            if waiting.mark.time_ms.is_some() || (machine != 0 && waiting.machine == machine) {
+                continue;
+            }
+            match known.filter(|known| waiting.machine != 0 && known.machine == waiting.machine) {
+                Some(known) => waiting.mark.time_ms = Some(waiting.at_ms.saturating_add(known.offset_ms)),
+                // Nobody can know any more. It was before this start, and so it stays before what is noticed from now on.
+                None => (waiting.machine, waiting.at_ms) = (machine, ms(now)),
+            }
+        }
         if let Some(held) = self.state.trip.as_deref_mut()
             && (machine == 0 || held.machine != machine)
         {
@@ -157,7 +173,7 @@ impl Agent {
     /// Tells what is durable and has its time. A time that this start cannot know yet is waited for: nothing can be sent before
     /// either, and the first Welcome brings it.
     fn tell_marks(&mut self, now: u64) {
-        let (own, machine) = (self.settings.incarnation, self.settings.machine);
+        let own = self.settings.incarnation;
         for at in 0..self.state.marks.len() {
             let waiting = &self.state.marks[at];
             let is_own = waiting.mark.noticed_by == own;
@@ -167,11 +183,11 @@ impl Agent {
             if is_own && waiting.mark.number > self.marks_durable {
                 return;
             }
-            let is_timed = is_own || (machine != 0 && waiting.machine == machine);
+            // What is not of this clock has its time, or was given one of this clock at the start.
             let mono_ms = u64::try_from(waiting.at_ms).unwrap_or_default();
-            let time_ms = self.clock.wall_ms(mono_ms).filter(|_| is_timed);
+            let time_ms = waiting.mark.time_ms.or_else(|| self.clock.wall_ms(mono_ms));
             let may_wait = self.state.marks.len() - at <= limits::MARKS_WAITING_MAX;
-            if time_ms.is_none() && is_timed && may_wait {
+            if time_ms.is_none() && may_wait {
                 return;
             }
             let mark = TripMarked { time_ms, ..waiting.mark.clone() };
