@@ -352,6 +352,9 @@ fn other_stops_are_watched_from_where_it_is_and_an_older_version_is_not() {
     bench.say(&watch(other), 20 * S);
     assert_eq!(bench.noticed()[6..], [Entered(0), AtRest], "it stands there already");
     assert_eq!(bench.marks()[6].trip, "ride-2");
+    assert_eq!(seconds(&bench)[6..], [20, 20].map(Some), "not before it had that trip");
+    bench.at(1_500, 50, 21 * S);
+    assert_eq!(bench.noticed()[8..], [SetOff, Left(0)]);
 }
 
 proptest! {

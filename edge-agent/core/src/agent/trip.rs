@@ -50,12 +50,13 @@ impl Agent {
         self.saving.iter().any(|(_, what)| matches!(what, Saving::Trip))
     }
 
-    /// The watch is durable: it is reported, and what it shows at once is noticed.
+    /// The watch is durable: it is reported, and what it shows at once is noticed. That is of now: where the vehicle stood when its
+    /// instruments last spoke, it did not yet have the trip.
     pub(super) fn trip_saved(&mut self, now: u64) {
         if !self.is_saving_trip() {
             self.say_watching();
         }
-        self.look(now);
+        self.look_as_of(ms(now), now);
     }
 
     fn say_watching(&mut self) {
@@ -101,12 +102,18 @@ impl Agent {
 
     /// Where the vehicle is, or how fast, was read.
     pub(super) fn look(&mut self, now: u64) {
+        self.look_as_of(0, now);
+    }
+
+    /// What the instruments say is taken as of `least_ms` when they said it before.
+    fn look_as_of(&mut self, least_ms: i64, now: u64) {
         if self.state.trip.is_none() {
             return;
         }
         let incarnation = self.settings.incarnation;
         let given = self.book(Lane::Samples, incarnation).map_or(0, |book| book.next_seq - 1);
-        let Some(sight) = self.instruments.sight((incarnation, given)) else { return };
+        let Some(mut sight) = self.instruments.sight((incarnation, given)) else { return };
+        sight.at_ms = sight.at_ms.max(least_ms);
         let Some(held) = self.state.trip.as_deref_mut() else { return };
         let was = held.watch.place();
         let seen = held.watch.observe(&held.given.stops, &sight);
