@@ -54,10 +54,12 @@ impl Watched {
         }
     }
 
-    /// The trip has changed: perhaps its stops, and what a vehicle that lost its disk must know.
+    /// The trip has changed: perhaps its stops, and what a vehicle that lost its disk must know. A stop that was reached is news as
+    /// well: one that noticed it itself keeps to what it knows, and one that did not would wait there for ever.
     fn changed(&mut self, line: TripLine, trip: &Trip, version: u64) {
         let is_elsewhere = self.wanted.stops != fences_of(trip);
-        let version = if is_elsewhere { version } else { self.wanted.version };
+        let is_farther = place_of(trip).next > self.wanted.place.next;
+        let version = if is_elsewhere || is_farther { version } else { self.wanted.version };
         let now = wanted(&line.trip, trip, version);
         if is_elsewhere {
             self.watch.change(&self.wanted.stops, &now.stops, now.place);
@@ -221,4 +223,50 @@ fn sight_of(twin: &TwinView) -> Option<Sight> {
         energy_wh: energy_wh(physical(signal::CHARGED_ENERGY), physical(signal::CONSUMED_ENERGY)),
         samples: twin.detail.samples.last().map(|seen| (seen.incarnation, seen.received)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use remuda_trips::state::{Plan, Seen, Stop, Terms, Visit};
+
+    use super::*;
+
+    /// A trip of three stops, of which so many were reached.
+    fn trip(reached: usize) -> Trip {
+        let stop = |latitude_e7| Stop { latitude_e7, longitude_e7: 115_000_000, radius_m: 50, label: None };
+        let plan = Plan {
+            stops: vec![stop(481_000_000), stop(481_100_000), stop(481_200_000)],
+            planned_distance_m: None,
+            terms: Terms::default(),
+            quote: None,
+            hold_key: None,
+        };
+        let mark = Mark {
+            time_ms: 1,
+            latitude_e7: 481_000_000,
+            longitude_e7: 115_000_000,
+            odometer_m: None,
+            energy_wh: None,
+            samples: None,
+        };
+        let mut visits = vec![Visit::default(); 3];
+        for visit in visits.iter_mut().take(reached) {
+            visit.entered = Some(Seen { mark, inferred: false });
+        }
+        Trip { phase: TripPhase::Boarding, plan: Some(plan), visits, ..Trip::default() }
+    }
+
+    #[test]
+    fn a_stop_that_was_reached_is_told_to_a_vehicle_that_may_not_know_of_it() {
+        let vehicle = VehicleId::new("CAR1").expect("an id");
+        let line = || TripLine { trip: "t1".to_owned(), ..TripLine::default() };
+        let mut watched = Watched::new(vehicle, line(), &trip(1), 4);
+        let mut after = |reached, version| {
+            watched.changed(line(), &trip(reached), version);
+            (watched.wanted.version, watched.wanted.place.next)
+        };
+        assert_eq!(after(1, 5), (4, 1), "what else changes is not for vehicles");
+        assert_eq!(after(2, 7), (7, 2));
+        assert_eq!(after(2, 8), (7, 2));
+    }
 }

@@ -57,7 +57,7 @@ pub struct TripPlace {
 pub struct WatchedTrip {
     /// Its id, 1 to [`limits::TEXT_BYTES_MAX`] bytes.
     pub trip: String,
-    /// Grows whenever its stops change.
+    /// Grows whenever its stops change, or one more of them was reached.
     pub version: u64,
     /// The pick-up first, the drop-off last; 2 to [`limits::STOPS_MAX`].
     #[serde(deserialize_with = "counted::stops")]
