@@ -511,6 +511,19 @@ pub(crate) async fn pause(stops: &mut watch::Receiver<bool>, time: Duration) -> 
 }
 
 async fn watch_vehicles(mut observer: Observer, mut stops: watch::Receiver<bool>) {
+    // A list that is still being built would withdraw what vehicles watch.
+    loop {
+        let caught_up = tokio::select! {
+            caught_up = observer.lists.projected().caught_up() => caught_up,
+            // A sender that is gone has stopped as well.
+            _ = stops.wait_for(|stops| *stops) => return,
+        };
+        let Err(error) = caught_up else { break };
+        tracing::warn!(%error, "no trip is looked at before all of them are listed");
+        if !pause(&mut stops, limits::LISTS_AGAIN).await {
+            return;
+        }
+    }
     while pause(&mut stops, limits::OBSERVE_EVERY).await {
         observer.look().await;
     }
