@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use remuda_contracts::marks::{MarkReport, ReportOffsets, TripMarks};
 use remuda_contracts::trips::{Mark, SamplesAt};
 use remuda_entities::AskError;
 use remuda_eventsourcing::Context;
+use remuda_trips::state::TripPhase;
 use remuda_trips::{TripCommand, TripService};
 use tokio::sync::watch;
 
@@ -46,6 +48,8 @@ pub(crate) struct Bringing {
     pub marks: Arc<dyn TripMarks>,
     pub trips: TripService,
     pub cursor: Cursor,
+    /// Counts marks of trips that are not their vehicle's.
+    pub foreign: Counter,
     /// Becomes true once all marks that there were at the start have been brought.
     pub caught_up: watch::Sender<bool>,
 }
@@ -116,6 +120,18 @@ impl Bringing {
     /// Brings one mark to its trip. True: it need not be brought again.
     async fn bring(&self, report: &MarkReport) -> bool {
         let MarkReport { organization, vehicle, received_ms, mark } = report;
+        // A refusal is kept with the trip: none for those whose trip it is not, who could say it without end.
+        let is_its_own = match self.trips.entities().read(organization, &mark.trip).await {
+            Ok(seen) => {
+                seen.state.phase != TripPhase::Unknown && seen.state.parties.vehicle == vehicle.as_str()
+            }
+            Err(error) => return passed_over(report, &error),
+        };
+        if !is_its_own {
+            self.foreign.inc();
+            tracing::debug!(trip_id = mark.trip, vehicle_id = %vehicle, "a mark was of a trip of another vehicle");
+            return true;
+        }
         let context = Context {
             now_ms: *received_ms,
             // The mark's own name, not the report's: after a restart a vehicle may tell it again.
@@ -136,21 +152,128 @@ impl Bringing {
                 tracing::debug!(trip_id = mark.trip, ?observation, code, "a trip passed a mark over");
                 true
             }
-            Err(error) if error.is_transient() => {
-                tracing::warn!(trip_id = mark.trip, %error, "a mark is brought again soon");
-                false
-            }
-            Err(error) => {
-                tracing::error!(trip_id = mark.trip, vehicle_id = %vehicle, %error, "a mark was dropped");
-                true
-            }
+            Err(error) => passed_over(report, &error),
         }
     }
 }
 
+/// False: it has to be brought again.
+fn passed_over(report: &MarkReport, error: &AskError) -> bool {
+    let MarkReport { vehicle, mark, .. } = report;
+    if error.is_transient() {
+        tracing::warn!(trip_id = mark.trip, %error, "a mark is brought again soon");
+        return false;
+    }
+    tracing::error!(trip_id = mark.trip, vehicle_id = %vehicle, %error, "a mark was dropped");
+    true
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use async_trait::async_trait;
+    use remuda_contracts::marks::{MarkPage, Observation, TripMarked, WatchedTrip, Watcher};
+    use remuda_contracts::trips::TripParties;
+    use remuda_entities::{Entities, EntityMetrics, Settings, Shards};
+    use remuda_eventsourcing::{Journal, MemoryJournal, StreamId};
+    use remuda_model::{Incarnation, OrganizationId, VehicleId};
+    use remuda_trips::Trips;
+    use remuda_trips::state::{Plan, Stop, Terms};
+
     use super::*;
+
+    const NOW_MS: i64 = 1_700_000_000_000;
+
+    /// Vehicles that say nothing.
+    struct Silence;
+
+    #[async_trait]
+    impl TripMarks for Silence {
+        fn want(&self, _: &OrganizationId, _: HashMap<VehicleId, Arc<WatchedTrip>>) {}
+
+        fn watcher(&self, _: &VehicleId, _: &str) -> Watcher {
+            Watcher::Open
+        }
+
+        async fn marks(&self, after: &ReportOffsets) -> Result<MarkPage, String> {
+            Ok(MarkPage { offsets: after.clone(), ..MarkPage::default() })
+        }
+
+        fn changes(&self) -> watch::Receiver<u64> {
+            watch::channel(0).1
+        }
+    }
+
+    fn report(vehicle: &str, trip: &str, number: u32) -> MarkReport {
+        let mark = TripMarked {
+            trip: trip.to_owned(),
+            noticed_by: Incarnation(1),
+            number,
+            observation: Observation::SetOff,
+            stop: None,
+            time_ms: Some(NOW_MS + 1_000),
+            latitude_e7: 481_000_000,
+            longitude_e7: 115_000_000,
+            speed_e2: 4_000,
+            odometer_m: None,
+            energy_wh: None,
+            incarnation: Incarnation(1),
+            samples: 0,
+        };
+        let vehicle = VehicleId::new(vehicle).expect("an id");
+        MarkReport { organization: OrganizationId::default(), vehicle, received_ms: NOW_MS + 2_000, mark }
+    }
+
+    #[tokio::test]
+    async fn a_mark_of_a_trip_of_another_vehicle_leaves_no_trace_in_it() {
+        let journal = Arc::new(MemoryJournal::new());
+        let shards =
+            Shards::take_all(Arc::clone(&journal) as Arc<dyn Journal>, EntityMetrics::default()).await;
+        let shards = shards.expect("shards");
+        let trips = Entities::<Trips>::start(&shards, Settings::default()).await.expect("trips");
+        let bringing = Bringing {
+            marks: Arc::new(Silence),
+            trips: TripService::new(trips, Arc::new(|| NOW_MS)),
+            cursor: Cursor::new(Path::new("nowhere")),
+            foreign: Counter::default(),
+            caught_up: watch::channel(false).0,
+        };
+        let stop = |latitude_e7| Stop { latitude_e7, longitude_e7: 115_000_000, radius_m: 50, label: None };
+        let plan = Plan {
+            stops: vec![stop(481_100_000), stop(481_200_000)],
+            planned_distance_m: None,
+            terms: Terms::default(),
+            quote: None,
+            hold_key: None,
+        };
+        let parties = TripParties { rider: "ada".into(), vehicle: "CAR1".into(), ..TripParties::default() };
+        let request = TripCommand::Request { id: "t1".into(), parties, plan };
+        let context = Context {
+            now_ms: NOW_MS,
+            command_id: "r1".into(),
+            actor: "user/ada".into(),
+            correlation_id: "t1".into(),
+        };
+        let organization = OrganizationId::default();
+        bringing.trips.entities().ask(&organization, "t1", request, context).await.expect("a trip");
+        let length = async |trip: &str| {
+            let stream =
+                StreamId { organization, aggregate_type: "trip".to_owned(), aggregate_id: trip.to_owned() };
+            journal.read_stream(&stream, 0, 100).await.expect("read").len()
+        };
+        let before = length("t1").await;
+        for number in 1..4 {
+            assert!(bringing.bring(&report("CAR2", "t1", number)).await);
+            assert!(bringing.bring(&report("CAR2", "t9", number)).await);
+        }
+        assert_eq!((length("t1").await, length("t9").await), (before, 0));
+        assert_eq!(bringing.foreign.get(), 6);
+        assert!(bringing.bring(&report("CAR1", "t1", 1)).await);
+        assert_eq!((length("t1").await, bringing.foreign.get()), (before + 1, 6));
+        assert!(bringing.bring(&report("CAR1", "t1", 1)).await);
+        assert_eq!(length("t1").await, before + 1, "told again, it counts once");
+    }
 
     #[test]
     fn a_cursor_comes_back_and_one_that_is_torn_begins_anew() {

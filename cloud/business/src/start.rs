@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use remuda_analytics::{Analytics, Reader as FiguresReader};
 use remuda_billing::desk::{BillTrips, DrivePayments, SetupError};
@@ -136,6 +137,7 @@ pub struct BusinessMetrics {
     sagas: SagaMetrics,
     payments: PaymentMetrics,
     notifications: NotificationMetrics,
+    foreign_marks: Counter,
 }
 
 impl BusinessMetrics {
@@ -145,6 +147,8 @@ impl BusinessMetrics {
         self.sagas.register(registry);
         self.payments.register(registry);
         self.notifications.register(registry);
+        let help = "Trip marks of vehicles whose trip it is not";
+        registry.register("remuda_business_foreign_marks", help, self.foreign_marks.clone());
     }
 }
 
@@ -385,6 +389,7 @@ impl Business {
             marks,
             trips: parts.trips.clone(),
             cursor: Cursor::new(&settings.folder),
+            foreign: metrics.foreign_marks,
             caught_up: catching_up,
         });
         let runner = Runner::new(parts.notifications.clone(), parts.mailbox.clone());
