@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use remuda_edge_agent_core::limits::QUESTIONS_OPEN_MAX;
 use remuda_edge_agent_core::{Agent, Figures, Output, SavedState, Settings};
 use remuda_model::{Lane, Seq};
 use remuda_wire::frame::CommandOutcome;
 use remuda_wire::{Event, LinkKind, Question};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -143,17 +144,20 @@ pub struct AgentRunner<L> {
     actuators: Arc<dyn Actuators>,
     /// Commands being obeyed and options being taken; the core bounds how many it remembers.
     performing: JoinSet<(Doing, CommandOutcome)>,
+    /// For safe defaults of questions that could not be asked, of which the core remembers nothing.
+    defaults: Arc<Semaphore>,
+    defaults_dropped: u64,
 }
 
 /// What the vehicle is doing.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Doing {
     /// It obeys a command.
     Command([u8; 16]),
     /// It takes an option of a question.
     Question([u8; 16]),
-    /// It takes the safe default of a question that could not be asked.
-    Default,
+    /// It takes the safe default of a question that could not be asked; room for another, once that is done.
+    Default(OwnedSemaphorePermit),
 }
 
 /// How long a farewell may take.
@@ -198,6 +202,8 @@ impl<L: Link> AgentRunner<L> {
             refused: None,
             actuators: controls.actuators,
             performing: JoinSet::new(),
+            defaults: Arc::new(Semaphore::new(QUESTIONS_OPEN_MAX)),
+            defaults_dropped: 0,
         })
     }
 
@@ -264,8 +270,12 @@ impl<L: Link> AgentRunner<L> {
             Some(performed) = self.performing.join_next() => match performed {
                 Ok((Doing::Command(id), outcome)) => self.core.handle_outcome(id, outcome, self.clock.now()),
                 Ok((Doing::Question(id), outcome)) => self.core.handle_acted(id, outcome, self.clock.now()),
-                Ok((Doing::Default, CommandOutcome::Done)) => {}
-                Ok((Doing::Default, outcome)) => tracing::warn!(?outcome, "a safe default was not taken"),
+                Ok((Doing::Default(permit), outcome)) => {
+                    drop(permit);
+                    if outcome != CommandOutcome::Done {
+                        tracing::warn!(?outcome, "a safe default was not taken");
+                    }
+                }
                 // It panicked, which was reported. The command stays open, and unknown at the next start.
                 Err(error) => tracing::error!(%error, "a command was not obeyed"),
             },
@@ -391,14 +401,27 @@ impl<L: Link> AgentRunner<L> {
                     let performing = self.actuators.perform(kind);
                     self.performing.spawn(async move { (Doing::Command(id), performing.await) });
                 }
-                Output::Act { question, option, why } => {
-                    let acting = self.actuators.act(ChoiceMade { question, option, why });
-                    let doing = why.map_or(Doing::Default, |_| Doing::Question(question));
-                    self.performing.spawn(async move { (doing, acting.await) });
-                }
+                Output::Act { question, option, why } => self.act(ChoiceMade { question, option, why }),
             }
         }
         Ok(())
+    }
+
+    /// Takes an option. Of questions that could not be asked only a few at once: whoever asks without end fills no memory with them.
+    fn act(&mut self, choice: ChoiceMade) {
+        if choice.why.is_some() {
+            let acting = self.actuators.act(choice);
+            self.performing.spawn(async move { (Doing::Question(choice.question), acting.await) });
+            return;
+        }
+        let Ok(permit) = Arc::clone(&self.defaults).try_acquire_owned() else {
+            self.defaults_dropped += 1;
+            let dropped = self.defaults_dropped;
+            tracing::warn!(dropped, "a safe default is not taken: others are being taken still");
+            return;
+        };
+        let acting = self.actuators.act(choice);
+        self.performing.spawn(async move { (Doing::Default(permit), acting.await) });
     }
 
     /// Closes what is open, makes it durable, then says farewell.

@@ -2,17 +2,21 @@
 
 mod support;
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use remuda_edge_agent::outbox::offline;
 use remuda_edge_agent::{
-    AgentRunner, Clock, Controls, Credentials, Identity, Input, Link, LinkSettings, Profile, Reading, Stop,
-    Store, ThinMqtt,
+    Actuators, AgentRunner, ChoiceMade, Clock, Controls, Credentials, Identity, Input, Link, LinkSettings,
+    Profile, Reading, Stop, Store, ThinMqtt,
 };
+use remuda_edge_agent_core::limits::QUESTIONS_OPEN_MAX;
 use remuda_edge_agent_core::{Policy, Settings};
 use remuda_model::signal::SPEED;
 use remuda_model::{Incarnation, Lane, OrganizationId, VehicleId};
-use remuda_wire::{Body, FarewellReason};
+use remuda_wire::frame::CommandOutcome;
+use remuda_wire::{Body, CommandKind, FarewellReason, Question};
 use support::Door;
 use support::pki::{Pki, Span, TODAY};
 use tokio::sync::{mpsc, watch};
@@ -141,4 +145,55 @@ async fn without_a_door_everything_stays_and_a_stop_is_prompt() {
     let books = offline::open(dir.path()).expect("readable");
     let samples = books.iter().find(|b| b.key.lane == Lane::Samples).expect("there");
     assert_eq!(samples.held, Some((1, 100)));
+}
+
+/// Begins whatever it is asked for, and ends nothing.
+#[derive(Debug, Default)]
+struct Stuck(AtomicUsize);
+
+impl Actuators for Stuck {
+    fn perform(&self, _: CommandKind) -> Pin<Box<dyn Future<Output = CommandOutcome> + Send>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn act(&self, _: ChoiceMade) -> Pin<Box<dyn Future<Output = CommandOutcome> + Send>> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asks_without_end_gets_a_few_safe_defaults_at_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = Store::open(dir.path(), Profile::vehicle()).expect("opens");
+    let (sender, inputs) = mpsc::channel(16);
+    let (stop, stopped) = watch::channel(Stop::No);
+    // Nothing listens there: the port was just free.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let link = ThinMqtt::new(LinkSettings::new(free.to_string(), vehicle(), "s3cret"));
+    let stuck = Arc::new(Stuck::default());
+    let actuators: Arc<dyn Actuators> = stuck.clone();
+    let controls = Controls { actuators, ..Controls::default() };
+    let clock = Clock::starting_at(0);
+    let runner =
+        AgentRunner::open(settings(7), &store, link, clock, inputs, stopped, controls).expect("opens");
+    let running = tokio::spawn(runner.run());
+    for n in 1..=40 {
+        let question = Question {
+            id: [n; 16],
+            // It cannot be asked.
+            text: String::new(),
+            options: vec!["wait".to_owned(), "go on".to_owned()],
+            safe_default: 0,
+            timeout_ms: 60_000,
+            waited_ms: 0,
+            position: None,
+        };
+        sender.send(Input::Question(question)).await.expect("the agent listens");
+    }
+    stop.send_replace(Stop::Now);
+    let (figures, _) = running.await.expect("no panic").expect("runs");
+    assert_eq!(figures.questions_refused, 40);
+    assert_eq!(stuck.0.load(Ordering::Relaxed), QUESTIONS_OPEN_MAX);
+    store.close().expect("closes");
 }
