@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn only_a_methods_own_message_has_its_fields() {
-        assert!(Show::AS_IT_IS.masks);
+        const { assert!(Show::AS_IT_IS.masks) };
         for (_, path, .., show) in VIEWS {
             assert_eq!(show.masks, show.shape.is_none() && !show.whole, "{path}");
             assert!(!show.of_a_page().masks, "{path}");
