@@ -32,7 +32,7 @@ async fn report(url: String, token: &str, organization: &str) -> Result<(), Fail
             page_size: 1_000,
             page_token,
             filter: "charge_percent < 20".into(),
-            order_by: "charge_percent".into(),
+            ..ListVehiclesRequest::default()
         };
         let page = vehicles.list_vehicles(request).await?.into_inner();
         for vehicle in page.vehicles {

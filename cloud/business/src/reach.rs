@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use remuda_contracts::fleet::{FleetView, Presence, VehicleSummary};
 use remuda_contracts::marks::{TripMarks, Watcher};
@@ -40,8 +41,14 @@ impl Steady {
 }
 
 impl Reach {
+    /// How long vehicles have to come back to a node that has just started, before time decides anything.
+    pub fn grace(&self) -> Duration {
+        if self.marks.is_some() { limits::REACH_STEADY } else { Duration::ZERO }
+    }
+
     /// One look. Answers the trips whose vehicles would have told that their rider came: in reach long enough for what they
-    /// noticed before, and heard of since the rider should have come.
+    /// noticed before, and heard of since the rider should have come. All of them where no vehicle watches anything: nothing that
+    /// one noticed waits in it then.
     ///
     /// # Errors
     /// When the lists cannot be read.
@@ -49,6 +56,9 @@ impl Reach {
         let boarding =
             self.lists.in_state(&self.organization, TripPhase::Boarding, None, limits::OBSERVED_MAX);
         let boarding = boarding.map_err(|error| error.to_string())?;
+        if self.marks.is_none() {
+            return Ok(boarding.into_iter().map(|line| line.trip).collect());
+        }
         let vehicles: HashSet<&str> = boarding.iter().map(|line| line.vehicle.as_str()).collect();
         let is_wanted = |line: &VehicleSummary| {
             line.presence == Presence::Online && vehicles.contains(line.vehicle.as_str())

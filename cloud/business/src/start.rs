@@ -555,7 +555,7 @@ async fn tell_time(
         }
         let since = *ready.get_or_insert_with(Instant::now);
         let swept = match reach.look() {
-            Ok(_) if since.elapsed() < limits::REACH_STEADY => Ok(0),
+            Ok(_) if since.elapsed() < reach.grace() => Ok(0),
             Ok(in_reach) => parts.trips.sweep(&parts.organization, &parts.lists, &in_reach).await,
             Err(error) => Err(error),
         };

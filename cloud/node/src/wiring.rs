@@ -94,7 +94,7 @@ pub enum NodeError {
     #[error(transparent)]
     Console(#[from] ConsoleError),
     /// Its TLS.
-    #[error(transparent)]
+    #[error("[console.tls]: {0}")]
     ConsoleTls(#[from] ConsoleTlsError),
     /// Group commands and second persons.
     #[error("group commands do not start: {0}")]
