@@ -278,11 +278,11 @@ async fn many_vehicles_with_many_faults_balance() {
             system.handle.figures()
         );
         // One vehicle after the other panics once, mostly with a contribution in the open round: its actor is back
-        // long before that round ends.
+        // long before that round ends. A round brings it a message at the latest.
         let before = panics();
         fail::cfg("vehicle-poison", &format!("return({})", names[turn % VEHICLES])).unwrap();
         turn += 1;
-        for _ in 0..10 {
+        for _ in 0..100 {
             if panics() > before {
                 break;
             }
