@@ -101,14 +101,20 @@ impl Nats {
     async fn publish(&self, connection: &Connection, items: &[Item]) -> Result<(), SinkError> {
         let prefix = &self.settings.subject_prefix;
         let mut waiting = Vec::with_capacity(items.len());
-        for item in items {
+        for (n, item) in items.iter().enumerate() {
             let subject = format!("{prefix}.{}.{}", item.channel.as_str(), item.subject_part());
             let mut headers = HeaderMap::new();
             headers.insert("Content-Type", "application/cloudevents+json");
             let message =
                 PublishMessage::build().headers(headers).message_id(&item.id).payload(item.to_json().into());
             let sent = connection.jetstream.send_publish(subject, message).await;
-            waiting.push(sent.map_err(|e| judge(&e, prefix))?);
+            let answer = sent.map_err(|e| judge(&e, prefix))?;
+            if n == 0 {
+                // A stream that appears while a batch is sent must not begin with the batch's middle.
+                answer.await.map_err(|e| judge(&e, prefix))?;
+            } else {
+                waiting.push(answer);
+            }
         }
         for answer in waiting {
             answer.await.map_err(|e| judge(&e, prefix))?;
