@@ -20,8 +20,6 @@ pub const LISTS_AGAIN: Duration = Duration::from_secs(10);
 pub const MARKS_AGAIN: Duration = Duration::from_secs(1);
 /// How often it is looked for trip marks though nobody said that there are any.
 pub const MARKS_LOOK: Duration = Duration::from_secs(5);
-/// Trips that are looked at in one round, per state.
-pub const OBSERVED_MAX: usize = 10_000;
 /// How often time is told to trips.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Of so many of these one tells it to holds of credits as well, which last a day.

@@ -71,6 +71,12 @@ impl Watched {
     }
 }
 
+/// The trip that a vehicle is farthest along, or has had longest, comes first.
+fn rank(watched: &Watched) -> (std::cmp::Reverse<TripPhase>, i64, &str) {
+    let line = &watched.line;
+    (std::cmp::Reverse(line.phase), line.requested_ms, &line.trip)
+}
+
 fn wanted(id: &str, trip: &Trip, version: u64) -> WatchedTrip {
     WatchedTrip { trip: id.to_owned(), version, stops: fences_of(trip), place: place_of(trip) }
 }
@@ -104,8 +110,7 @@ impl Observer {
     async fn follow(&mut self) {
         let mut running = HashMap::new();
         for phase in RUNNING {
-            let page = self.lists.in_state(&self.organization, phase, None, limits::OBSERVED_MAX);
-            match page {
+            match self.lists.all_in_state(&self.organization, phase) {
                 Ok(lines) => running.extend(lines.into_iter().map(|line| (line.trip.clone(), line))),
                 Err(error) => {
                     tracing::warn!(%error, "the running trips cannot be listed; they are looked at again soon");
@@ -123,9 +128,14 @@ impl Observer {
                 continue;
             }
             let Ok(vehicle) = VehicleId::new(&line.vehicle) else { continue };
-            let Ok(seen) = self.trips.entities().read(&self.organization, &trip).await else {
-                unread = true;
-                continue;
+            let seen = match self.trips.entities().read(&self.organization, &trip).await {
+                Ok(seen) => seen,
+                Err(error) => {
+                    tracing::warn!(trip_id = trip, %error, "a running trip cannot be read; it is read again soon");
+                    // What is known of it goes on being wanted.
+                    unread |= known.is_none();
+                    continue;
+                }
             };
             match known {
                 Some(watched) => watched.changed(line, &seen.state, seen.version),
@@ -145,10 +155,6 @@ impl Observer {
     fn want(&self) {
         let Some(marks) = &self.marks else { return };
         let mut first: HashMap<VehicleId, &Watched> = HashMap::new();
-        let rank = |watched: &Watched| {
-            let line = &watched.line;
-            (std::cmp::Reverse(line.phase), line.requested_ms, line.trip.clone())
-        };
         for watched in self.watched.values() {
             let best = first.entry(watched.vehicle).or_insert(watched);
             if rank(watched) < rank(best) {

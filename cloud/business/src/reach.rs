@@ -53,26 +53,27 @@ impl Reach {
     /// # Errors
     /// When the lists cannot be read.
     pub fn look(&mut self) -> Result<HashSet<String>, String> {
-        let boarding =
-            self.lists.in_state(&self.organization, TripPhase::Boarding, None, limits::OBSERVED_MAX);
+        let boarding = self.lists.all_in_state(&self.organization, TripPhase::Boarding);
         let boarding = boarding.map_err(|error| error.to_string())?;
-        if self.marks.is_none() {
+        let Some(marks) = &self.marks else {
             return Ok(boarding.into_iter().map(|line| line.trip).collect());
+        };
+        if boarding.is_empty() {
+            self.steady = Steady::default();
+            return Ok(HashSet::new());
         }
         let vehicles: HashSet<&str> = boarding.iter().map(|line| line.vehicle.as_str()).collect();
         let is_wanted = |line: &VehicleSummary| {
             line.presence == Presence::Online && vehicles.contains(line.vehicle.as_str())
         };
-        let online = self.view.list(&self.organization, None, vehicles.len().max(1), &is_wanted);
+        let online = self.view.list(&self.organization, None, vehicles.len(), &is_wanted);
         let online: HashMap<VehicleId, i64> =
             online.into_iter().map(|line| (line.vehicle, line.last_seen_ms)).collect();
         let (mut in_reach, mut unheard) = (Vec::new(), HashSet::new());
         for line in &boarding {
             let Ok(vehicle) = VehicleId::new(&line.vehicle) else { continue };
             let Some(last_seen_ms) = online.get(&vehicle) else { continue };
-            let watcher =
-                self.marks.as_ref().map_or(Watcher::Cloud, |marks| marks.watcher(&vehicle, &line.trip));
-            if watcher == Watcher::Open {
+            if marks.watcher(&vehicle, &line.trip) == Watcher::Open {
                 continue;
             }
             in_reach.push(line.trip.clone());

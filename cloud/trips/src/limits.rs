@@ -38,3 +38,6 @@ pub const ARRIVE_WITHIN_MS: i64 = HOUR_MS;
 /// How long a trip under way may be without any report before it is taken for ended, ms: half of what credits are held
 /// for, so that what was driven can still be charged.
 pub const SILENT_MS: i64 = 12 * HOUR_MS;
+
+/// Lines of a list that are read at once.
+pub const PAGE: usize = 1_000;

@@ -7,6 +7,7 @@ use remuda_eventsourcing::{Aggregate, Event};
 use remuda_model::OrganizationId;
 use serde::{Deserialize, Serialize};
 
+use crate::limits;
 use crate::state::{Rating, Trip, TripPhase};
 use crate::{TripEvent, Trips};
 
@@ -194,6 +195,27 @@ impl TripDirectory {
         limit: usize,
     ) -> Result<Vec<TripLine>, Poisoned> {
         self.page(&["state", organization.as_str(), phase.name()], after, limit)
+    }
+
+    /// All trips in a state, read some at a time: for the states of trips that run, of which there are as many as vehicles.
+    ///
+    /// # Errors
+    /// As [`TripDirectory::trip`].
+    pub fn all_in_state(
+        &self,
+        organization: &OrganizationId,
+        phase: TripPhase,
+    ) -> Result<Vec<TripLine>, Poisoned> {
+        let mut all: Vec<TripLine> = Vec::new();
+        loop {
+            let after = all.last().map(|line| line.trip.clone());
+            let page = self.in_state(organization, phase, after.as_deref(), limits::PAGE)?;
+            let is_last = page.len() < limits::PAGE;
+            all.extend(page);
+            if is_last {
+                return Ok(all);
+            }
+        }
     }
 
     /// Trips of a vehicle.

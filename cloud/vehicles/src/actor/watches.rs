@@ -104,8 +104,9 @@ impl Watches {
 
     fn watcher(&self, vehicle: &VehicleId, trip: &str) -> Watcher {
         let inner = self.0.lock();
-        let wanted = inner.wanted.as_ref().and_then(|wanted| wanted.get(vehicle));
-        if wanted.is_none_or(|wanted| wanted.trip != trip) {
+        // Nobody has said yet what is wanted: the vehicle may be watching since before a restart.
+        let Some(wanted) = &inner.wanted else { return Watcher::Open };
+        if wanted.get(vehicle).is_none_or(|wanted| wanted.trip != trip) {
             // The vehicle has another trip to watch.
             return Watcher::Cloud;
         }
@@ -248,6 +249,7 @@ mod tests {
     async fn a_vehicle_is_told_until_it_says_that_it_watches_and_one_that_cannot_only_a_few_times() {
         let watches = Watches::default();
         assert_eq!(told(&watches), None, "nobody has said what is wanted");
+        assert_eq!(watches.watcher(&car(), "t1"), Watcher::Open, "it may watch since before a restart");
         assert_eq!(watches.want(HashMap::from([(car(), trip("t1", 1))])), [car()]);
         assert_eq!(watches.watcher(&car(), "t1"), Watcher::Open, "it is away");
         assert_eq!(told(&watches), Some(Some(("t1".into(), 1))));
