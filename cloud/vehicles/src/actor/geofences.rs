@@ -185,11 +185,8 @@ async fn stragglers(node: &Arc<Node>) -> Vec<VehicleId> {
 pub(crate) async fn sweep(node: Arc<Node>) {
     loop {
         disturbed(&node).await;
-        loop {
-            let behind = stragglers(&node).await;
-            if behind.is_empty() {
-                break;
-            }
+        let mut behind = stragglers(&node).await;
+        while !behind.is_empty() {
             for group in behind.chunks(limits::LET_GO_AT_ONCE) {
                 let mut answers = Vec::with_capacity(group.len());
                 for vehicle in group {
@@ -203,7 +200,8 @@ pub(crate) async fn sweep(node: Arc<Node>) {
                     let _ = tokio::time::timeout(LET_GO, answer).await;
                 }
             }
-            if !stragglers(&node).await.is_empty() {
+            behind = stragglers(&node).await;
+            if !behind.is_empty() {
                 tokio::time::sleep(AGAIN).await;
             }
         }

@@ -1,6 +1,6 @@
 //! Bounds of geofences, each with its reason.
 
-/// Geofences of an organisation: the yards, customers and zones of a large fleet; a shelf of them is some MB.
+/// Geofences of an organisation: the yards, customers and zones of a large fleet; all of them are some MB.
 pub const GEOFENCES_MAX: usize = 1_000;
 /// Points of a polygon: a hand-drawn outline, or a simplified border. Each position beside its edge is held against all of them.
 pub const POINTS_MAX: usize = 200;
