@@ -1,6 +1,7 @@
 //! `remudactl assistance`.
 
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -12,12 +13,12 @@ use remuda_api::assistance::v1::{
 };
 use remuda_api::{ChildName, MESSAGE_BYTES_MAX, OrganizationName};
 use serde_json::{Value, json};
-use tonic::{Code, Request};
+use tonic::Request;
 
 use crate::args::{Global, OutputFormat};
 use crate::client::{Service, open};
 use crate::error::CtlError;
-use crate::run::next_or_ctrl_c;
+use crate::run::follow;
 use crate::table::{Cell, Tint, cell, write};
 use crate::text::{age_of, id, millis, now_ms, rfc3339};
 
@@ -182,40 +183,23 @@ impl Session<'_> {
     }
 
     /// Follows until Ctrl-C, also through a restart of the node: the last token goes on where it was.
-    async fn watch(&mut self, mut resume_token: String, updates: Option<u64>) -> Result<(), CtlError> {
-        let (mut heads, mut patience, mut seen) = (true, 0, 0);
-        loop {
-            let message =
-                WatchAssistanceRequestsRequest { parent: self.parent(), resume_token: resume_token.clone() };
-            let broke = match self.client.watch_assistance_requests(message).await {
-                Err(status) => status,
-                Ok(stream) => {
-                    let mut stream = stream.into_inner();
-                    loop {
-                        match next_or_ctrl_c(&mut stream).await {
-                            Ok(Some(response)) => {
-                                patience = 0;
-                                resume_token.clone_from(&response.resume_token);
-                                self.told(&response, heads)?;
-                                heads = false;
-                                seen += 1;
-                                if updates.is_some_and(|most| seen >= most) {
-                                    return Ok(());
-                                }
-                            }
-                            Ok(None) => return Ok(()),
-                            Err(status) => break status,
-                        }
-                    }
-                }
-            };
-            patience += 1;
-            if !matches!(broke.code(), Code::Unavailable | Code::Unknown) || heads || patience > 60 {
-                return Err(broke.into());
-            }
-            eprintln!("remudactl: the connection is gone ({}); trying again", broke.message());
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
+    async fn watch(&mut self, resume_token: String, updates: Option<u64>) -> Result<(), CtlError> {
+        let (parent, client) = (self.parent(), self.client.clone());
+        let open = |resume_token| {
+            let mut client = client.clone();
+            let message = WatchAssistanceRequestsRequest { parent: parent.clone(), resume_token };
+            async move { client.watch_assistance_requests(message).await }
+        };
+        let (mut heads, mut seen) = (true, 0);
+        let each = |response: WatchAssistanceRequestsResponse| {
+            self.told(&response, heads)?;
+            heads = false;
+            seen += 1;
+            let enough = updates.is_some_and(|most| seen >= most);
+            Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        };
+        let token_of = |response: &WatchAssistanceRequestsResponse| &*response.resume_token;
+        follow(resume_token, open, token_of, each).await
     }
 
     fn told(&mut self, response: &WatchAssistanceRequestsResponse, heads: bool) -> Result<(), CtlError> {

@@ -201,8 +201,11 @@ fn circle(text: &str) -> Result<Circle, String> {
     let [latitude, longitude, radius] = numbers(text)?[..] else {
         return Err("say LATITUDE,LONGITUDE,RADIUS".into());
     };
-    // The server says which radius may be.
-    Ok(Circle { center: Some(Point { latitude, longitude }), radius_m: radius as u32 })
+    // The server says which radius may be; it is told the one that was typed.
+    let is_whole = radius.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&radius);
+    let radius_m = is_whole.then_some(radius as u32);
+    let radius_m = radius_m.ok_or_else(|| format!("`{radius}` is no whole number of metres"))?;
+    Ok(Circle { center: Some(Point { latitude, longitude }), radius_m })
 }
 
 fn polygon(text: &str) -> Result<Polygon, String> {

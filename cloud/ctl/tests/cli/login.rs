@@ -11,7 +11,7 @@ use tonic::transport::Server;
 
 use super::contexts::plain;
 use super::issuer::{Answer, Issuer, Signer, claims, issuer, now, signer, token};
-use super::{Fake, ended, serve};
+use super::{Fake, PATIENCE, ended, serve};
 
 struct Stage {
     issuer: Issuer,
@@ -241,9 +241,12 @@ async fn what_is_changed_while_somebody_logs_in_stays() {
         stage.answers([Answer::Error("authorization_pending")]);
         let polls = stage.issuer.sent("/token").len();
         let changed = async {
-            while stage.issuer.sent("/token").len() == polls {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+            let asked = async {
+                while stage.issuer.sent("/token").len() == polls {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, asked).await.expect("it asks for a token");
             assert_eq!(stage.run(change).await.0, 0);
             stage.answers([stage.tokens(600, Some("refresh-1"))]);
         };
