@@ -24,10 +24,10 @@ use crate::follow::{Follow, Followed, Line, Part, Point, Responses, counted};
 use crate::geofences::geofence_name;
 use crate::limits;
 use crate::mirror::Mark;
-use crate::page::PageToken;
+use crate::page::{self, PageToken, page_size};
 use crate::precision::Precision;
 use crate::refusal::Refusal;
-use crate::scope::{Scope, field, who};
+use crate::scope::{Scope, etag_of, field, who};
 use crate::seats::Seats;
 use crate::time::now_ms;
 
@@ -67,14 +67,10 @@ impl Alerts {
     fn list(&self, request: &ListAlertsRequest, precision: Precision) -> Result<ListAlertsResponse, Refusal> {
         self.scope.parent(&request.parent)?;
         let filter = parse_filter(&request.filter)?;
-        let size = match usize::try_from(request.page_size) {
-            Ok(0) => limits::PAGE_DEFAULT,
-            Ok(size) => size.min(limits::PAGE_MAX),
-            Err(_) => return Err(field("page_size", "it is below 0")),
-        };
+        let size = page_size(request.page_size)?;
         let token = |problem| field("page_token", problem);
         let after = PageToken::read_text(&request.page_token, &request.filter).map_err(token)?;
-        let foreign = || field("page_token", "this is not a token that this method gave out");
+        let foreign = || field("page_token", page::FOREIGN);
         let after = after.map(|text| place_of(&text).ok_or_else(foreign)).transpose()?;
         let now_ms = now_ms();
         // One more than wanted tells whether there is another page.
@@ -166,14 +162,6 @@ fn milliseconds(seconds: i64, nanos: i32) -> Option<i64> {
 
 fn parse_filter(text: &str) -> Result<AlertFilter, Refusal> {
     AlertFilter::parse(text).map_err(|e| field("filter", format!("at byte {}: {}", e.at, e.problem)))
-}
-
-/// The revision in an etag; none for an empty one.
-fn etag_of(etag: &str) -> Result<Option<u32>, Refusal> {
-    match etag.trim_matches('"') {
-        "" => Ok(None),
-        revision => revision.parse().map(Some).map_err(|_| field("etag", "it is not one that was given out")),
-    }
 }
 
 fn place_text(place: &AlertPlace) -> String {

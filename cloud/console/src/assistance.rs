@@ -25,7 +25,7 @@ use crate::limits;
 use crate::page::PageToken;
 use crate::precision::Precision;
 use crate::refusal::Refusal;
-use crate::scope::{Scope, field, who};
+use crate::scope::{Scope, etag_of, field, who};
 use crate::seats::Seats;
 use crate::watch::stopped;
 
@@ -66,17 +66,6 @@ const fn outcome_of(outcome: AssistanceOutcome) -> ApiOutcome {
         AssistanceOutcome::TimedOut => ApiOutcome::TimedOut,
         AssistanceOutcome::Restarted => ApiOutcome::Restarted,
         AssistanceOutcome::Unknown => ApiOutcome::Unknown,
-    }
-}
-
-/// What an etag says; none when it is empty.
-fn version_of(etag: &str) -> Result<Option<u64>, Refusal> {
-    match etag.trim_matches('"') {
-        "" => Ok(None),
-        version => {
-            let wrong = |_| field("etag", "it is not one that was given out");
-            version.parse().map(Some).map_err(wrong)
-        }
     }
 }
 
@@ -200,7 +189,7 @@ impl Assistance {
         (by, precision): (String, Precision),
     ) -> Result<AssistanceRequest, Refusal> {
         let id = self.scope.child(COLLECTION, &request.name)?;
-        let expected = version_of(&request.etag)?;
+        let expected = etag_of(&request.etag)?;
         self.shown(self.desk.take(&self.scope.organization, &id, expected, &by).await, precision)
     }
 
@@ -210,7 +199,7 @@ impl Assistance {
         (by, precision): (String, Precision),
     ) -> Result<AssistanceRequest, Refusal> {
         let id = self.scope.child(COLLECTION, &request.name)?;
-        let expected = version_of(&request.etag)?;
+        let expected = etag_of(&request.etag)?;
         let reason = request.reason.trim();
         self.shown(self.desk.release(&self.scope.organization, &id, expected, &by, reason).await, precision)
     }
@@ -221,7 +210,7 @@ impl Assistance {
         (by, precision): (String, Precision),
     ) -> Result<AssistanceRequest, Refusal> {
         let id = self.scope.child(COLLECTION, &request.name)?;
-        let expected = version_of(&request.etag)?;
+        let expected = etag_of(&request.etag)?;
         // Not said is not the first: that would choose for whoever forgot.
         let option =
             request.option.ok_or_else(|| field("option", "say which option, by its number from 0"))?;

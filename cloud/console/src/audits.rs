@@ -12,7 +12,7 @@ use remuda_audit::{AuditLog, Broken, Checked, Hash, Outcome, Query, check_agains
 use tonic::{Request, Response, Status};
 
 use crate::convert::timestamp_of;
-use crate::limits;
+use crate::page::page_size;
 use crate::refusal::Refusal;
 use crate::scope::{Scope, field};
 
@@ -35,11 +35,7 @@ impl Audits {
 
     async fn list(&self, request: ListEntriesRequest) -> Result<ListEntriesResponse, Refusal> {
         self.scope.parent(&request.parent)?;
-        let limit = match usize::try_from(request.page_size) {
-            Ok(0) => limits::PAGE_DEFAULT,
-            Ok(size) => size.min(limits::PAGE_MAX),
-            Err(_) => return Err(field("page_size", "it is below 0")),
-        };
+        let limit = page_size(request.page_size)?;
         let before = match request.page_token.as_str() {
             "" => 0,
             text => text.parse().map_err(|_| field("page_token", "it is none of ListEntries"))?,

@@ -19,10 +19,9 @@ use remuda_model::{OrganizationId, VehicleId, shard};
 use tonic::{Request, Response, Status};
 
 use crate::convert::timestamp_of;
-use crate::limits;
-use crate::page::PageToken;
+use crate::page::{next_page, page};
 use crate::refusal::Refusal;
-use crate::scope::{Scope, field, sight, who};
+use crate::scope::{Scope, etag_of, field, sight, who};
 use crate::sight::Sight;
 
 const COLLECTION: &str = "geofences";
@@ -143,14 +142,14 @@ impl Geofences {
             kind => kind_from(kind),
         };
         let of = format!("geofences {}", request.kind);
-        let (size, after) = page(sight, request.page_size, &request.page_token, &of)?;
+        let (size, after) = page(request.page_size, &request.page_token, &of)?;
         let after = after.map(|id| GeofenceId::new(&id).map_err(|e| field("page_token", e))).transpose()?;
         let wanted = |fence: &Geofence| {
             kind.is_none_or(|kind| fence.spec.kind == kind) && sight.sees_part(&fence.spec.part)
         };
         // One more than wanted tells whether there is another page.
         let mut found = self.book.list(&self.scope.organization, after.as_ref(), size + 1, &wanted);
-        let next_page_token = next(sight, &mut found, size, &of, |fence| fence.id.to_string());
+        let next_page_token = next_page(&mut found, size, &of, |fence| fence.id.as_str());
         let geofences = found.iter().map(|geofence| self.geofence_of(geofence)).collect();
         Ok(ListGeofencesResponse { geofences, next_page_token })
     }
@@ -162,7 +161,7 @@ impl Geofences {
     ) -> Result<ListVehiclesInGeofenceResponse, Refusal> {
         let id = self.seen(&request.name, sight)?.id;
         let of = format!("vehicles in {id}");
-        let (size, after) = page(sight, request.page_size, &request.page_token, &of)?;
+        let (size, after) = page(request.page_size, &request.page_token, &of)?;
         let after = after.map(|id| VehicleId::new(&id).map_err(|e| field("page_token", e))).transpose()?;
         let seen = sight.seen()?;
         let (book, organization) = (Arc::clone(&self.book), self.scope.organization);
@@ -173,7 +172,7 @@ impl Geofences {
         // It panicked, which was reported, or the node is stopping.
         let found = found.await.map_err(|_| Refusal::Stopping)?;
         let mut found = found.ok_or_else(|| Refusal::no_geofence(id))?;
-        let next_page_token = next(sight, &mut found, size, &of, |visit| visit.vehicle.to_string());
+        let next_page_token = next_page(&mut found, size, &of, |visit| visit.vehicle.as_str());
         let visits = found.into_iter().map(|visit| {
             let (organization, vehicle) = (organization.to_string(), visit.vehicle.to_string());
             Visit {
@@ -183,30 +182,6 @@ impl Geofences {
             }
         });
         Ok(ListVehiclesInGeofenceResponse { visits: visits.collect(), next_page_token })
-    }
-}
-
-fn page(sight: &Sight, size: i32, token: &str, of: &str) -> Result<(usize, Option<String>), Refusal> {
-    let size = match usize::try_from(size) {
-        Ok(0) => limits::PAGE_DEFAULT,
-        Ok(size) => size.min(limits::PAGE_MAX),
-        Err(_) => return Err(field("page_size", "it is below 0")),
-    };
-    Ok((size, PageToken::read_for(sight, token, of).map_err(|e| field("page_token", e))?))
-}
-
-fn next<T>(sight: &Sight, found: &mut Vec<T>, size: usize, of: &str, id: impl Fn(&T) -> String) -> String {
-    let more = found.len() > size;
-    found.truncate(size);
-    let last = found.last().filter(|_| more);
-    last.map(|last| PageToken::write_for(sight, &id(last), of)).unwrap_or_default()
-}
-
-/// The revision in an etag; none for an empty one.
-fn etag_of(etag: &str) -> Result<Option<u64>, Refusal> {
-    match etag.trim_matches('"') {
-        "" => Ok(None),
-        revision => revision.parse().map(Some).map_err(|_| field("etag", "it is not one that was given out")),
     }
 }
 

@@ -27,9 +27,9 @@ use tonic::{Code, Request, Response, Status};
 use crate::commands::{action_of, drives, kind_of, ttl_of};
 use crate::convert::timestamp_of;
 use crate::limits;
-use crate::page::PageToken;
+use crate::page::{self, PageToken};
 use crate::refusal::Refusal;
-use crate::scope::{Scope, field, party, sight};
+use crate::scope::{Scope, etag_of, field, party, sight};
 use crate::seats::Seats;
 use crate::sight::{Seen, Sight, Wanted};
 use crate::time::now_ms;
@@ -292,13 +292,7 @@ impl Groups {
     ) -> Result<CommandGroup, Refusal> {
         let id = self.scope.child("commandGroups", name)?;
         check_group(&self.desk, &self.scope, &id, &sight).await?;
-        let expected = match etag.trim_matches('"') {
-            "" => None,
-            version => {
-                let wrong = |_| field("etag", "it is not one that was given out");
-                Some(version.parse().map_err(wrong)?)
-            }
-        };
+        let expected = etag_of(etag)?;
         let done =
             self.desk.steer(&self.scope.organization, &id, steering, reason.trim(), expected, by).await;
         done.map(|view| self.group_of(&view)).map_err(Refusal::operations)
@@ -431,28 +425,24 @@ pub(crate) fn is_there<T>(found: Result<T, Refusal>) -> Result<bool, Refusal> {
     }
 }
 
-/// How many, and after which: what a page's fields say.
-pub(crate) fn page(size: i32, token: &str, of: &str) -> Result<(usize, Option<String>), Refusal> {
-    Ok((page_size(size)?, PageToken::read_text(token, of).map_err(|e| field("page_token", e))?))
+/// A page of what the operations' desk lists: it answers as many as a page holds at most, and is asked for one more.
+fn bounded((size, after): (usize, Option<String>)) -> (usize, Option<String>) {
+    (size.min(limits::PAGE_MAX - 1), after)
 }
 
-/// As [`page`], where a caller may see a part of the page only.
+/// As [`page::page`], of the operations' desk.
+pub(crate) fn page(size: i32, token: &str, of: &str) -> Result<(usize, Option<String>), Refusal> {
+    page::page(size, token, of).map(bounded)
+}
+
+/// As [`page::page_for`], of the operations' desk.
 pub(crate) fn page_for(
     sight: &Sight,
     size: i32,
     token: &str,
     of: &str,
 ) -> Result<(usize, Option<String>), Refusal> {
-    let after = PageToken::read_for(sight, token, of).map_err(|e| field("page_token", e))?;
-    Ok((page_size(size)?, after))
-}
-
-fn page_size(size: i32) -> Result<usize, Refusal> {
-    match usize::try_from(size) {
-        Ok(0) => Ok(limits::PAGE_DEFAULT),
-        Ok(size) => Ok(size.min(limits::PAGE_MAX - 1)),
-        Err(_) => Err(field("page_size", "it is below 0")),
-    }
+    page::page_for(sight, size, token, of).map(bounded)
 }
 
 /// SHA-256 of which vehicles.

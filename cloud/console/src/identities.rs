@@ -15,8 +15,7 @@ use remuda_model::{OrganizationId, VehicleId};
 use tonic::{Code, Request, Response, Status};
 
 use crate::convert::timestamp_of;
-use crate::limits;
-use crate::page::PageToken;
+use crate::page::{PageToken, page_size};
 use crate::refusal::Refusal;
 use crate::scope::{Scope, field, sight, who};
 use crate::sight::Sight;
@@ -126,11 +125,7 @@ impl IdentityDesk {
         sight: &Sight,
     ) -> Result<ListRegistrationsResponse, Refusal> {
         self.scope.parent(&request.parent)?;
-        let size = match usize::try_from(request.page_size) {
-            Ok(0) => limits::PAGE_DEFAULT,
-            Ok(size) => size.min(limits::PAGE_MAX),
-            Err(_) => return Err(field("page_size", "it is below 0")),
-        };
+        let size = page_size(request.page_size)?;
         let after =
             PageToken::read_for(sight, &request.page_token, PAGES).map_err(|e| field("page_token", e))?;
         let after =

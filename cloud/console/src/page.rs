@@ -10,13 +10,16 @@ use std::sync::LazyLock;
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use remuda_model::{VehicleId, shard};
 
+use crate::limits;
+use crate::refusal::Refusal;
+use crate::scope::field;
 use crate::sight::Sight;
 
 /// See the module.
 #[derive(Debug)]
 pub struct PageToken;
 
-const FOREIGN: &str = "this is not a token that this method gave out";
+pub(crate) const FOREIGN: &str = "this is not a token that this method gave out";
 const SEALED_BEFORE: &str = "this is not a token that this method gave out, or it did before the node was started anew; begin without one";
 /// What a sealed id is filled up to, bytes: its length tells nothing.
 const BLOCK: usize = 64;
@@ -90,6 +93,53 @@ impl PageToken {
         }
         Ok(Some(id.to_owned()))
     }
+}
+
+/// How many lines a page holds: what its field says.
+pub(crate) fn page_size(asked: i32) -> Result<usize, Refusal> {
+    match usize::try_from(asked) {
+        Ok(0) => Ok(limits::PAGE_DEFAULT),
+        Ok(size) => Ok(size.min(limits::PAGE_MAX)),
+        Err(_) => Err(field("page_size", "it is below 0")),
+    }
+}
+
+/// How many, and after which: what a page's fields say.
+pub(crate) fn page(size: i32, token: &str, of: &str) -> Result<(usize, Option<String>), Refusal> {
+    Ok((page_size(size)?, PageToken::read_text(token, of).map_err(|e| field("page_token", e))?))
+}
+
+/// As [`page`], where the page is cut before what its caller does not see is left out.
+pub(crate) fn page_for(
+    sight: &Sight,
+    size: i32,
+    token: &str,
+    of: &str,
+) -> Result<(usize, Option<String>), Refusal> {
+    let after = PageToken::read_for(sight, token, of).map_err(|e| field("page_token", e))?;
+    Ok((page_size(size)?, after))
+}
+
+/// The token of the next page: what was asked for is one more than the page holds.
+pub(crate) fn next_page<T>(found: &mut Vec<T>, size: usize, of: &str, id: impl Fn(&T) -> &str) -> String {
+    last_of_page(found, size, id).map(|last| PageToken::write_text(last, of)).unwrap_or_default()
+}
+
+/// As [`next_page`], where the page is cut before what its caller does not see is left out.
+pub(crate) fn next_page_for<T>(
+    sight: &Sight,
+    found: &mut Vec<T>,
+    size: usize,
+    of: &str,
+    id: impl Fn(&T) -> &str,
+) -> String {
+    last_of_page(found, size, id).map(|last| PageToken::write_for(sight, last, of)).unwrap_or_default()
+}
+
+fn last_of_page<T>(found: &mut Vec<T>, size: usize, id: impl Fn(&T) -> &str) -> Option<&str> {
+    let more = found.len() > size;
+    found.truncate(size);
+    found.last().filter(|_| more).map(id)
 }
 
 fn seal(last: &str, filter: &str) -> Option<String> {

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 
 use crate::convert::timestamp_of;
 use crate::refusal::Refusal;
-use crate::scope::{Scope, field, who};
+use crate::scope::{Scope, etag_of, field, who};
 
 /// The service, over the vehicle domain's book.
 pub(crate) struct Policies {
@@ -131,14 +131,6 @@ impl Policies {
 fn impact_of(impact: Impact) -> api::Impact {
     let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     api::Impact { vehicles: count(impact.vehicles), online: count(impact.online) }
-}
-
-/// The revision in an etag; none for an empty one.
-fn etag_of(etag: &str) -> Result<Option<u32>, Refusal> {
-    match etag.trim_matches('"') {
-        "" => Ok(None),
-        revision => revision.parse().map(Some).map_err(|_| field("etag", "it is not one that was given out")),
-    }
 }
 
 fn target_of(target: Option<api::Target>) -> Result<Target, Refusal> {

@@ -1,5 +1,6 @@
 //! What every service of the console does first and last: whose names a call may use, and what is counted of it.
 
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -42,6 +43,14 @@ pub(crate) struct Scope {
 /// A field that cannot be used, and why.
 pub(crate) fn field(field: &'static str, problem: impl ToString) -> Refusal {
     Refusal::Field { field, problem: problem.to_string() }
+}
+
+/// The number in an etag; none for an empty one.
+pub(crate) fn etag_of<T: FromStr>(etag: &str) -> Result<Option<T>, Refusal> {
+    match etag.trim_matches('"') {
+        "" => Ok(None),
+        number => number.parse().map(Some).map_err(|_| field("etag", "it is not one that was given out")),
+    }
 }
 
 impl Scope {

@@ -21,7 +21,7 @@ use crate::follow::{Follow, Responses, counted};
 use crate::limits;
 use crate::mirror::{Mark, Mirror};
 use crate::order::{First, Order};
-use crate::page::PageToken;
+use crate::page::{self, PageToken, page_size};
 use crate::precision::Precision;
 use crate::refusal::Refusal;
 use crate::scope::{Scope, sight};
@@ -63,30 +63,24 @@ impl Vehicles {
     ) -> Result<ListVehiclesResponse, Refusal> {
         self.scope.parent(&request.parent)?;
         let filter = Wanted::parse(&request.filter, sight)?;
-        let size = match usize::try_from(request.page_size) {
-            Ok(0) => limits::PAGE_DEFAULT,
-            Ok(size) => size.min(limits::PAGE_MAX),
-            Err(_) => {
-                return Err(Refusal::Field { field: "page_size", problem: "it is below 0".into() });
-            }
-        };
+        let size = page_size(request.page_size)?;
         let wrong = |field, problem: String| Refusal::Field { field, problem };
         let order = Order::parse(&request.order_by).map_err(|problem| wrong("order_by", problem))?;
         let bound_to = match order.is_by_name() {
             true => request.filter.clone(),
             false => format!("{}\n{}", request.filter, request.order_by),
         };
-        let after = PageToken::read_text(&request.page_token, &bound_to)
-            .map_err(|problem| wrong("page_token", problem.into()))?;
-        let foreign = || wrong("page_token", "this is not a token that this method gave out".into());
+        let no_token = |problem: &'static str| wrong("page_token", problem.into());
         let now_ms = now_ms();
         // One more than wanted tells whether there is another page.
         let mut found = if order.is_by_name() {
-            let after = after.map(|id| VehicleId::new(&id).map_err(|_| foreign())).transpose()?;
+            let after = PageToken::read(&request.page_token, &bound_to).map_err(no_token)?;
             let matches = |vehicle: &VehicleSummary| filter.matches(vehicle, now_ms);
             self.view.list(&self.scope.organization, after.as_ref(), size + 1, &matches)
         } else {
-            let after = after.map(|text| Order::read_cursor(&text).ok_or_else(foreign)).transpose()?;
+            let after = PageToken::read_text(&request.page_token, &bound_to).map_err(no_token)?;
+            let place = |text: String| Order::read_cursor(&text).ok_or_else(|| no_token(page::FOREIGN));
+            let after = after.map(place).transpose()?;
             let mut first = First::new(&order, after, size + 1);
             self.mirror.visit(|line| {
                 if filter.matches(&line.vehicle, now_ms) {

@@ -282,7 +282,9 @@ impl Wanted {
 
     /// Whether a vehicle matches at a time, ms since 1970 UTC, and was seen at the last look.
     pub fn matches(&self, vehicle: &VehicleSummary, now_ms: i64) -> bool {
-        self.filter.matches(vehicle, now_ms) && self.seen.read().has(&vehicle.vehicle)
+        // Who sees everything asks for no lock, for each of many vehicles.
+        let is_seen = || self.sight.is_whole() || self.seen.read().has(&vehicle.vehicle);
+        self.filter.matches(vehicle, now_ms) && is_seen()
     }
 
     /// How many vehicles there are for them, whatever they ask for; `all` are those of the organization.

@@ -445,7 +445,7 @@ fn process_of(data: PathBuf) -> ProcessSource {
         memory_bytes: process::resident_bytes(),
         memory_peak_bytes: process::peak_resident_bytes(),
         open_files: process::open_files() as u64,
-        open_files_max: process::raise_file_limit(),
+        open_files_max: process::file_limit(),
         cpu_seconds: process::cpu_seconds(),
         disk: process::disk_bytes(&data).map(|(free, total)| DiskSpace { free, total }),
     })

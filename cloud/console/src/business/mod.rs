@@ -34,8 +34,7 @@ use tower::Layer as _;
 
 use self::sharing::Following;
 use crate::around::Around;
-use crate::limits;
-use crate::page::PageToken;
+use crate::page::{next_page, next_page_for, page, page_for};
 use crate::refusal::Refusal;
 use crate::scope::{Scope, field};
 use crate::sight::Sight;
@@ -103,46 +102,5 @@ fn reason(text: &str) -> Result<&str, Refusal> {
     match text.trim() {
         "" => Err(field("reason", "it is empty; say why")),
         text => Ok(text),
-    }
-}
-
-/// The token of the next page: what was asked for is one more than the page holds.
-fn next_page<T>(found: &mut Vec<T>, size: usize, of: &str, id: impl Fn(&T) -> &str) -> String {
-    last_of_page(found, size, id).map(|last| PageToken::write_text(last, of)).unwrap_or_default()
-}
-
-/// As [`next_page`], where a caller may see a part of the page only.
-fn next_page_for<T>(
-    sight: &Sight,
-    found: &mut Vec<T>,
-    size: usize,
-    of: &str,
-    id: impl Fn(&T) -> &str,
-) -> String {
-    last_of_page(found, size, id).map(|last| PageToken::write_for(sight, last, of)).unwrap_or_default()
-}
-
-fn last_of_page<T>(found: &mut Vec<T>, size: usize, id: impl Fn(&T) -> &str) -> Option<&str> {
-    let more = found.len() > size;
-    found.truncate(size);
-    found.last().filter(|_| more).map(id)
-}
-
-/// How many, and after which: what a page's fields say.
-fn page(size: i32, token: &str, of: &str) -> Result<(usize, Option<String>), Refusal> {
-    Ok((page_size(size)?, PageToken::read_text(token, of).map_err(|e| field("page_token", e))?))
-}
-
-/// As [`page`], where a caller may see a part of the page only.
-fn page_for(sight: &Sight, size: i32, token: &str, of: &str) -> Result<(usize, Option<String>), Refusal> {
-    let after = PageToken::read_for(sight, token, of).map_err(|e| field("page_token", e))?;
-    Ok((page_size(size)?, after))
-}
-
-fn page_size(size: i32) -> Result<usize, Refusal> {
-    match usize::try_from(size) {
-        Ok(0) => Ok(limits::PAGE_DEFAULT),
-        Ok(size) => Ok(size.min(limits::PAGE_MAX)),
-        Err(_) => Err(field("page_size", "it is below 0")),
     }
 }

@@ -71,10 +71,10 @@ impl Places {
 
     /// One, until it is dropped.
     fn take(&self, address: Option<IpAddr>) -> Result<(Place, OwnedSemaphorePermit), Refusal> {
-        let too_many = Refusal::TooManyWatchers;
-        let place = self.addresses.take(address).ok_or(too_many(limits::FOLLOWERS_PER_ADDRESS_MAX))?;
+        let too_many = Refusal::TooManyOfCaller(limits::FOLLOWERS_PER_ADDRESS_MAX);
+        let place = self.addresses.take(address).ok_or(too_many)?;
         let all = Arc::clone(&self.all).try_acquire_owned();
-        Ok((place, all.map_err(|_| too_many(limits::FOLLOWERS_MAX))?))
+        Ok((place, all.map_err(|_| Refusal::TooManyWatchers(limits::FOLLOWERS_MAX))?))
     }
 }
 

@@ -123,15 +123,6 @@ pub(super) fn limit(limit: i64) -> Result<Option<u64>, Refusal> {
     Ok((limit > 0).then_some(limit))
 }
 
-/// Length of a page.
-pub(super) fn page_size(asked: i32) -> Result<usize, Refusal> {
-    match usize::try_from(asked) {
-        Ok(0) => Ok(limits::PAGE_DEFAULT),
-        Ok(size) => Ok(size.min(limits::PAGE_MAX)),
-        Err(_) => Err(field("page_size", "it is below 0")),
-    }
-}
-
 /// What a page token is bound to: all of the question but the page.
 pub(super) fn fingerprint(parts: &[&str], times: (i64, i64)) -> u64 {
     shard::fnv1a_64(format!("{}\n{}\n{}", parts.join("\n"), times.0, times.1).as_bytes())

@@ -9,10 +9,11 @@ use remuda_contracts::erasures::{ErasureAsk, ErasureDesk, ErasureError, ErasureV
 use remuda_model::{OrganizationId, SignalClass};
 
 use super::History;
-use super::ask::{instant, page_size};
+use super::ask::instant;
 use super::tell::timestamp_ns;
 use crate::convert::timestamp_of;
 use crate::limits;
+use crate::page::page_size;
 use crate::refusal::Refusal;
 use crate::scope::field;
 

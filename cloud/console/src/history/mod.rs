@@ -35,6 +35,7 @@ use tonic::{Code, Request, Response, Status};
 use crate::gate::deadline_of;
 use crate::limits;
 use crate::metrics::ConsoleMetrics;
+use crate::page::page_size;
 use crate::precision::Precision;
 use crate::refusal::Refusal;
 use crate::scope::{Scope, field, sight, who};
@@ -268,7 +269,7 @@ impl History {
     ) -> Result<ListJourneysResponse, Refusal> {
         self.scope.parent(&request.parent)?;
         let (from_ns, until_ns) = ask::range(request.start_time, request.end_time)?;
-        let page = ask::page_size(request.page_size)?;
+        let page = page_size(request.page_size)?;
         let track_points = match usize::try_from(request.track_points) {
             Ok(points) if points <= limits::JOURNEY_TRACK_POINTS_MAX => points,
             _ => {

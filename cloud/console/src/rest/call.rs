@@ -60,10 +60,13 @@ impl Call {
         if self.show.whole {
             return self.whole(guarded, errors, parts).await;
         }
+        let (wanted, unreadable) = match self.wanted(&parts) {
+            Ok(wanted) => (wanted, None),
+            Err(status) => (None, Some(status)),
+        };
         let wish = Wish {
             show: self.show,
-            // One that cannot be read is refused where the message is made.
-            wanted: self.wanted(&parts).ok().flatten(),
+            wanted,
             streams: self.route.as_ref().is_some_and(|route| route.method().is_server_streaming()),
             head: parts.method == Method::HEAD,
             events: self.show.events || accepts_events(&parts.headers),
@@ -71,10 +74,10 @@ impl Call {
             if_none_match: parts.headers.get(IF_NONE_MATCH).cloned(),
         };
         let output = self.route.as_ref().map(|route| route.method().output());
-        // The message is made when the handler asks for it, behind the gate: who may not call is told that first, and none of
-        // their body is read.
+        // The message is made when the handler asks for it, behind the gate: who may not call is told that first, also when the
+        // fields that they want cannot be read, and none of their body is read.
         let problem: Arc<Mutex<Option<Status>>> = Arc::default();
-        let request = match self.into_grpc(parts, body, Arc::clone(&problem)) {
+        let request = match self.into_grpc(parts, body, unreadable, Arc::clone(&problem)) {
             Ok(request) => request,
             Err(status) => return errors.response(&status, wish.conditional),
         };
@@ -138,6 +141,7 @@ impl Call {
         self,
         parts: Parts,
         body: Body,
+        refused: Option<Status>,
         problem: Arc<Mutex<Option<Status>>>,
     ) -> Result<Request, Status> {
         let unreadable = |_| named(Code::Internal, "PATH_UNKNOWN", "the method has no path");
@@ -146,7 +150,11 @@ impl Call {
         let authorization = parts.headers.get(AUTHORIZATION).cloned();
         let extensions = parts.extensions.clone();
         let body = Body::from_stream(stream::once(async move {
-            self.message(&parts, body).await.map_err(|status| {
+            let message = match refused {
+                Some(status) => Err(status),
+                None => self.message(&parts, body).await,
+            };
+            message.map_err(|status| {
                 let text = status.message().to_owned();
                 *problem.lock() = Some(status);
                 text
@@ -178,7 +186,6 @@ impl Call {
             self.fields.iter().map(|(field, value)| (field.as_str(), value.clone())).collect();
         let wrong = |problem| of_problem(&problem);
         let query = parameters(parts.uri.query().unwrap_or_default()).map_err(wrong)?;
-        self.wanted(parts)?;
         let query = query.into_iter().filter(|(name, _)| !self.is_mask(name)).collect();
         let mut query = self.show.query(query).map_err(wrong)?;
         if let Some(token) = &self.page {

@@ -58,6 +58,15 @@ pub fn disk_bytes(path: &Path) -> Option<(u64, u64)> {
     Some((unit.saturating_mul(free), unit.saturating_mul(total)))
 }
 
+/// How many files may be open; 0 where the system does not tell.
+#[allow(unsafe_code)]
+pub fn file_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the call only writes the struct we own.
+    let told = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 };
+    if told { limit.rlim_cur } else { 0 }
+}
+
 /// Raises the limit of open files as far as it goes without privileges and answers it.
 #[allow(unsafe_code)]
 pub fn raise_file_limit() -> u64 {
@@ -101,7 +110,7 @@ mod tests {
         assert!(peak_resident_bytes() >= 100_000);
         assert!(open_files() >= 3);
         assert!(cpu_seconds() >= 0.0);
-        assert!(raise_file_limit() >= 64);
+        assert!(raise_file_limit() >= 64 && file_limit() == raise_file_limit());
         let (free, total) = disk_bytes(Path::new("/")).expect("there is a disk");
         assert!(0 < total && free <= total);
         assert_eq!(disk_bytes(Path::new("/nowhere/at/all")), None);
