@@ -9,6 +9,7 @@ mod chaos;
 mod run;
 mod soak;
 mod steps;
+mod suites;
 mod tools;
 
 use std::process::ExitCode;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::run::{Outcome, cargo, command, output, root, run, target};
-use crate::tools;
+use crate::{suites, tools};
 
 /// Binaries with crash points: what the kill tests run.
 const FAILPOINTS: &[&str] = &["--features", "remuda-node/failpoints"];
@@ -91,13 +91,16 @@ fn tests(full: bool) -> Outcome {
     let mut baseline = cargo();
     baseline.args(["build", "--quiet"]).current_dir(root().join("tests/baseline"));
     run(baseline.env("CARGO_TARGET_DIR", target().join("baseline")))?;
-    let mut tests = cargo();
-    // To the end: one failure must not hide another.
-    tests.args(["test", "--workspace", "--no-fail-fast"]).args(FAILPOINTS);
-    // The web step has installed what the browser tests need, so that a skip would hide a fault.
-    tests.env("REMUDA_TEST_TIER", if full { "full" } else { "ci" }).env("REMUDA_BROWSER_TEST", "required");
-    tests.env("REMUDA_BASELINE_TEST", "required").env("REMUDA_BUF_TEST", "required");
-    run(&mut tests)
+    let mut suites = cargo();
+    // The steps before have installed what the tests ask for, so that a skip would hide a fault.
+    let environment = [
+        ("REMUDA_TEST_TIER", if full { "full" } else { "ci" }),
+        ("REMUDA_BROWSER_TEST", "required"),
+        ("REMUDA_BASELINE_TEST", "required"),
+        ("REMUDA_BUF_TEST", "required"),
+    ];
+    suites::run_all(suites.args(["test", "--workspace"]).args(FAILPOINTS), &environment, full)?;
+    run(cargo().args(["test", "--quiet", "--workspace", "--doc"]).args(FAILPOINTS))
 }
 
 /// The protos keep their style, and break nothing that clients may rely on.

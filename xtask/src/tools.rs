@@ -155,7 +155,7 @@ pub fn cargo_deny() -> Result<PathBuf, String> {
         install
             .args(["install", "--quiet", "--locked", "cargo-deny", "--no-default-features", "--root"])
             .arg(&tools);
-        install.env("CARGO_TARGET_DIR", tools.join("build")).env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
+        install.env("CARGO_TARGET_DIR", tools.join("build")).env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0");
         install.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
         run(&mut install)?;
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::figures::{number, simulator};
 use super::scene::{Cloud, Scene};
 use super::{Figure, Figures};
-use crate::run::{Outcome, cargo, output, target};
+use crate::run::{Outcome, output, run};
 
 /// Megabytes of the lake that is backed up.
 const MEGABYTES: &str = "1000";
@@ -16,10 +16,9 @@ const VEHICLES: &str = "2000";
 
 /// Both figures.
 pub fn backup(scene: &Scene, figures: &mut Figures) -> Outcome {
-    crate::run::run(cargo().args(["build", "--release", "--quiet", "-p", "remuda-backup", "--examples"]))?;
-    let tool = target().join("release/examples/backup_figures");
+    let tool = super::example("backup_figures");
     let data = scene.folder.join("backup-cloud");
-    crate::run::run(Command::new(&tool).arg("make").arg(&data).arg(MEGABYTES))?;
+    run(Command::new(&tool).arg("make").arg(&data).arg(MEGABYTES))?;
     let said = output(Command::new(&tool).arg("measure").arg(&data).arg(scene.folder.join("backups")))?;
     let said: serde_json::Value =
         serde_json::from_str(&said).map_err(|e| format!("backup_figures printed no JSON: {e}: {said}"))?;

@@ -5,7 +5,7 @@ use std::process::Command;
 use super::figures::number;
 use super::scene::Scene;
 use super::{Figure, Figures};
-use crate::run::{Outcome, cargo, run, target};
+use crate::run::Outcome;
 
 /// The names of [`bookings`]'s figures.
 pub const BOOKINGS: &[&str] =
@@ -13,8 +13,7 @@ pub const BOOKINGS: &[&str] =
 
 /// 200 at once for as long as loads run, after some one by one.
 pub fn bookings(scene: &Scene, figures: &mut Figures) -> Outcome {
-    run(cargo().args(["build", "--release", "--quiet", "-p", "remuda-saga", "--example", "bookings"]))?;
-    let mut program = Command::new(target().join("release/examples/bookings"));
+    let mut program = Command::new(super::example("bookings"));
     program.arg(scene.folder.join("bookings")).arg(scene.seconds.to_string());
     let report = scene.json("bookings", &mut program)?;
     let value = |name: &str| number(&report, name);

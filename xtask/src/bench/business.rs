@@ -5,20 +5,11 @@ use std::process::Command;
 use super::figures::number;
 use super::scene::Scene;
 use super::{Figure, Figures};
-use crate::run::{Outcome, cargo, run, target};
+use crate::run::Outcome;
 
 /// The journal's rates beside a bare file and bare sled at the same batch, and what entities cost.
 pub fn journal(scene: &Scene, figures: &mut Figures) -> Outcome {
-    run(cargo().args([
-        "build",
-        "--release",
-        "--quiet",
-        "-p",
-        "remuda-entities",
-        "--example",
-        "journal_figures",
-    ]))?;
-    let program = target().join("release/examples/journal_figures");
+    let program = super::example("journal_figures");
     let report = scene.json("journal", Command::new(program).arg(scene.folder.join("journal")))?;
     let rates = &report["journal_events_per_second"];
     for (name, writers) in [

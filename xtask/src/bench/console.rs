@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::figures::{number, simulator};
 use super::scene::{Cloud, Running, Scene};
 use super::{Figure, Figures};
-use crate::run::{Outcome, cargo, output, run, target};
+use crate::run::{Outcome, output};
 
 /// The names of [`unary`]'s figures.
 pub const UNARY: &[&str] =
@@ -69,18 +69,13 @@ impl Drop for Serving {
 }
 
 fn example(name: &str) -> Command {
-    Command::new(target().join("release/examples").join(name))
+    Command::new(super::example(name))
 }
 
 /// Runs the client of the API.
 fn ask(arguments: &[&str]) -> Result<Value, String> {
     let text = output(example("console_figures").args(arguments))?;
     serde_json::from_str(&text).map_err(|e| format!("no JSON was printed: {e}: {text}"))
-}
-
-fn built() -> Outcome {
-    let examples = ["--example", "console_figures", "--example", "fake_fleet"];
-    run(cargo().args(["build", "--release", "--quiet", "-p", "remuda-console"]).args(examples))
 }
 
 /// A node that lets one caller ask as often as it likes.
@@ -99,7 +94,6 @@ fn ingest(scene: &Scene, cloud: &Cloud, name: &str, seconds: u64) -> Result<Runn
 
 /// One vehicle with its twin a call, 100 at once; beside it tonic's health check, which has nothing to look up.
 pub fn unary(scene: &Scene, figures: &mut Figures) -> Outcome {
-    built()?;
     let seconds = scene.seconds.to_string();
     let bare = Serving::start(example("console_figures").arg("hello"))?;
     let bare = ask(&["bare", &bare.url, &seconds])?;
@@ -128,7 +122,6 @@ pub fn unary(scene: &Scene, figures: &mut Figures) -> Outcome {
 
 /// Commands to vehicles that obey, and reads over HTTP/1.1; each at rest and while 10,000 frames a second come in.
 pub fn loaded(scene: &Scene, figures: &mut Figures) -> Outcome {
-    built()?;
     let seconds = scene.seconds.to_string();
     let cloud = cloud(scene, "loaded-cloud")?;
     let url = format!("http://{}", cloud.console);
@@ -165,7 +158,6 @@ pub fn loaded(scene: &Scene, figures: &mut Figures) -> Outcome {
 /// A page of 100,000 vehicles; a thousand watchers of the same 5,000, and of 50 each, that all change once a second. The
 /// fleet is in the console's own process, so that nothing else is measured.
 pub fn watch(scene: &Scene, figures: &mut Figures) -> Outcome {
-    built()?;
     let serve = |vehicles: &str| {
         let server = Serving::start(example("fake_fleet").args([vehicles, "127.0.0.1:0", "-", "1000"]))?;
         let parts = server.url.split_once("/#token=").map(|(url, token)| (url.to_owned(), token.to_owned()));

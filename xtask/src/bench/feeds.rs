@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::figures::number;
 use super::scene::Scene;
 use super::{Figure, Figures};
-use crate::run::{Outcome, cargo, output, run, target};
+use crate::run::{Outcome, output};
 
 /// Rows that are brought over.
 const ROWS: &str = "500000";
@@ -18,7 +18,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One feed to one server that writes to the disk; then one publisher that only publishes.
 pub fn feeds(scene: &Scene, figures: &mut Figures) -> Outcome {
-    run(cargo().args(["build", "--release", "--quiet", "-p", "remuda-feeds", "--example", "feed_figures"]))?;
     let port =
         TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).map_err(|e| e.to_string())?.port();
     let store = scene.folder.join("jetstream");
@@ -35,7 +34,7 @@ pub fn feeds(scene: &Scene, figures: &mut Figures) -> Outcome {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    let mut measured = Command::new(target().join("release/examples/feed_figures"));
+    let mut measured = Command::new(super::example("feed_figures"));
     let text = output(measured.arg(format!("nats://127.0.0.1:{port}")).arg(ROWS))?;
     let report: Value =
         serde_json::from_str(&text).map_err(|e| format!("no JSON was printed: {e}: {text}"))?;

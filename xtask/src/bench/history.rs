@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::figures::number;
 use super::scene::Scene;
-use super::{Figure, Figures};
-use crate::run::{Outcome, cargo, output, root, run, target};
+use super::{Figure, Figures, example};
+use crate::run::{Outcome, output, root, run};
 use crate::tools;
 
 /// Vehicles and hours of the data: 4.3 million rows of 18 signals, 78 million samples.
@@ -19,14 +19,6 @@ const BILLION: (&str, &str) = ("1000", "16");
 const QUERIES: &str = "400";
 /// Vehicles and seconds of the drive that is compacted: 1.2 million rows.
 const DRIVE: (&str, &str) = ("1000", "1200");
-
-fn example(name: &str) -> PathBuf {
-    target().join("release/examples").join(name)
-}
-
-fn build(package: &str, example: &str) -> Outcome {
-    run(cargo().args(["build", "--release", "--quiet", "-p", package, "--example", example]))
-}
 
 /// The data's folder, its files written by the lake itself.
 fn data(scene: &Scene) -> Result<PathBuf, String> {
@@ -52,7 +44,6 @@ fn same(ours: &Value, theirs: &Value, key: &str) -> Outcome {
 
 /// One vehicle, one hour, one signal out of all; then all vehicles of all hours, down-sampled; then a vehicle erased.
 pub fn history(scene: &Scene, figures: &mut Figures) -> Outcome {
-    build("remuda-lake", "history_figures")?;
     let folder: &Path = &data(scene)?;
     let tool = example("history_figures");
     let ours = json(Command::new(&tool).arg("measure").arg(folder).arg(QUERIES))?;
@@ -106,8 +97,6 @@ pub fn history(scene: &Scene, figures: &mut Figures) -> Outcome {
 
 /// Fresh files of simulated driving, compacted: how fast, and how small they get beside pco.
 pub fn compaction(scene: &Scene, figures: &mut Figures) -> Outcome {
-    build("remuda-world", "record_drive")?;
-    build("remuda-lake", "compaction_figures")?;
     let (drive, lake) = (scene.folder.join("drive"), scene.folder.join("compacted"));
     let (vehicles, seconds) = DRIVE;
     run(Command::new(example("record_drive")).arg(&drive).args([vehicles, seconds]))?;
