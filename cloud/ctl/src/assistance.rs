@@ -198,8 +198,7 @@ impl Session<'_> {
             let enough = updates.is_some_and(|most| seen >= most);
             Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         };
-        let token_of = |response: &WatchAssistanceRequestsResponse| &*response.resume_token;
-        follow(resume_token, open, token_of, each).await
+        follow(resume_token, open, |response| &response.resume_token, each).await
     }
 
     fn told(&mut self, response: &WatchAssistanceRequestsResponse, heads: bool) -> Result<(), CtlError> {

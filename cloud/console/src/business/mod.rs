@@ -37,7 +37,6 @@ use crate::around::Around;
 use crate::page::{next_page, next_page_for, page, page_for};
 use crate::refusal::Refusal;
 use crate::scope::{Scope, field};
-use crate::sight::Sight;
 
 /// All its services, over one desk.
 #[derive(Clone)]
