@@ -16,7 +16,6 @@ use remuda_trips::lists::TripLine;
 use remuda_trips::state::TripPhase;
 use remuda_trips::{Trip, TripCommand, TripDirectory, TripService};
 
-
 /// Looks at the vehicles of trips that run.
 pub(crate) struct Observer {
     pub view: Arc<dyn FleetView>,

@@ -16,7 +16,7 @@ use crate::journal::{
 };
 use crate::metrics::JournalMetrics;
 use crate::points::Kinds;
-use crate::progress::Progress;
+use crate::progress::{Progress, Streams};
 use crate::store::Store;
 use crate::writes::{CheckpointHead, Ownership, View, decode};
 use crate::{keys, limits};
@@ -95,6 +95,15 @@ impl<S: Store> Engine<S> {
         &self,
         read: impl FnOnce(&S) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {
+        self.read_of(None, read).await
+    }
+
+    /// The same of a stream alone, if one is named: what a group writes elsewhere is not waited for.
+    async fn read_of<T: Send + 'static>(
+        &self,
+        stream: Option<&StreamId>,
+        read: impl FnOnce(&S) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
         if self.in_place.is_some() {
             return read(&self.store);
         }
@@ -103,7 +112,7 @@ impl<S: Store> Engine<S> {
             Ok(result) => result,
             Err(e) => Err(JournalError::Io { operation: "reading", source: Box::new(e) }),
         };
-        self.progress.settled().await?;
+        self.progress.settled(stream).await?;
         found
     }
 }
@@ -148,12 +157,12 @@ fn write_group(
     let begun = Instant::now();
     let mut view = View::new(store);
     let size = group.len();
-    let kinds = Kinds::of(&group);
+    let (kinds, streams) = (Kinds::of(&group), Streams::of(&group));
     let answers: Vec<Answer> = group.into_iter().map(|write| prepare(&mut view, write)).collect();
     // After a failed sync the kernel may call unwritten pages clean: nothing can be promised any more.
     if failed.is_none() {
         kinds.before_commit();
-        progress.begins();
+        progress.begins(streams);
         match tap.commit(store, view.batch()) {
             Ok(()) => progress.is_durable(),
             Err(e) => {
@@ -265,7 +274,7 @@ impl<S: Store> Journal for Engine<S> {
         limit: usize,
     ) -> Result<Vec<Event>, JournalError> {
         let (prefix, from) = (keys::versions(stream), keys::version(stream, from_version));
-        self.read(move |store| {
+        self.read_of(Some(stream), move |store| {
             let places = store.scan(&prefix, &from, limit)?;
             let events = places.into_iter().map(|(_, place)| {
                 let (shard, position): (ShardId, FeedPosition) = decode(&place)?;
@@ -287,7 +296,7 @@ impl<S: Store> Journal for Engine<S> {
         causation_ids: Vec<String>,
     ) -> Result<Vec<Option<Caused>>, JournalError> {
         let names: Vec<Vec<u8>> = causation_ids.iter().map(|cause| keys::cause(stream, cause)).collect();
-        self.read(move |store| {
+        self.read_of(Some(stream), move |store| {
             names.iter().map(|key| store.get(key)?.map(|bytes| decode(&bytes)).transpose()).collect()
         })
         .await
@@ -334,7 +343,7 @@ impl<S: Store> Journal for Engine<S> {
 
     async fn snapshot(&self, stream: &StreamId) -> Result<Option<Snapshot>, JournalError> {
         let key = keys::snapshot(stream);
-        self.read(move |store| {
+        self.read_of(Some(stream), move |store| {
             let bytes = store.get(&key)?;
             let named: Option<(StreamId, Snapshot)> = bytes.map(|b| decode(&b)).transpose()?;
             Ok(named.map(|(_, snapshot)| snapshot))

@@ -1,10 +1,56 @@
 //! How far the writer has come: what the store shows, and what is durable of it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::journal::JournalError;
+use crate::engine::Write;
+use crate::journal::{JournalError, StreamId};
+
+/// The streams that a group writes to, as far as 1,024 bits tell them apart.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Streams([u64; 16]);
+
+impl Streams {
+    pub fn of(group: &[Write]) -> Self {
+        let mut streams = Self::default();
+        for write in group {
+            match write {
+                Write::Append(_, _, events, _) => events.iter().for_each(|event| streams.add(&event.stream)),
+                Write::CommitFile(_, _, decisions, _) => {
+                    decisions.iter().for_each(|(_, event)| streams.add(&event.stream));
+                }
+                Write::Snapshots(_, snapshots, _) => {
+                    snapshots.iter().for_each(|(stream, _)| streams.add(stream));
+                }
+                Write::Acquire(..)
+                | Write::Checkpoints(..)
+                | Write::AcquireReplacing(..)
+                | Write::Replace(..)
+                | Write::Note(..)
+                | Write::ForgetReplaced(..) => {}
+            }
+        }
+        streams
+    }
+
+    fn place(stream: &StreamId) -> (usize, u64) {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(stream);
+        ((hash % 16) as usize, 1 << (hash / 16 % 64))
+    }
+
+    fn add(&mut self, stream: &StreamId) {
+        let (word, bit) = Self::place(stream);
+        self.0[word] |= bit;
+    }
+
+    /// Never false for one that is written to.
+    fn may_have(&self, stream: &StreamId) -> bool {
+        let (word, bit) = Self::place(stream);
+        self.0[word] & bit != 0
+    }
+}
 
 #[derive(Debug, Clone, Default)]
 struct Durable {
@@ -14,23 +60,32 @@ struct Durable {
     failed: Option<String>,
 }
 
+/// What the store may show.
+#[derive(Debug, Default)]
+struct Shown {
+    /// Groups whose batch the store may show.
+    groups: u64,
+    /// What the last of them writes to.
+    streams: Streams,
+}
+
 /// Shared by the writer and whoever reads.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
-    /// Groups whose batch the store may show.
-    begun: AtomicU64,
+    shown: Mutex<Shown>,
     durable: watch::Sender<Durable>,
 }
 
 impl Progress {
-    /// The writer is about to hand a group's batch to the store.
-    pub fn begins(&self) {
-        self.begun.fetch_add(1, Ordering::SeqCst);
+    /// The writer is about to hand the batch of a group that writes to these streams to the store.
+    pub fn begins(&self, streams: Streams) {
+        let mut shown = self.shown.lock();
+        *shown = Shown { groups: shown.groups + 1, streams };
     }
 
     /// The last group begun is durable.
     pub fn is_durable(&self) {
-        let groups = self.begun.load(Ordering::SeqCst);
+        let groups = self.shown.lock().groups;
         self.durable.send_modify(|durable| durable.groups = groups);
     }
 
@@ -39,14 +94,19 @@ impl Progress {
         self.durable.send_modify(|durable| durable.failed = Some(error.to_string()));
     }
 
-    /// Waits until all that the store has shown so far is durable.
+    /// Waits until all that the store has shown so far is durable; of one stream, when no other was read.
     ///
     /// # Errors
     /// When it never will be: the store's memory may be ahead of the disk until the node starts again.
-    pub async fn settled(&self) -> Result<(), JournalError> {
-        let shown = self.begun.load(Ordering::SeqCst);
+    pub async fn settled(&self, of: Option<&StreamId>) -> Result<(), JournalError> {
+        let groups = {
+            let shown = self.shown.lock();
+            // One group is under way at a time: those before the last are durable, or nothing follows.
+            let elsewhere = of.is_some_and(|stream| !shown.streams.may_have(stream));
+            if elsewhere { shown.groups.saturating_sub(1) } else { shown.groups }
+        };
         let mut durable = self.durable.subscribe();
-        let reached = durable.wait_for(|durable| durable.groups >= shown || durable.failed.is_some()).await;
+        let reached = durable.wait_for(|durable| durable.groups >= groups || durable.failed.is_some()).await;
         // The sender is ours: it is there as long as we are.
         match reached.ok().and_then(|durable| durable.failed.clone()) {
             None => Ok(()),
@@ -65,10 +125,12 @@ mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use parking_lot::Mutex;
-    use remuda_model::{OrganizationId, ShardId};
+    use remuda_model::{Epoch, OrganizationId, ShardId};
+    use tokio::sync::oneshot;
 
-    use crate::engine::Engine;
-    use crate::journal::{Appended, Journal, JournalError, NewEvent, StreamId};
+    use super::Streams;
+    use crate::engine::{Engine, Write};
+    use crate::journal::{Appended, Journal, JournalError, NewEvent, Owner, Snapshot, StreamId};
     use crate::metrics::JournalMetrics;
     use crate::store::{Entry, MemoryStore, Store};
 
@@ -112,17 +174,21 @@ mod tests {
     }
 
     fn stream() -> StreamId {
+        vehicle("CAR1")
+    }
+
+    fn vehicle(id: &str) -> StreamId {
         StreamId {
             organization: OrganizationId::default(),
             aggregate_type: "vehicle".into(),
-            aggregate_id: "CAR1".into(),
+            aggregate_id: id.into(),
         }
     }
 
-    fn event() -> NewEvent {
+    fn event(stream: StreamId) -> NewEvent {
         NewEvent {
             event_id: [1; 16],
-            stream: stream(),
+            stream,
             version: 1,
             event_type: "vehicle.reported".into(),
             schema_version: 1,
@@ -134,6 +200,30 @@ mod tests {
         }
     }
 
+    fn appends(streams: &[StreamId]) -> Write {
+        let owner = Owner { shard: ShardId::new(7).expect("a shard"), epoch: Epoch(1) };
+        Write::Append(owner, 0, streams.iter().cloned().map(event).collect(), oneshot::channel().0)
+    }
+
+    #[test]
+    fn a_group_has_every_stream_that_it_writes_to_and_hardly_any_other() {
+        let all: Vec<StreamId> = (0..400).map(|n| vehicle(&format!("CAR{n}"))).collect();
+        let owner = Owner { shard: ShardId::new(7).expect("a shard"), epoch: Epoch(1) };
+        let snapshot = Snapshot { version: 1, state: vec![] };
+        let snapshots = vec![(all[41].clone(), snapshot)];
+        let decisions = vec![(owner.shard, event(all[42].clone()))];
+        let group = [
+            appends(&all[..20]),
+            appends(&all[20..41]),
+            Write::Snapshots(owner, snapshots, oneshot::channel().0),
+            Write::CommitFile(vec![owner], vec![], decisions, oneshot::channel().0),
+        ];
+        let streams = Streams::of(&group);
+        assert!(all[..43].iter().all(|stream| streams.may_have(stream)));
+        let taken_for = all[43..].iter().filter(|stream| streams.may_have(stream)).count();
+        assert!(taken_for < 40, "{taken_for} of 357");
+    }
+
     /// An append whose batch the store shows and whose sync hangs.
     async fn hanging(bench: &Bench) -> tokio::task::JoinHandle<Result<Appended, JournalError>> {
         let shard = ShardId::new(7).expect("a shard");
@@ -141,7 +231,7 @@ mod tests {
         let owner = bench.journal.acquire(&[shard]).await.expect("taken")[0].0;
         bench.shown.recv().expect("the taking");
         let journal = Arc::clone(&bench.journal);
-        let append = tokio::spawn(async move { journal.append(owner, 0, vec![event()]).await });
+        let append = tokio::spawn(async move { journal.append(owner, 0, vec![event(stream())]).await });
         tokio::task::block_in_place(|| bench.shown.recv()).expect("the append");
         append
     }
@@ -158,6 +248,12 @@ mod tests {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
         assert!(!read.is_finished(), "a read told what a power cut would undo");
+        let (streams, journal) = (Streams::of(&[appends(&[stream()])]), &bench.journal);
+        let other = (2..).map(|n| vehicle(&format!("CAR{n}"))).find(|other| !streams.may_have(other));
+        let other = other.expect("another place");
+        assert_eq!(journal.read_stream(&other, 1, 10).await.expect("it need not wait"), []);
+        assert_eq!(journal.snapshot(&other).await.expect("it need not wait"), None);
+        assert_eq!(journal.caused_by(&other, vec!["c".into()]).await.expect("it need not wait"), [None]);
         bench.sync.send(true).expect("the store is there");
         assert_eq!(read.await.expect("no panic").expect("read").len(), 1);
         assert_eq!(append.await.expect("no panic").expect("appended"), Appended::Committed { head: 1 });

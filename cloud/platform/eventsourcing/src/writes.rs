@@ -54,9 +54,10 @@ impl<'a> View<'a> {
         write: impl FnOnce(&mut Self) -> Result<T, JournalError>,
     ) -> Result<T, JournalError> {
         let result = write(self);
-        let mut scratch = std::mem::take(&mut self.scratch);
+        let scratch = std::mem::take(&mut self.scratch);
         if result.is_ok() {
-            self.batch.append(&mut scratch);
+            // Not `append`: that builds the whole map anew for every write of the group.
+            self.batch.extend(scratch);
         }
         result
     }
@@ -67,11 +68,10 @@ impl<'a> View<'a> {
     }
 
     fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Refusable<Option<T>> {
-        let bytes = match self.scratch.get(key).or_else(|| self.batch.get(key)) {
-            Some(pending) => pending.clone(),
-            None => self.store.get(key)?,
-        };
-        bytes.map(|bytes| decode(&bytes)).transpose()
+        match self.scratch.get(key).or_else(|| self.batch.get(key)) {
+            Some(pending) => pending.as_deref().map(decode).transpose(),
+            None => self.store.get(key)?.as_deref().map(decode).transpose(),
+        }
     }
 
     fn put<T: Serialize>(&mut self, key: Vec<u8>, what: &'static str, value: &T) -> Refusable<()> {
