@@ -264,6 +264,8 @@ impl<F: Followed> Follow<F> {
     ) -> Result<(), Gone> {
         let Gathered { items, removed, mark } = gathered;
         self.what.sending(items.len(), lagged);
+        // Where time decides, no token is gone on from: it need not say how much changed, also of what its reader does not see.
+        let mark = if self.what.depends_on_time() { Mark { change: 0, ..mark } } else { mark };
         let now_ms = now_ms();
         let parts = items.len().div_ceil(self.lines_max).max(1);
         let mut removed = removed.iter().map(|item| self.what.name(item)).collect();
@@ -359,8 +361,8 @@ mod tests {
         }
     }
 
-    /// Those above 9.
-    struct Large(Arc<List>);
+    /// Those above 9; whether time decides as well.
+    struct Large(Arc<List>, bool);
 
     /// Changes, removed, token, full.
     type Told = (Vec<i64>, Vec<String>, String, bool);
@@ -391,7 +393,7 @@ mod tests {
         }
 
         fn depends_on_time(&self) -> bool {
-            false
+            self.1
         }
 
         fn matches(&self, item: &i64, _: i64) -> bool {
@@ -415,10 +417,14 @@ mod tests {
 
     impl Reader {
         fn start(list: &Arc<List>, token: &str) -> Self {
+            Self::start_with(list, token, false)
+        }
+
+        fn start_with(list: &Arc<List>, token: &str, by_time: bool) -> Self {
             let (stop, stopping) = watch::channel(false);
             let (to, from) = mpsc::channel(limits::WATCH_AHEAD_MAX);
             let since = Mark::from_token(token);
-            let what = Large(Arc::clone(list));
+            let what = Large(Arc::clone(list), by_time);
             tokio::spawn(Follow { what, interval: INTERVAL, lines_max: 2, since, stopping }.run(to));
             Self { from, _stop: stop }
         }
@@ -451,6 +457,19 @@ mod tests {
         assert_eq!(second.next().await, told(&[], &["3"], Some(9), false));
         let mut stranger = Reader::start(&list, &Mark { instance: 2, change: 8 }.to_token());
         assert_eq!(stranger.next().await, told(&[20, 11], &[], Some(9), true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_time_decides_a_token_says_nothing_and_leads_to_everything() {
+        let list = List::new();
+        list.put(0, 10);
+        let mut reader = Reader::start_with(&list, "", true);
+        assert_eq!(reader.next().await, told(&[10], &[], Some(0), true));
+        list.put(1, 5);
+        list.put(0, 11);
+        assert_eq!(reader.next().await, told(&[11], &[], Some(0), false));
+        let mut second = Reader::start_with(&list, &Mark { instance: 1, change: 0 }.to_token(), true);
+        assert_eq!(second.next().await, told(&[11], &[], Some(0), true));
     }
 
     #[tokio::test(start_paused = true)]
