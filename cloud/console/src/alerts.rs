@@ -27,8 +27,9 @@ use crate::mirror::Mark;
 use crate::page::{self, PageToken, page_size};
 use crate::precision::Precision;
 use crate::refusal::Refusal;
-use crate::scope::{Scope, etag_of, field, who};
+use crate::scope::{Scope, etag_of, field, sight, who};
 use crate::seats::Seats;
+use crate::sight::{Shown, Sight};
 use crate::time::now_ms;
 
 /// The service, over the vehicle domain's desk.
@@ -64,7 +65,12 @@ impl Alerts {
         Ok((vehicle, name.alert))
     }
 
-    fn list(&self, request: &ListAlertsRequest, precision: Precision) -> Result<ListAlertsResponse, Refusal> {
+    fn list(
+        &self,
+        request: &ListAlertsRequest,
+        precision: Precision,
+        sight: &Sight,
+    ) -> Result<ListAlertsResponse, Refusal> {
         self.scope.parent(&request.parent)?;
         let filter = parse_filter(&request.filter)?;
         let size = page_size(request.page_size)?;
@@ -72,11 +78,10 @@ impl Alerts {
         let after = PageToken::read_text(&request.page_token, &request.filter).map_err(token)?;
         let foreign = || field("page_token", page::FOREIGN);
         let after = after.map(|text| place_of(&text).ok_or_else(foreign)).transpose()?;
-        let now_ms = now_ms();
+        let (seen, now_ms) = (sight.seen()?, now_ms());
+        let wanted = |alert: &AlertRecord| filter.matches(alert, now_ms) && seen.has(&alert.vehicle);
         // One more than wanted tells whether there is another page.
-        let mut found = self
-            .desk
-            .list(&self.scope.organization, after.as_ref(), size + 1, &|alert| filter.matches(alert, now_ms));
+        let mut found = self.desk.list(&self.scope.organization, after.as_ref(), size + 1, &wanted);
         let more = found.len() > size;
         found.truncate(size);
         let next_page_token = match found.last() {
@@ -132,7 +137,7 @@ impl Alerts {
 
     fn watch(&self, request: &Request<WatchAlertsRequest>) -> Result<Changes, Refusal> {
         let seat = self.watchers.take(request)?;
-        let (precision, request) = (self.precision(request), request.get_ref());
+        let (precision, sight, request) = (self.precision(request), sight(request), request.get_ref());
         self.scope.parent(&request.parent)?;
         if *self.stopping.borrow() {
             return Err(Refusal::Stopping);
@@ -141,6 +146,7 @@ impl Alerts {
             desk: Arc::clone(&self.desk),
             organization: self.scope.organization,
             filter: parse_filter(&request.filter)?,
+            shown: Shown::new(sight)?,
             precision,
         };
         let follow = Follow {
@@ -254,6 +260,8 @@ struct Watch {
     desk: Arc<dyn AlertDesk>,
     organization: OrganizationId,
     filter: AlertFilter,
+    /// Of which vehicles.
+    shown: Shown,
     precision: Precision,
 }
 
@@ -270,6 +278,7 @@ impl Followed for Watch {
     }
 
     fn visit(&self, mut each: impl FnMut(Line<'_, AlertRecord>) + Send) -> Point {
+        self.shown.look();
         let point = self.desk.visit(&self.organization, &mut |line| {
             each(Line { change: line.change, number: line.number, item: line.record });
         });
@@ -278,15 +287,16 @@ impl Followed for Watch {
     }
 
     fn is_all(&self) -> bool {
-        self.filter.is_all()
+        self.filter.is_all() && self.shown.is_all()
     }
 
     fn depends_on_time(&self) -> bool {
-        self.filter.depends_on_time()
+        // A vehicle may go to another fleet.
+        self.filter.depends_on_time() || !self.shown.is_all()
     }
 
     fn matches(&self, alert: &AlertRecord, now_ms: i64) -> bool {
-        self.filter.matches(alert, now_ms)
+        self.filter.matches(alert, now_ms) && self.shown.has(&alert.vehicle)
     }
 
     fn name(&self, alert: &AlertRecord) -> String {
@@ -306,8 +316,8 @@ impl AlertService for Alerts {
         &self,
         request: Request<ListAlertsRequest>,
     ) -> Result<Response<ListAlertsResponse>, Status> {
-        let precision = self.precision(&request);
-        self.scope.measured("ListAlerts", async { self.list(request.get_ref(), precision) }).await
+        let (precision, sight) = (self.precision(&request), sight(&request));
+        self.scope.measured("ListAlerts", async { self.list(request.get_ref(), precision, &sight) }).await
     }
 
     async fn get_alert(&self, request: Request<GetAlertRequest>) -> Result<Response<Alert>, Status> {

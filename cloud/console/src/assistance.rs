@@ -15,18 +15,20 @@ use remuda_api::assistance::v1::{
 use remuda_api::{ChildName, CommandName, VehicleName};
 use remuda_contracts::assistance::{AssistanceDesk, AssistanceOutcome, AssistanceState, AssistanceView};
 use remuda_contracts::operations::OperationsError;
+use remuda_model::VehicleId;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::convert::timestamp_of;
-use crate::groups::page;
+use crate::groups::page_for;
 use crate::limits;
 use crate::page::PageToken;
 use crate::precision::Precision;
 use crate::refusal::Refusal;
-use crate::scope::{Scope, etag_of, field, who};
+use crate::scope::{Scope, etag_of, field, sight, who};
 use crate::seats::Seats;
+use crate::sight::{Seen, Sight};
 use crate::watch::stopped;
 
 /// The collection in names.
@@ -37,6 +39,10 @@ const WATCH_OVERLAP_MS: i64 = 10_000;
 
 /// Most requests that a watcher is told of at once when it comes back.
 const CHANGED_MAX: usize = 10_000;
+
+/// How old the token of a watcher may be who sees a part of the vehicles, ms: what is theirs is looked for among all that
+/// changed since.
+const AWAY_MS_MAX: i64 = 7 * 24 * 3_600 * 1_000;
 
 /// The service, over the desk of operations.
 #[derive(Clone)]
@@ -69,26 +75,46 @@ const fn outcome_of(outcome: AssistanceOutcome) -> ApiOutcome {
     }
 }
 
+/// Who calls, what they see, and how exactly.
+struct Caller {
+    by: String,
+    sight: Sight,
+    precision: Precision,
+}
+
 /// What a watcher has been told, so that nothing is told twice for nothing.
 struct Told {
+    /// When the last of what they were told changed: all that their token says.
     since_ms: i64,
+    /// When the last of all requests changed, as far as was looked.
+    looked_ms: i64,
     versions: HashMap<String, (i64, u64)>,
 }
 
 impl Told {
     fn new(since_ms: i64) -> Self {
-        Self { since_ms, versions: HashMap::new() }
+        Self { since_ms, looked_ms: since_ms, versions: HashMap::new() }
     }
 
-    /// Those of these that are news.
-    fn news(&mut self, found: Vec<AssistanceView>) -> Vec<AssistanceView> {
-        let mut news: Vec<_> = found
-            .into_iter()
-            .filter(|view| self.versions.get(&view.id).is_none_or(|(_, version)| *version < view.version))
-            .collect();
-        for view in &news {
+    /// Those that are news to somebody who sees these vehicles, of what changed, and of what was found after that on vehicles
+    /// that came.
+    fn news(
+        &mut self,
+        changed: Vec<AssistanceView>,
+        came: Vec<AssistanceView>,
+        seen: &Seen,
+    ) -> Vec<AssistanceView> {
+        self.looked_ms = changed.iter().map(|view| view.changed_ms).fold(self.looked_ms, i64::max);
+        let mut news = Vec::new();
+        // The newer of two states of one first.
+        for view in came.into_iter().chain(changed) {
+            let known = self.versions.get(&view.id).is_some_and(|(_, version)| *version >= view.version);
+            if known || !seen.has(&view.vehicle) {
+                continue;
+            }
             self.versions.insert(view.id.clone(), (view.changed_ms, view.version));
             self.since_ms = self.since_ms.max(view.changed_ms);
+            news.push(view);
         }
         let since_ms = self.asks_since_ms();
         self.versions.retain(|_, (changed_ms, _)| *changed_ms >= since_ms);
@@ -98,7 +124,7 @@ impl Told {
     }
 
     fn asks_since_ms(&self) -> i64 {
-        self.since_ms.saturating_sub(WATCH_OVERLAP_MS)
+        self.looked_ms.saturating_sub(WATCH_OVERLAP_MS)
     }
 
     fn token(&self) -> String {
@@ -106,7 +132,21 @@ impl Told {
     }
 }
 
+/// A watcher, and what they know.
+struct Watcher {
+    sight: Sight,
+    precision: Precision,
+    /// Which vehicles they saw at the last look.
+    seen: Seen,
+    told: Told,
+}
+
 impl Assistance {
+    fn caller<T>(&self, request: &Request<T>) -> Caller {
+        let precision = Precision::of(request, self.scope.organization);
+        Caller { by: who(request), sight: sight(request), precision }
+    }
+
     fn request_of(&self, view: &AssistanceView, precision: Precision) -> AssistanceRequest {
         let organization = self.scope.organization.to_string();
         let name =
@@ -156,98 +196,159 @@ impl Assistance {
         found.map(|view| self.request_of(&view, precision)).map_err(Refusal::operations)
     }
 
-    async fn get(&self, name: &str, precision: Precision) -> Result<AssistanceRequest, Refusal> {
+    /// One whose vehicle is the caller's now; for others it is not there.
+    async fn seen(&self, id: &str, sight: &Sight) -> Result<AssistanceView, Refusal> {
+        let view = self.desk.get(&self.scope.organization, id).await.map_err(Refusal::operations)?;
+        if sight.sees_now(&view.vehicle).map_err(Refusal::business)? {
+            return Ok(view);
+        }
+        let (what, id) = ("assistance-request", id.to_owned());
+        Err(Refusal::operations(OperationsError::NotFound { what, id }))
+    }
+
+    /// The id of one that is about to be changed.
+    async fn named(&self, name: &str, sight: &Sight) -> Result<String, Refusal> {
         let id = self.scope.child(COLLECTION, name)?;
-        self.shown(self.desk.get(&self.scope.organization, &id).await, precision)
+        if !sight.is_whole() {
+            self.seen(&id, sight).await?;
+        }
+        Ok(id)
+    }
+
+    async fn get(&self, name: &str, caller: &Caller) -> Result<AssistanceRequest, Refusal> {
+        let id = self.scope.child(COLLECTION, name)?;
+        Ok(self.request_of(&self.seen(&id, &caller.sight).await?, caller.precision))
     }
 
     async fn list(
         &self,
         request: ListAssistanceRequestsRequest,
-        precision: Precision,
+        Caller { sight, precision, .. }: &Caller,
     ) -> Result<ListAssistanceRequestsResponse, Refusal> {
         self.scope.parent(&request.parent)?;
         // A page of one list is no page of the other.
         let of = if request.waiting_only { "assistanceRequests waiting" } else { COLLECTION };
-        let (size, after) = page(request.page_size, &request.page_token, of)?;
+        let (size, after) = page_for(sight, request.page_size, &request.page_token, of)?;
         let organization = &self.scope.organization;
         let found = self.desk.list(organization, request.waiting_only, after.as_deref(), size + 1).await;
         let mut found = found.map_err(Refusal::operations)?;
         let more = found.len() > size;
         found.truncate(size);
         let next_page_token = match found.last() {
-            Some(last) if more => PageToken::write_text(&last.id, of),
+            Some(last) if more => PageToken::write_for(sight, &last.id, of),
             _ => String::new(),
         };
-        let assistance_requests = found.iter().map(|view| self.request_of(view, precision)).collect();
+        // A page may be shorter for it; the next one goes on behind what was left out.
+        let seen = sight.seen()?;
+        let shown = found.iter().filter(|view| seen.has(&view.vehicle));
+        let assistance_requests = shown.map(|view| self.request_of(view, *precision)).collect();
         Ok(ListAssistanceRequestsResponse { assistance_requests, next_page_token })
     }
 
     async fn take(
         &self,
         request: TakeAssistanceRequestRequest,
-        (by, precision): (String, Precision),
+        Caller { by, sight, precision }: &Caller,
     ) -> Result<AssistanceRequest, Refusal> {
-        let id = self.scope.child(COLLECTION, &request.name)?;
+        let id = self.named(&request.name, sight).await?;
         let expected = etag_of(&request.etag)?;
-        self.shown(self.desk.take(&self.scope.organization, &id, expected, &by).await, precision)
+        self.shown(self.desk.take(&self.scope.organization, &id, expected, by).await, *precision)
     }
 
     async fn release(
         &self,
         request: ReleaseAssistanceRequestRequest,
-        (by, precision): (String, Precision),
+        Caller { by, sight, precision }: &Caller,
     ) -> Result<AssistanceRequest, Refusal> {
-        let id = self.scope.child(COLLECTION, &request.name)?;
+        let id = self.named(&request.name, sight).await?;
         let expected = etag_of(&request.etag)?;
         let reason = request.reason.trim();
-        self.shown(self.desk.release(&self.scope.organization, &id, expected, &by, reason).await, precision)
+        self.shown(self.desk.release(&self.scope.organization, &id, expected, by, reason).await, *precision)
     }
 
     async fn answer(
         &self,
         request: AnswerAssistanceRequestRequest,
-        (by, precision): (String, Precision),
+        Caller { by, sight, precision }: &Caller,
     ) -> Result<AssistanceRequest, Refusal> {
-        let id = self.scope.child(COLLECTION, &request.name)?;
+        let id = self.named(&request.name, sight).await?;
         let expected = etag_of(&request.etag)?;
         // Not said is not the first: that would choose for whoever forgot.
         let option =
             request.option.ok_or_else(|| field("option", "say which option, by its number from 0"))?;
         let option = u32::try_from(option).map_err(|_| field("option", "it is below 0"))?;
         let chosen = (option, request.reason.trim());
-        self.shown(self.desk.answer(&self.scope.organization, &id, expected, &by, chosen).await, precision)
+        self.shown(self.desk.answer(&self.scope.organization, &id, expected, by, chosen).await, *precision)
+    }
+
+    /// When what a watcher was told last changed, by their token; none without one.
+    fn resumed(&self, token: &str, sight: &Sight) -> Result<Option<i64>, Refusal> {
+        if token.is_empty() {
+            return Ok(None);
+        }
+        let unknown = || field("resume_token", "this is not a token that this method gave out");
+        let since_ms: i64 = token.strip_prefix("1.").and_then(|ms| ms.parse().ok()).ok_or_else(unknown)?;
+        if !sight.is_whole() && since_ms < self.desk.now_ms().saturating_sub(AWAY_MS_MAX) {
+            let advice = "it was given out more than a week ago; list the requests and watch anew";
+            return Err(field("resume_token", advice));
+        }
+        Ok(Some(since_ms))
+    }
+
+    /// What changed while a watcher was away, of what they see.
+    async fn missed(&self, since_ms: i64, sight: &Sight) -> Result<Vec<AssistanceView>, Refusal> {
+        let (organization, seen) = (&self.scope.organization, sight.seen()?);
+        let sees = |vehicle: &VehicleId| seen.has(vehicle);
+        let changed = self.desk.changed_since(organization, since_ms, CHANGED_MAX, &sees).await;
+        let changed = changed.map_err(Refusal::operations)?;
+        if changed.len() >= CHANGED_MAX {
+            let advice = "too much has changed since it was given out; list the requests and watch anew";
+            return Err(field("resume_token", advice));
+        }
+        Ok(changed)
+    }
+
+    /// Those whose vehicle waits.
+    async fn waiting(&self) -> Result<Vec<AssistanceView>, Refusal> {
+        let waiting = self.desk.list(&self.scope.organization, true, None, limits::PAGE_MAX).await;
+        waiting.map_err(Refusal::operations)
+    }
+
+    /// What is to be told of what changed, and of what waits on vehicles that the watcher did not see at the last look.
+    async fn news(
+        &self,
+        changed: Vec<AssistanceView>,
+        watcher: &mut Watcher,
+    ) -> Result<Vec<AssistanceView>, Refusal> {
+        // After what changed was read: nothing is told that changed when it was no longer theirs.
+        let seen = watcher.sight.seen()?;
+        let mut came = Vec::new();
+        if seen.has_more_than(&watcher.seen) {
+            came = self.waiting().await?;
+            came.retain(|view| !watcher.seen.has(&view.vehicle));
+        }
+        let news = watcher.told.news(changed, came, &seen);
+        watcher.seen = seen;
+        Ok(news)
     }
 
     async fn watch(&self, request: &Request<WatchAssistanceRequestsRequest>) -> Result<Changes, Refusal> {
-        let (seat, precision) = (self.watchers.take(request)?, self.precision(request));
-        let request = request.get_ref();
+        let (seat, caller) = (self.watchers.take(request)?, self.caller(request));
+        let (Caller { sight, precision, .. }, request) = (caller, request.get_ref());
         self.scope.parent(&request.parent)?;
-        let resumed = match request.resume_token.as_str() {
-            "" => None,
-            token => {
-                let since = token.strip_prefix("1.").and_then(|ms| ms.parse::<i64>().ok());
-                let unknown = || field("resume_token", "this is not a token that this method gave out");
-                Some(since.ok_or_else(unknown)?)
-            }
-        };
-        let organization = self.scope.organization;
+        let resumed = self.resumed(&request.resume_token, &sight)?;
         // Before the first look: no change falls in between.
         let mut changes = self.desk.changes();
-        let mut told = Told::new(resumed.unwrap_or_else(|| self.desk.now_ms()));
-        let first = match resumed {
-            Some(_) => {
-                let changed = self.desk.changed_since(&organization, told.asks_since_ms(), CHANGED_MAX).await;
-                if changed.as_ref().is_ok_and(|changed| changed.len() >= CHANGED_MAX) {
-                    let advice =
-                        "too much has changed since it was given out; list the requests and watch anew";
-                    return Err(field("resume_token", advice));
-                }
-                changed
+        let told = Told::new(resumed.unwrap_or_else(|| self.desk.now_ms()));
+        let (first, seen) = match resumed {
+            // As if no vehicle had been seen: what waits on those that came meanwhile is not among what changed.
+            Some(_) => (self.missed(told.asks_since_ms(), &sight).await?, Seen::nothing()),
+            None => {
+                let seen = sight.seen()?;
+                (self.waiting().await?, seen)
             }
-            None => self.desk.list(&organization, true, None, limits::PAGE_MAX).await,
         };
-        let first = first.map_err(Refusal::operations)?;
+        let mut watcher = Watcher { sight, precision, seen, told };
         let (this, mut stopping) = (self.clone(), self.stopping.clone());
         let (to, from) = mpsc::channel(limits::WATCH_AHEAD_MAX);
         tokio::spawn(async move {
@@ -256,9 +357,13 @@ impl Assistance {
             let mut begun = false;
             loop {
                 let news = match found {
-                    Ok(found) => told.news(found),
-                    Err(error) => {
-                        let _ = to.send(Err(Refusal::operations(error).into())).await;
+                    Ok(found) => this.news(found, &mut watcher).await,
+                    Err(error) => Err(Refusal::operations(error)),
+                };
+                let news = match news {
+                    Ok(news) => news,
+                    Err(refusal) => {
+                        let _ = to.send(Err(refusal.into())).await;
                         return;
                     }
                 };
@@ -266,9 +371,9 @@ impl Assistance {
                     let response = WatchAssistanceRequestsResponse {
                         assistance_requests: news
                             .iter()
-                            .map(|view| this.request_of(view, precision))
+                            .map(|view| this.request_of(view, watcher.precision))
                             .collect(),
-                        resume_token: told.token(),
+                        resume_token: watcher.told.token(),
                     };
                     if to.send(Ok(response)).await.is_err() {
                         return;
@@ -277,6 +382,8 @@ impl Assistance {
                 }
                 tokio::select! {
                     moved = changes.changed() => if moved.is_err() { return },
+                    // A vehicle comes into their reach without a change of any request.
+                    () = tokio::time::sleep(limits::HOME_FRESH), if !watcher.sight.is_whole() => {}
                     () = to.closed() => return,
                     () = stopped(&mut stopping) => {
                         let _ = to.send(Err(Refusal::Stopping.into())).await;
@@ -286,14 +393,12 @@ impl Assistance {
                 // Everything that comes meanwhile is told together.
                 tokio::time::sleep(limits::GROUP_WATCH_INTERVAL).await;
                 changes.mark_unchanged();
-                found = this.desk.changed_since(&organization, told.asks_since_ms(), CHANGED_MAX).await;
+                // Of all vehicles: the next look goes on behind them.
+                let (organization, since_ms) = (&this.scope.organization, watcher.told.asks_since_ms());
+                found = this.desk.changed_since(organization, since_ms, CHANGED_MAX, &|_| true).await;
             }
         });
         Ok(Box::pin(ReceiverStream::new(from)))
-    }
-
-    fn precision<T>(&self, request: &Request<T>) -> Precision {
-        Precision::of(request, self.scope.organization)
     }
 }
 
@@ -303,16 +408,16 @@ impl AssistanceService for Assistance {
         &self,
         request: Request<GetAssistanceRequestRequest>,
     ) -> Result<Response<AssistanceRequest>, Status> {
-        let call = self.get(&request.get_ref().name, self.precision(&request));
-        self.scope.measured("GetAssistanceRequest", call).await
+        let caller = self.caller(&request);
+        self.scope.measured("GetAssistanceRequest", self.get(&request.get_ref().name, &caller)).await
     }
 
     async fn list_assistance_requests(
         &self,
         request: Request<ListAssistanceRequestsRequest>,
     ) -> Result<Response<ListAssistanceRequestsResponse>, Status> {
-        let precision = self.precision(&request);
-        self.scope.measured("ListAssistanceRequests", self.list(request.into_inner(), precision)).await
+        let caller = self.caller(&request);
+        self.scope.measured("ListAssistanceRequests", self.list(request.into_inner(), &caller)).await
     }
 
     type WatchAssistanceRequestsStream = Changes;
@@ -328,30 +433,30 @@ impl AssistanceService for Assistance {
         &self,
         request: Request<TakeAssistanceRequestRequest>,
     ) -> Result<Response<AssistanceRequest>, Status> {
-        let caller = (who(&request), self.precision(&request));
-        self.scope.measured("TakeAssistanceRequest", self.take(request.into_inner(), caller)).await
+        let caller = self.caller(&request);
+        self.scope.measured("TakeAssistanceRequest", self.take(request.into_inner(), &caller)).await
     }
 
     async fn release_assistance_request(
         &self,
         request: Request<ReleaseAssistanceRequestRequest>,
     ) -> Result<Response<AssistanceRequest>, Status> {
-        let caller = (who(&request), self.precision(&request));
-        self.scope.measured("ReleaseAssistanceRequest", self.release(request.into_inner(), caller)).await
+        let caller = self.caller(&request);
+        self.scope.measured("ReleaseAssistanceRequest", self.release(request.into_inner(), &caller)).await
     }
 
     async fn answer_assistance_request(
         &self,
         request: Request<AnswerAssistanceRequestRequest>,
     ) -> Result<Response<AssistanceRequest>, Status> {
-        let caller = (who(&request), self.precision(&request));
-        self.scope.measured("AnswerAssistanceRequest", self.answer(request.into_inner(), caller)).await
+        let caller = self.caller(&request);
+        self.scope.measured("AnswerAssistanceRequest", self.answer(request.into_inner(), &caller)).await
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use remuda_model::VehicleId;
+    use std::collections::HashSet;
 
     use super::*;
 
@@ -385,15 +490,38 @@ mod tests {
     #[test]
     fn a_watcher_is_told_each_change_once_and_comes_back_with_an_overlap() {
         let mut told = Told::new(100_000);
-        let ids = |news: Vec<AssistanceView>| news.into_iter().map(|v| v.id).collect::<Vec<_>>();
+        let mut ids = |changed: Vec<AssistanceView>| {
+            let news = told.news(changed, Vec::new(), &Seen::All);
+            (news.into_iter().map(|v| v.id).collect::<Vec<_>>(), told.token(), told.asks_since_ms())
+        };
+        let nothing = Vec::<String>::new();
         // The last changed first, as they are found; told in the order of their changes.
-        assert_eq!(ids(told.news(vec![view("b", 100_002, 1), view("a", 100_001, 2)])), ["a", "b"]);
-        assert_eq!(ids(told.news(vec![view("b", 100_002, 1), view("a", 100_001, 2)])), [""; 0]);
-        assert_eq!(ids(told.news(vec![view("a", 100_003, 3), view("b", 100_002, 1)])), ["a"]);
-        assert_eq!(told.token(), "1.100003");
-        assert_eq!(told.asks_since_ms(), 90_003);
+        assert_eq!(ids(vec![view("b", 100_002, 1), view("a", 100_001, 2)]).0, ["a", "b"]);
+        assert_eq!(ids(vec![view("b", 100_002, 1), view("a", 100_001, 2)]).0, nothing);
+        let (news, token, asks_since_ms) = ids(vec![view("a", 100_003, 3), view("b", 100_002, 1)]);
+        assert_eq!((news, token, asks_since_ms), (vec!["a".to_owned()], "1.100003".to_owned(), 90_003));
         // What lies too far back to be found again need not be remembered.
-        told.news(vec![view("c", 200_000, 1)]);
+        ids(vec![view("c", 200_000, 1)]);
         assert_eq!(told.versions.len(), 1);
+    }
+
+    #[test]
+    fn nothing_is_told_of_vehicles_that_a_watcher_does_not_see_and_no_token_knows_of_them() {
+        let other = VehicleId::new("V2").expect("an id");
+        let theirs = |view: AssistanceView| AssistanceView { vehicle: other, ..view };
+        let seen = Seen::These(Arc::new(HashSet::from([VehicleId::new("V1").expect("an id")])));
+        let ids = |news: Vec<AssistanceView>| news.into_iter().map(|v| v.id).collect::<Vec<_>>();
+        let mut told = Told::new(100_000);
+        let changed = vec![theirs(view("b", 150_000, 1)), view("a", 100_001, 1)];
+        assert_eq!(ids(told.news(changed, Vec::new(), &seen)), ["a"]);
+        assert_eq!((told.token().as_str(), told.asks_since_ms()), ("1.100001", 140_000));
+        // It changed after the others were read, and its vehicle came: once, in its newest state.
+        let (changed, came) =
+            (vec![view("c", 150_001, 1)], vec![view("c", 150_002, 2), view("d", 90_000, 1)]);
+        let news = told.news(changed, came, &seen);
+        assert_eq!(news.iter().map(|v| (v.id.as_str(), v.version)).collect::<Vec<_>>(), [("d", 1), ("c", 2)]);
+        assert_eq!(told.token(), "1.150002");
+        assert!(told.news(vec![theirs(view("b", 150_003, 2))], Vec::new(), &seen).is_empty());
+        assert_eq!(told.token(), "1.150002");
     }
 }

@@ -425,24 +425,15 @@ pub(crate) fn is_there<T>(found: Result<T, Refusal>) -> Result<bool, Refusal> {
     }
 }
 
-/// A page of what the operations' desk lists: it answers as many as a page holds at most, and is asked for one more.
-fn bounded((size, after): (usize, Option<String>)) -> (usize, Option<String>) {
-    (size.min(limits::PAGE_MAX - 1), after)
-}
-
-/// As [`page::page`], of the operations' desk.
-pub(crate) fn page(size: i32, token: &str, of: &str) -> Result<(usize, Option<String>), Refusal> {
-    page::page(size, token, of).map(bounded)
-}
-
-/// As [`page::page_for`], of the operations' desk.
+/// As [`page::page_for`], of the operations' desk, which answers as many as a page holds at most, and is asked for one more.
 pub(crate) fn page_for(
     sight: &Sight,
     size: i32,
     token: &str,
     of: &str,
 ) -> Result<(usize, Option<String>), Refusal> {
-    page::page_for(sight, size, token, of).map(bounded)
+    let (size, after) = page::page_for(sight, size, token, of)?;
+    Ok((size.min(limits::PAGE_MAX - 1), after))
 }
 
 /// SHA-256 of which vehicles.

@@ -139,6 +139,19 @@ pub(crate) enum Seen {
 }
 
 impl Seen {
+    /// None at all.
+    pub fn nothing() -> Self {
+        Self::These(Vehicles::default())
+    }
+
+    /// Whether one is among them that was not before.
+    pub fn has_more_than(&self, before: &Self) -> bool {
+        match self {
+            Self::All => false,
+            Self::These(these) => these.iter().any(|vehicle| !before.has(vehicle)),
+        }
+    }
+
     /// Whether a vehicle is among them.
     pub fn has(&self, vehicle: &VehicleId) -> bool {
         match self {
@@ -234,12 +247,53 @@ impl Sight {
     }
 }
 
+/// The vehicles that somebody sees, as of the last look: for whoever looks at many, again and again.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    sight: Sight,
+    seen: RwLock<Seen>,
+}
+
+impl Shown {
+    /// As of now.
+    ///
+    /// # Errors
+    /// When it cannot be told what they see.
+    pub fn new(sight: Sight) -> Result<Self, Refusal> {
+        let seen = RwLock::new(sight.seen()?);
+        Ok(Self { sight, seen })
+    }
+
+    /// Whether that is all there are, whenever it is looked.
+    pub fn is_all(&self) -> bool {
+        self.sight.is_whole()
+    }
+
+    /// Looks again. Before vehicles are held against it: this reads a disk, and they may be locked.
+    pub fn look(&self) {
+        if self.is_all() {
+            return;
+        }
+        let seen = self.sight.seen().unwrap_or_else(|error| {
+            // What cannot be told is not shown.
+            tracing::warn!(%error, "which vehicles belong to a part of the organization cannot be read");
+            Seen::nothing()
+        });
+        *self.seen.write() = seen;
+    }
+
+    /// Whether a vehicle was seen at the last look.
+    pub fn has(&self, vehicle: &VehicleId) -> bool {
+        // Who sees everything asks for no lock, for each of many vehicles.
+        self.is_all() || self.seen.read().has(vehicle)
+    }
+}
+
 /// Which vehicles somebody asks for, of those that they see.
 #[derive(Debug)]
 pub(crate) struct Wanted {
     filter: Filter,
-    sight: Sight,
-    seen: RwLock<Seen>,
+    shown: Shown,
 }
 
 impl Wanted {
@@ -253,43 +307,32 @@ impl Wanted {
             problem: format!("at byte {}: {}", e.at, e.problem),
         };
         let filter = Filter::parse(filter).map_err(wrong)?;
-        let seen = RwLock::new(sight.seen()?);
-        Ok(Self { filter, sight, seen })
+        Ok(Self { filter, shown: Shown::new(sight)? })
     }
 
-    /// Looks again at what they see. Before vehicles are held against it: this reads a disk, and they may be locked.
+    /// Looks again at what they see, see [`Shown::look`].
     pub fn look(&self) {
-        if self.sight.is_whole() {
-            return;
-        }
-        let seen = self.sight.seen().unwrap_or_else(|error| {
-            // What cannot be told is not shown.
-            tracing::warn!(%error, "which vehicles belong to a part of the organization cannot be read");
-            Seen::These(Vehicles::default())
-        });
-        *self.seen.write() = seen;
+        self.shown.look();
     }
 
     /// Whether every vehicle matches.
     pub fn is_all(&self) -> bool {
-        self.filter.is_all() && self.sight.is_whole()
+        self.filter.is_all() && self.shown.is_all()
     }
 
     /// Whether the answer changes without a change of the vehicle: by time, or because it moved to another fleet.
     pub fn depends_on_time(&self) -> bool {
-        self.filter.depends_on_time() || !self.sight.is_whole()
+        self.filter.depends_on_time() || !self.shown.is_all()
     }
 
     /// Whether a vehicle matches at a time, ms since 1970 UTC, and was seen at the last look.
     pub fn matches(&self, vehicle: &VehicleSummary, now_ms: i64) -> bool {
-        // Who sees everything asks for no lock, for each of many vehicles.
-        let is_seen = || self.sight.is_whole() || self.seen.read().has(&vehicle.vehicle);
-        self.filter.matches(vehicle, now_ms) && is_seen()
+        self.filter.matches(vehicle, now_ms) && self.shown.has(&vehicle.vehicle)
     }
 
     /// How many vehicles there are for them, whatever they ask for; `all` are those of the organization.
     pub fn total(&self, mirror: &Mirror, all: usize) -> i32 {
-        let total = match &*self.seen.read() {
+        let total = match &*self.shown.seen.read() {
             Seen::All => all,
             Seen::These(these) => mirror.count_of(these),
         };
@@ -367,6 +410,18 @@ mod tests {
         });
         assert_eq!(*next, HashSet::from([id("V2")]));
         assert!(known.lately(|| Err(BusinessError::Unavailable(String::new()))).is_ok(), "it is fresh again");
+    }
+
+    #[test]
+    fn what_came_is_told_from_what_left() {
+        let these = |ids: &[&str]| {
+            let ids = ids.iter().filter_map(|id| VehicleId::new(id).ok());
+            Seen::These(Arc::new(ids.collect()))
+        };
+        let before = these(&["V1", "V2"]);
+        assert!(these(&["V2", "V3"]).has_more_than(&before) && before.has_more_than(&Seen::nothing()));
+        assert!(!these(&["V2"]).has_more_than(&before) && !Seen::nothing().has_more_than(&before));
+        assert!(!Seen::All.has_more_than(&Seen::All));
     }
 
     #[test]

@@ -158,6 +158,9 @@ pub struct AssistanceView {
     pub version: u64,
 }
 
+/// Whether somebody sees a vehicle.
+pub type SeesVehicle<'a> = &'a (dyn Fn(&VehicleId) -> bool + Send + Sync);
+
 /// The way to ask about what vehicles ask.
 #[async_trait]
 pub trait AssistanceDesk: Send + Sync + 'static {
@@ -173,12 +176,14 @@ pub trait AssistanceDesk: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<AssistanceView>, OperationsError>;
 
-    /// Those that changed at or after this time, ms since 1970 UTC, the last changed first.
+    /// Those of vehicles that `sees` accepts that changed at or after this time, ms since 1970 UTC, the last changed first, at
+    /// most `limit`. All that changed are looked through for them.
     async fn changed_since(
         &self,
         organization: &OrganizationId,
         since_ms: i64,
         limit: usize,
+        sees: SeesVehicle<'_>,
     ) -> Result<Vec<AssistanceView>, OperationsError>;
 
     /// Takes it, so that nobody else does. `expected`: only at this version.

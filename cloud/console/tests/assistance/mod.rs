@@ -30,7 +30,7 @@ impl Default for Said {
 }
 
 impl Said {
-    fn say(&self, vehicle: &str, event: Event) {
+    pub(crate) fn say(&self, vehicle: &str, event: Event) {
         let mut reports = self.reports.lock();
         let event_id = format!("{:032x}", reports.len());
         let vehicle = VehicleId::new(vehicle).unwrap();
@@ -54,7 +54,7 @@ impl Reports for Said {
     }
 }
 
-fn asked() -> Event {
+pub(crate) fn asked() -> Event {
     Event::Asked(Question {
         id: [7; 16],
         text: "a cone stands in my lane".into(),

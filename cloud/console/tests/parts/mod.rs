@@ -8,11 +8,13 @@ use std::time::Duration;
 use remuda_api::METHODS;
 use remuda_audit::AuditLog;
 use remuda_business::Business;
+use remuda_contracts::alerts::AlertSeverity;
 use remuda_contracts::business::BusinessDesk;
 use remuda_contracts::business::feedback::GiveFeedback;
 use remuda_contracts::business::vehicles::RecordDetails;
 use serde_json::{Value as Json, json};
 
+use super::support::alerts::FakeAlerts;
 use super::support::history::FakeHistory;
 use super::support::http::{Answer, ask, reason_of};
 use super::*;
@@ -38,6 +40,7 @@ async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
 
 struct Parts {
     stage: Stage,
+    alerts: Arc<FakeAlerts>,
     history: Arc<FakeHistory>,
     business: Business,
     desk: Arc<dyn BusinessDesk>,
@@ -62,6 +65,23 @@ impl Parts {
         let (status, json) = self.json("whole", verb, path, Some(&body)).await;
         assert_eq!(status, 200, "{verb} {path}: {json}");
         json
+    }
+
+    /// A vehicle has an alert and asks a question; the question's id.
+    async fn calls(&self, vehicle: &str, alert: &str) -> String {
+        self.alerts.raise(vehicle, alert, AlertSeverity::Info, 1_000);
+        self.stage.said.say(vehicle, assistance::asked());
+        within("it is asked", async {
+            loop {
+                let all = self.json("whole", "GET", "/assistanceRequests", None).await.1;
+                let mut all = all["assistanceRequests"].as_array().unwrap().iter();
+                if let Some(asked) = all.find(|asked| id_in(&asked["vehicle"]) == vehicle) {
+                    return id_in(&asked["name"]).to_owned();
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
     }
 
     /// A vehicle goes to another fleet.
@@ -128,16 +148,17 @@ async fn parts() -> Parts {
         ("mixed", vec!["viewer", "default/fleets/north:operator"]),
         ("elsewhere", vec!["another/fleets/north:admin"]),
     ];
-    let history = Arc::new(FakeHistory::default());
-    let (given, past) = (Arc::clone(&desk), Arc::clone(&history));
+    let (history, alerts) = (Arc::new(FakeHistory::default()), Arc::new(FakeAlerts::default()));
+    let (given, past, raised) = (Arc::clone(&desk), Arc::clone(&history), Arc::clone(&alerts));
     let audit = records.path().join("audit");
     let stage = stage_with(fleet, &grants, move |sources| {
         sources.business = Some(given);
         sources.history = past;
+        sources.alerts = raised;
         sources.audit = Arc::new(AuditLog::open(&audit).unwrap());
     })
     .await;
-    Parts { stage, history, business, desk, _records: records }
+    Parts { stage, alerts, history, business, desk, _records: records }
 }
 
 /// What there is of one vehicle, made by somebody who may do all.
@@ -150,6 +171,13 @@ struct Made {
     group: String,
     approval: String,
     fence: String,
+    alert: String,
+    question: String,
+}
+
+/// The last part of a name.
+fn id_in(name: &Json) -> &str {
+    name.as_str().and_then(|name| name.rsplit('/').next()).unwrap_or_default()
 }
 
 async fn made(parts: &Parts, vehicle: &'static str, n: usize) -> Made {
@@ -175,7 +203,9 @@ async fn made(parts: &Parts, vehicle: &'static str, n: usize) -> Made {
     });
     let fence = format!("fence-{n}");
     parts.made("POST", &format!("/geofences?geofenceId={fence}"), round).await;
-    let id = |name: &Json| name.as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    let alert = format!("harsh-{n}");
+    let question = parts.calls(vehicle, &alert).await;
+    let id = |name: &Json| id_in(name).to_owned();
     Made {
         vehicle,
         trip,
@@ -185,6 +215,8 @@ async fn made(parts: &Parts, vehicle: &'static str, n: usize) -> Made {
         group: id(&group["name"]),
         approval: id(&reboot["approval"]),
         fence,
+        alert,
+        question,
     }
 }
 
@@ -192,8 +224,8 @@ type Case = (&'static str, &'static str, String, Option<Json>, &'static str);
 
 /// Every method about one thing, asked about these; the reason with which it is refused when it is not there.
 fn cases(of: &Made) -> Vec<Case> {
-    let Made { vehicle, trip, rider, command, share, group, approval, fence } = of;
-    let f = "GEOFENCE_NOT_FOUND";
+    let Made { vehicle, trip, rider, command, share, group, approval, fence, alert, question } = of;
+    let (f, q) = ("GEOFENCE_NOT_FOUND", "ASSISTANCE_REQUEST_NOT_FOUND");
     let because = || Some(json!({ "reason": "a drill" }));
     let (v, t, g, a) =
         ("VEHICLE_NOT_FOUND", "TRIP_NOT_FOUND", "COMMAND_GROUP_NOT_FOUND", "APPROVAL_NOT_FOUND");
@@ -246,6 +278,33 @@ fn cases(of: &Made) -> Vec<Case> {
             v,
         ),
         ("SetVehicleService", "POST", format!("{vehicle}:setService"), Some(json!({ "inService": true })), v),
+        ("GetAlert", "GET", format!("{vehicle}/alerts/{alert}"), None, v),
+        (
+            "AcknowledgeAlert",
+            "POST",
+            format!("{vehicle}/alerts/{alert}:acknowledge"),
+            Some(json!({ "note": "seen" })),
+            v,
+        ),
+        (
+            "SnoozeAlert",
+            "POST",
+            format!("{vehicle}/alerts/{alert}:snooze"),
+            Some(json!({ "duration": "600s" })),
+            v,
+        ),
+        ("UnsnoozeAlert", "POST", format!("{vehicle}/alerts/{alert}:unsnooze"), Some(json!({})), v),
+        ("ClearAlert", "POST", format!("{vehicle}/alerts/{alert}:clear"), because(), v),
+        ("GetAssistanceRequest", "GET", format!("/assistanceRequests/{question}"), None, q),
+        ("TakeAssistanceRequest", "POST", format!("/assistanceRequests/{question}:take"), Some(json!({})), q),
+        (
+            "AnswerAssistanceRequest",
+            "POST",
+            format!("/assistanceRequests/{question}:answer"),
+            Some(json!({ "option": 1, "reason": "a drill" })),
+            q,
+        ),
+        ("ReleaseAssistanceRequest", "POST", format!("/assistanceRequests/{question}:release"), because(), q),
         ("QueryHistory", "GET", format!("/history?vehicles={name}&signals=Vehicle.Speed&{times}"), None, v),
         ("QueryPositions", "GET", format!("/positions?vehicles={name}&{times}"), None, v),
         ("ListJourneys", "GET", format!("/journeys?vehicles={name}&{times}"), None, v),
@@ -288,14 +347,16 @@ fn cases(of: &Made) -> Vec<Case> {
 }
 
 /// Methods that list, or choose: what they show is in the other test.
-const LISTS: [&str; 14] = [
+const LISTS: [&str; 18] = [
     "CreateCommandGroup",
     // Of one's own parts, see below.
     "CreateGeofence",
     // Its items are held against the same, see `feeds.rs`.
     "FollowFeed",
     "GetFleetStatus",
+    "ListAlerts",
     "ListApprovals",
+    "ListAssistanceRequests",
     "ListCommandGroups",
     "ListFeedback",
     "ListGeofences",
@@ -304,6 +365,8 @@ const LISTS: [&str; 14] = [
     "ListTrips",
     "ListTroubleCodes",
     "ListVehicles",
+    "WatchAlerts",
+    "WatchAssistanceRequests",
     "WatchVehicles",
 ];
 
@@ -322,6 +385,8 @@ async fn what_is_of_another_fleet_is_not_there_and_what_is_of_ones_own_is() {
         group: "0".repeat(32),
         approval: "0".repeat(32),
         fence: "fence-9".into(),
+        alert: other.alert.clone(),
+        question: "0".repeat(32),
     };
     // Every method is here or among the lists: one that is given to fleets later must come here first.
     let listed = LISTS.into_iter();
@@ -338,7 +403,7 @@ async fn what_is_of_another_fleet_is_not_there_and_what_is_of_ones_own_is() {
             let gone = parts.json(who, missing.1, &missing.2, missing.3.as_ref()).await;
             let plain = |refusal: &Json, of: &Made| {
                 // The longest first: a command's id may hold its vehicle's.
-                let ids = [of.approval.as_str(), &of.group, of.trip, &of.fence, of.vehicle];
+                let ids = [of.approval.as_str(), &of.group, &of.question, of.trip, &of.fence, of.vehicle];
                 ids.iter().fold(refusal.to_string(), |text, id| text.replace(*id, "ID"))
             };
             assert_eq!(
@@ -360,7 +425,9 @@ async fn what_is_of_another_fleet_is_not_there_and_what_is_of_ones_own_is() {
             && entry["who"] == "account/north"
             && entry["resource"].as_str().is_some_and(|of| of.contains(SOUTH))
     };
-    for method in ["CreateCommand", "CancelCommand", "PlanService", "ReportTroubleCode", "RevokeVehicle"] {
+    let changes =
+        ["CreateCommand", "CancelCommand", "PlanService", "ReportTroubleCode", "RevokeVehicle", "ClearAlert"];
+    for method in changes {
         let of = entries.iter().filter(|entry| of(entry, method)).collect::<Vec<_>>();
         let outcomes = of.iter().map(|entry| entry["outcome"].as_str().unwrap()).collect::<BTreeSet<_>>();
         assert_eq!(outcomes, BTreeSet::from(["OUTCOME_BEGUN", "OUTCOME_ENDED"]), "{method}: {of:?}");
@@ -371,6 +438,11 @@ async fn what_is_of_another_fleet_is_not_there_and_what_is_of_ones_own_is() {
     assert_eq!((&read["outcome"], &read["status"]), (&json!("OUTCOME_DENIED"), &json!("vehicles.read")));
     // Nothing of it was done.
     assert_eq!(parts.desk.trip(&business::HOME(), "trip-1").await.unwrap().state, "assigned");
+    let alert = format!("/vehicles/{SOUTH}/alerts/{}", other.alert);
+    let question = format!("/assistanceRequests/{}", other.question);
+    for (path, state) in [(&alert, "STATE_OPEN"), (&question, "ASSISTANCE_STATE_ASKED")] {
+        assert_eq!(parts.json("whole", "GET", path, None).await.1["state"], state, "{path}");
+    }
     let theirs =
         |view: &&CommandView| ["account/north", "account/empty"].contains(&view.requested_by.as_str());
     assert_eq!(parts.stage.desk.given.lock().iter().filter(theirs).count(), 0);
@@ -412,6 +484,11 @@ async fn what_is_of_another_fleet_is_not_there_and_what_is_of_ones_own_is() {
     assert_eq!(parts.json("mixed", "GET", &format!("/vehicles/{SOUTH}"), None).await.0, 200);
     assert_eq!(parts.json("mixed", "POST", &format!("/vehicles/{SOUTH}/commands"), Some(&honk)).await.0, 404);
     assert_eq!(parts.json("mixed", "POST", &format!("/vehicles/{NORTH}/commands"), Some(&honk)).await.0, 200);
+    for (path, act) in [(&alert, "acknowledge"), (&question, "take")] {
+        assert_eq!(parts.json("mixed", "GET", path, None).await.0, 200, "{path}");
+        let acted = parts.json("mixed", "POST", &format!("{path}:{act}"), Some(&json!({}))).await;
+        assert_eq!(acted.0, 404, "{path}:{act}: {}", acted.1);
+    }
     parts.stop().await;
 }
 
@@ -451,8 +528,21 @@ async fn who_loses_a_vehicle_changes_nothing_of_it_any_more_and_sees_nothing_new
         while parts.call("north", "GET", &format!("/vehicles/{NORTH}"), None).await.status == 200 {}
     })
     .await;
-    let changes =
-        ["CancelTrip", "ShareTrip", "RevokeShare", "CreateFeedback", "PauseCommandGroup", "Approve", "Deny"];
+    let changes = [
+        "CancelTrip",
+        "ShareTrip",
+        "RevokeShare",
+        "CreateFeedback",
+        "PauseCommandGroup",
+        "Approve",
+        "Deny",
+        "AcknowledgeAlert",
+        "SnoozeAlert",
+        "ClearAlert",
+        "TakeAssistanceRequest",
+        "AnswerAssistanceRequest",
+        "ReleaseAssistanceRequest",
+    ];
     for (method, verb, path, body, reason) in cases(&own) {
         if changes.contains(&method) {
             let (status, refusal) = parts.json("north", verb, &path, body.as_ref()).await;
@@ -479,9 +569,8 @@ async fn lists_have_the_vehicles_of_ones_fleets_only_and_follow_where_they_go() 
     let parts = parts().await;
     let new = json!({ "vehicles": [{ "vehicle": NORTH }, { "vehicle": SOUTH }, { "vehicle": NOBODYS }] });
     parts.made("POST", "/vehicles:batchCreate", new).await;
-    for (n, vehicle) in [NORTH, SOUTH].into_iter().enumerate() {
-        made(&parts, vehicle, n).await;
-    }
+    made(&parts, NORTH, 0).await;
+    let other = made(&parts, SOUTH, 1).await;
     let both = json!({ "action": { "honk": true }, "reason": "a drill", "filter": format!("vehicle = {NORTH} OR vehicle = {SOUTH}") });
     let both = parts.made("POST", "/commandGroups", both).await;
     let times = "start_time=2023-01-01T00:00:00Z&end_time=2023-01-01T00:00:03Z";
@@ -497,6 +586,10 @@ async fn lists_have_the_vehicles_of_ones_fleets_only_and_follow_where_they_go() 
         "/commandGroups".to_owned(),
         "/approvals".to_owned(),
         "/geofences".to_owned(),
+        "/alerts".to_owned(),
+        format!("/alerts?filter=vehicle%20%3D%20{SOUTH}"),
+        "/assistanceRequests".to_owned(),
+        "/assistanceRequests?waitingOnly=true".to_owned(),
         format!("/journeys?{all}&{times}"),
     ];
     for path in &lists {
@@ -565,7 +658,7 @@ async fn lists_have_the_vehicles_of_ones_fleets_only_and_follow_where_they_go() 
         let lines = shown.as_object().unwrap().values().find_map(Json::as_array).cloned().unwrap_or_default();
         lines.iter().map(|line| line["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    let hidden = [SOUTH, NOBODYS, TRIPS[1], RIDERS[1], both["name"].as_str().unwrap()];
+    let hidden = [SOUTH, NOBODYS, TRIPS[1], RIDERS[1], &other.question, both["name"].as_str().unwrap()];
     let hidden = hidden.map(|name| name.rsplit('/').next().unwrap());
     for path in lists.iter().filter(|path| !path.starts_with("/journeys")) {
         let (mut token, mut pages, mut all) = (String::new(), 0, Vec::new());
@@ -593,7 +686,8 @@ async fn lists_have_the_vehicles_of_ones_fleets_only_and_follow_where_they_go() 
         assert!(pages < 20, "{path}: {pages}");
         // Nobody asks what comes after an id that they made up, but in lists that are cut after what is others' was left out.
         let made_up = made_up.as_str().unwrap_or_default();
-        if !made_up.is_empty() && path != "/vehicles" && !path.starts_with("/geofences") {
+        let cut_after = ["/vehicles", "/geofences", "/alerts"].contains(&path.as_str());
+        if !made_up.is_empty() && !cut_after {
             let page = format!("{AT}{path}{sign}pageSize=1&pageToken={made_up}");
             let (status, refusal) = parts.json("north", "GET", &page, None).await;
             assert_eq!((status, reason_of(&refusal)), (400, "FIELD_INVALID"), "{path}: {refusal}");
@@ -616,5 +710,87 @@ async fn lists_have_the_vehicles_of_ones_fleets_only_and_follow_where_they_go() 
     }
     assert_eq!(parts.json("north", "GET", &format!("/vehicles/{NORTH}"), None).await.0, 404);
     assert_eq!(parts.json("north", "GET", &format!("/vehicles/{SOUTH}"), None).await.0, 200);
+    parts.stop().await;
+}
+
+/// What a watch tells next; one that has nothing to tell says so now and then.
+async fn told(stream: &mut Answer, list: &str) -> Json {
+    within("something is told", async {
+        loop {
+            let told: Json = serde_json::from_str(&stream.line().await).unwrap();
+            let some = |field: &str| told[field].as_array().is_some_and(|all| !all.is_empty());
+            if some(list) || some("removed") {
+                return told;
+            }
+        }
+    })
+    .await
+}
+
+fn ids_in(told: &Json, list: &str) -> Vec<String> {
+    told[list].as_array().unwrap().iter().map(|one| id_in(&one["name"]).to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_and_questions_are_followed_as_far_as_ones_fleet_reaches() {
+    const QUESTIONS: &str = "assistanceRequests";
+    let parts = parts().await;
+    let own = parts.calls(NORTH, "harsh-0").await;
+    let other = parts.calls(SOUTH, "harsh-1").await;
+    let mut alerts = parts.call("north", "GET", "/alerts:watch", None).await;
+    let mut questions = parts.call("north", "GET", "/assistanceRequests:watch", None).await;
+    let first = told(&mut alerts, "alerts").await;
+    assert_eq!((ids_in(&first, "alerts"), &first["fullState"]), (vec!["harsh-0".to_owned()], &json!(true)));
+    let asked = told(&mut questions, QUESTIONS).await;
+    assert_eq!(ids_in(&asked, QUESTIONS), [own.as_str()]);
+
+    // What happens to others is not told, nor how much it is.
+    let note = json!({ "note": "seen" });
+    parts.alerts.raise(SOUTH, "low-1", AlertSeverity::Warning, 0);
+    parts.made("POST", &format!("/vehicles/{SOUTH}/alerts/harsh-1:acknowledge"), note.clone()).await;
+    parts.made("POST", &format!("/assistanceRequests/{other}:take"), json!({})).await;
+    parts.made("POST", &format!("/vehicles/{NORTH}/alerts/harsh-0:acknowledge"), note).await;
+    parts.made("POST", &format!("/assistanceRequests/{own}:take"), json!({})).await;
+    let next = told(&mut alerts, "alerts").await;
+    assert_eq!((ids_in(&next, "alerts"), &next["fullState"]), (vec!["harsh-0".to_owned()], &json!(false)));
+    assert_eq!(next["resumeToken"], first["resumeToken"]);
+    let next = told(&mut questions, QUESTIONS).await;
+    assert_eq!(ids_in(&next, QUESTIONS), [own.as_str()]);
+
+    // Nor is it to who comes back with their token, or with one that they made up.
+    for (list, first) in [("alerts", &first), (QUESTIONS, &asked)] {
+        let path = format!("/{list}:watch?resumeToken={}", first["resumeToken"].as_str().unwrap());
+        let again = told(&mut parts.call("north", "GET", &path, None).await, list).await;
+        assert_eq!(ids_in(&again, list), ids_in(first, list), "{again}");
+    }
+    for (who, status) in [("north", 400), ("whole", 200)] {
+        let path = "/assistanceRequests:watch?resumeToken=1.0";
+        assert_eq!(parts.call(who, "GET", path, None).await.status, status, "{who}");
+    }
+
+    // What is of a vehicle that comes is told, and nothing more of one that leaves.
+    parts.moves(SOUTH, "north").await;
+    parts.moves(NORTH, "south").await;
+    let (mut came, mut left) = (BTreeSet::new(), false);
+    while came.len() < 2 || !left {
+        let next = told(&mut alerts, "alerts").await;
+        came.extend(ids_in(&next, "alerts"));
+        left |= next["removed"].to_string().contains(NORTH);
+    }
+    assert_eq!(came.iter().map(String::as_str).collect::<Vec<_>>(), ["harsh-1", "low-1"]);
+    let next = told(&mut questions, QUESTIONS).await;
+    assert_eq!(ids_in(&next, QUESTIONS), [other.as_str()], "it waits since before");
+    within("the other is seen no more", async {
+        while parts.json("north", "GET", "/assistanceRequests", None).await.1.to_string().contains(NORTH) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    for question in [&own, &other] {
+        let release = format!("/assistanceRequests/{question}:release");
+        parts.made("POST", &release, json!({ "reason": "a drill" })).await;
+    }
+    let next = told(&mut questions, QUESTIONS).await;
+    assert_eq!(ids_in(&next, QUESTIONS), [other.as_str()], "{next}");
     parts.stop().await;
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use remuda_contracts::assistance::{AssistanceDesk, AssistanceOutcome, AssistanceState, AssistanceView};
+use remuda_contracts::assistance::{
+    AssistanceDesk, AssistanceOutcome, AssistanceState, AssistanceView, SeesVehicle,
+};
 use remuda_contracts::operations::OperationsError;
 use remuda_model::OrganizationId;
 use remuda_wire::Decided;
@@ -115,10 +117,11 @@ impl AssistanceDesk for Desk {
         organization: &OrganizationId,
         since_ms: i64,
         limit: usize,
+        sees: SeesVehicle<'_>,
     ) -> Result<Vec<AssistanceView>, OperationsError> {
         let lists = &self.0.lists;
         lists.projected().caught_up().await.map_err(unlisted)?;
-        let found = lists.changed(organization, since_ms, limit).map_err(unlisted)?;
+        let found = lists.changed(organization, since_ms, limit, sees).map_err(unlisted)?;
         Ok(found.iter().filter_map(|line| view_of(&line.id, &line.request, line.version)).collect())
     }
 

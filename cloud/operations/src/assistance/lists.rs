@@ -1,5 +1,6 @@
 //! Requests for assistance, read off their events: the list, what is open, what changed last.
 
+use remuda_contracts::assistance::SeesVehicle;
 use remuda_entities::projection::{Poisoned, Projected, Projection, View, fact, key};
 use remuda_eventsourcing::Event;
 use remuda_model::{OrganizationId, VehicleId};
@@ -122,7 +123,7 @@ impl AssistanceDirectory {
         self.lines(organization.as_str(), found)
     }
 
-    /// Those that changed at or after this time, ms since 1970 UTC, the last changed first.
+    /// Those of vehicles that `sees` accepts that changed at or after this time, ms since 1970 UTC, the last changed first.
     ///
     /// # Errors
     /// As [`AssistanceDirectory::requests`].
@@ -131,7 +132,10 @@ impl AssistanceDirectory {
         organization: &OrganizationId,
         since_ms: i64,
         limit: usize,
+        sees: SeesVehicle<'_>,
     ) -> Result<Vec<AssistanceLine>, Poisoned> {
+        let is_seen =
+            |line: &AssistanceLine| line.request.asked.as_ref().is_some_and(|asked| sees(&asked.vehicle));
         let prefix = key(&["changed", organization.as_str()]);
         let (mut lines, mut after) = (Vec::new(), None);
         loop {
@@ -142,7 +146,9 @@ impl AssistanceDirectory {
                 if line.request.changed_ms < since_ms || lines.len() >= limit {
                     return Ok(lines);
                 }
-                lines.push(line);
+                if is_seen(&line) {
+                    lines.push(line);
+                }
             }
             if !whole {
                 return Ok(lines);

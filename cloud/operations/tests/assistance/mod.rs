@@ -395,8 +395,12 @@ async fn a_vehicle_that_asks_too_much_is_counted_and_not_taken_up() {
     assert_eq!((page.len(), rest.len()), (4, 5));
     stage.pass(5_000);
     desk.take(&here(), &page[0].id, None, "ada").await.unwrap();
-    let changed = desk.changed_since(&here(), 1_005_000, 100).await.unwrap();
+    let changed = desk.changed_since(&here(), 1_005_000, 100, &|_| true).await.unwrap();
     assert_eq!(changed.iter().map(|view| view.id.as_str()).collect::<Vec<_>>(), [page[0].id.as_str()]);
+    // Those of one vehicle, behind as many of another as are asked for.
+    let sees = |asks: &VehicleId| *asks == vehicle(2);
+    let changed = desk.changed_since(&here(), 0, 1, &sees).await.unwrap();
+    assert_eq!(changed.iter().map(|view| view.vehicle).collect::<Vec<_>>(), [vehicle(2)]);
     operations.stop().await;
 }
 
