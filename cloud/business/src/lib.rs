@@ -4,6 +4,7 @@
 //! choice of vehicles; trips moved on by what vehicles report; the desk that people ask
 //! ([`BusinessDesk`](remuda_contracts::business::BusinessDesk)). Deliberately absent: any rule of a domain, and any transport.
 
+mod aside;
 mod convert;
 mod credits;
 mod desk;

@@ -18,6 +18,13 @@ pub const OBSERVE_EVERY: Duration = Duration::from_millis(500);
 pub const LISTS_AGAIN: Duration = Duration::from_secs(10);
 /// How soon a trip mark that could not be brought to its trip is brought again.
 pub const MARKS_AGAIN: Duration = Duration::from_secs(1);
+/// Trip marks set aside for trips that do not take them, at most; with more, something is wrong with more than a few trips, and
+/// all marks wait.
+pub const MARKS_ASIDE_MAX: usize = 1_024;
+/// Trip marks of one vehicle set aside: a trip of 12 stops makes 37.
+pub const MARKS_ASIDE_OF_VEHICLE: usize = 64;
+/// How long a trip mark may be set aside, ms: long enough for a release that reads what this one cannot.
+pub const MARKS_ASIDE_MS_MAX: i64 = 7 * 86_400_000;
 /// How often it is looked for trip marks though nobody said that there are any.
 pub const MARKS_LOOK: Duration = Duration::from_secs(5);
 /// How often time is told to trips.

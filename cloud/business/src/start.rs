@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use remuda_analytics::{Analytics, Reader as FiguresReader};
 use remuda_billing::desk::{BillTrips, DrivePayments, SetupError};
@@ -54,7 +55,7 @@ use crate::directory::Riders;
 use crate::dispatch::Dispatch;
 use crate::free::FreeVehicles;
 use crate::limits;
-use crate::marks::{Bringing, Cursor};
+use crate::marks::{Bringing, Brought, Cursor};
 use crate::observer::Observer;
 use crate::on_call::{Caller, OnCall, People};
 use crate::post_credits::PostCredits;
@@ -138,6 +139,8 @@ pub struct BusinessMetrics {
     payments: PaymentMetrics,
     notifications: NotificationMetrics,
     foreign_marks: Counter,
+    marks_aside: Gauge,
+    marks_given_up: Counter,
 }
 
 impl BusinessMetrics {
@@ -149,6 +152,10 @@ impl BusinessMetrics {
         self.notifications.register(registry);
         let help = "Trip marks of vehicles whose trip it is not";
         registry.register("remuda_business_foreign_marks", help, self.foreign_marks.clone());
+        let help = "Trip marks that their trips do not take; they are brought again";
+        registry.register("remuda_business_marks_aside", help, self.marks_aside.clone());
+        let help = "Trip marks that their trips did not take in time, or too many of one vehicle";
+        registry.register("remuda_business_marks_given_up", help, self.marks_given_up.clone());
     }
 }
 
@@ -384,20 +391,24 @@ impl Business {
             organization: parts.organization,
             steady: Steady::default(),
         };
-        let (catching_up, caught_up) = watch::channel(marks.is_none());
+        let nothing = Brought { caught_up: marks.is_none(), ..Brought::default() };
+        let (bringing_to, brought) = watch::channel(nothing);
         let bringing = marks.map(|marks| Bringing {
             marks,
             trips: parts.trips.clone(),
             cursor: Cursor::new(&settings.folder),
             foreign: metrics.foreign_marks,
-            caught_up: catching_up,
+            waiting: metrics.marks_aside,
+            given_up: metrics.marks_given_up,
+            clock: Arc::clone(&parts.clock),
+            brought: bringing_to,
         });
         let runner = Runner::new(parts.notifications.clone(), parts.mailbox.clone());
         let mut tasks = vec![
             tokio::spawn(runner.run(stops.clone())),
             tokio::spawn(watch_vehicles(observer, stops.clone())),
             tokio::spawn(upkeep::settle_erasures(Arc::clone(&parts), stops.clone())),
-            tokio::spawn(tell_time(Arc::clone(&parts), reach, caught_up, stops.clone())),
+            tokio::spawn(tell_time(Arc::clone(&parts), reach, brought, stops.clone())),
             tokio::spawn(upkeep::take_answers(Arc::clone(&parts), stops.clone())),
         ];
         tasks.extend(bringing.map(|bringing| tokio::spawn(bringing.run(stops.clone()))));
@@ -537,7 +548,7 @@ async fn watch_vehicles(mut observer: Observer, mut stops: watch::Receiver<bool>
 async fn tell_time(
     parts: Arc<Parts>,
     mut reach: Reach,
-    caught_up: watch::Receiver<bool>,
+    brought: watch::Receiver<Brought>,
     mut stops: watch::Receiver<bool>,
 ) {
     let mut told = 0;
@@ -550,13 +561,17 @@ async fn tell_time(
             tracing::warn!(error, "holds could not be told the time; they are told again soon");
         }
         // What vehicles noticed while nobody listened comes before time.
-        if !*caught_up.borrow() {
+        if !brought.borrow().caught_up {
             continue;
         }
         let since = *ready.get_or_insert_with(Instant::now);
         let swept = match reach.look() {
             Ok(_) if since.elapsed() < reach.grace() => Ok(0),
-            Ok(in_reach) => parts.trips.sweep(&parts.organization, &parts.lists, &in_reach).await,
+            Ok(mut in_reach) => {
+                // What their vehicles told has not come to them.
+                in_reach.retain(|trip| !brought.borrow().aside.contains(trip));
+                parts.trips.sweep(&parts.organization, &parts.lists, &in_reach).await
+            }
             Err(error) => Err(error),
         };
         if let Err(error) = swept {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use remuda_model::{OrganizationId, VehicleId};
 pub use remuda_wire::{Fence, Observation, TripMarked, TripPlace, WatchedTrip};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use crate::assistance::ReportOffsets;
@@ -22,7 +23,7 @@ pub enum Watcher {
 }
 
 /// A mark, once it is durable.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MarkReport {
     /// Whose vehicle.
     pub organization: OrganizationId,
