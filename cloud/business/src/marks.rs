@@ -296,10 +296,8 @@ impl Bringing {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
     use async_trait::async_trait;
-    use remuda_contracts::marks::{MarkPage, Observation, WatchedTrip, Watcher};
+    use remuda_contracts::marks::{MarkPage, Observation, WantedTrips, Watcher};
     use remuda_contracts::trips::TripParties;
     use remuda_entities::{Entities, EntityMetrics, Settings, Shards};
     use remuda_eventsourcing::{Journal, MemoryJournal, NewEvent, StreamId, shard_of};
@@ -316,7 +314,7 @@ mod tests {
 
     #[async_trait]
     impl TripMarks for Said {
-        fn want(&self, _: &OrganizationId, _: HashMap<VehicleId, Arc<WatchedTrip>>) {}
+        fn want(&self, _: &OrganizationId, _: WantedTrips) {}
 
         fn watcher(&self, _: &VehicleId, _: &str) -> Watcher {
             Watcher::Open

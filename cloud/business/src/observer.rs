@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use remuda_contracts::fleet::{FleetView, TwinView};
-use remuda_contracts::marks::{TripMarks, WatchedTrip, Watcher};
+use remuda_contracts::marks::{TripMarks, WantedTrips, WatchedTrip, Watcher};
 use remuda_contracts::trips::Mark;
 use remuda_entities::AskError;
 use remuda_eventsourcing::Context;
@@ -70,9 +70,22 @@ impl Watched {
 }
 
 /// The trip that a vehicle is farthest along, or has had longest, comes first.
-fn rank(watched: &Watched) -> (std::cmp::Reverse<TripPhase>, i64, &str) {
-    let line = &watched.line;
+fn rank(line: &TripLine) -> (std::cmp::Reverse<TripPhase>, i64, &str) {
     (std::cmp::Reverse(line.phase), line.requested_ms, &line.trip)
+}
+
+/// Of each vehicle the trip that comes first, and what it is to watch of it; none where that trip could not be read.
+fn firsts<'a>(
+    trips: impl Iterator<Item = (VehicleId, &'a TripLine, Option<&'a Arc<WatchedTrip>>)>,
+) -> WantedTrips {
+    let mut first: HashMap<VehicleId, (&TripLine, Option<&Arc<WatchedTrip>>)> = HashMap::new();
+    for (vehicle, line, wanted) in trips {
+        let best = first.entry(vehicle).or_insert((line, wanted));
+        if rank(line) < rank(best.0) {
+            *best = (line, wanted);
+        }
+    }
+    first.into_iter().map(|(vehicle, (_, wanted))| (vehicle, wanted.map(Arc::clone))).collect()
 }
 
 fn wanted(id: &str, trip: &Trip, version: u64) -> WatchedTrip {
@@ -119,7 +132,7 @@ impl Observer {
         self.watched.retain(|trip, watched| {
             running.get(trip).is_some_and(|line| line.vehicle == watched.vehicle.as_str())
         });
-        let mut unread = false;
+        let mut unread: Vec<(VehicleId, TripLine)> = Vec::new();
         for (trip, line) in running {
             let known = self.watched.get_mut(&trip);
             if known.as_ref().is_some_and(|watched| watched.line == line) {
@@ -131,7 +144,9 @@ impl Observer {
                 Err(error) => {
                     tracing::warn!(trip_id = trip, %error, "a running trip cannot be read; it is read again soon");
                     // What is known of it goes on being wanted.
-                    unread |= known.is_none();
+                    if known.is_none() {
+                        unread.push((vehicle, line));
+                    }
                     continue;
                 }
             };
@@ -143,24 +158,17 @@ impl Observer {
                 }
             }
         }
-        // Of trips that could not be read nobody knows what is to be watched: nothing is withdrawn.
-        if !unread {
-            self.want();
-        }
+        self.want(&unread);
     }
 
-    /// Says what vehicles are to watch: each the trip that it is farthest along, or has had longest.
-    fn want(&self) {
+    /// Says what vehicles are to watch: each the trip that it is farthest along, or has had longest. From vehicles whose trip could
+    /// not be read nothing is withdrawn.
+    fn want(&self, unread: &[(VehicleId, TripLine)]) {
         let Some(marks) = &self.marks else { return };
-        let mut first: HashMap<VehicleId, &Watched> = HashMap::new();
-        for watched in self.watched.values() {
-            let best = first.entry(watched.vehicle).or_insert(watched);
-            if rank(watched) < rank(best) {
-                *best = watched;
-            }
-        }
-        let all = first.into_iter().map(|(vehicle, watched)| (vehicle, Arc::clone(&watched.wanted)));
-        marks.want(&self.organization, all.collect());
+        let known =
+            self.watched.values().map(|watched| (watched.vehicle, &watched.line, Some(&watched.wanted)));
+        let unread = unread.iter().map(|(vehicle, line)| (*vehicle, line, None));
+        marks.want(&self.organization, firsts(known.chain(unread)));
     }
 
     async fn observe(&mut self, trip: &str) -> usize {
@@ -258,6 +266,27 @@ mod tests {
             visit.entered = Some(Seen { mark, inferred: false });
         }
         Trip { phase: TripPhase::Boarding, plan: Some(plan), visits, ..Trip::default() }
+    }
+
+    #[test]
+    fn a_trip_that_cannot_be_read_withholds_only_what_its_own_vehicle_watches() {
+        let line = |id: &str, phase| TripLine { trip: id.to_owned(), phase, ..TripLine::default() };
+        let (boarding, assigned) = (line("t1", TripPhase::Boarding), line("t2", TripPhase::Assigned));
+        let read = Arc::new(wanted("t1", &trip(1), 4));
+        let car = |n: u8| VehicleId::new(&format!("CAR{n}")).expect("an id");
+        let all = firsts(
+            [
+                (car(1), &boarding, Some(&read)),
+                (car(2), &assigned, None),
+                (car(3), &boarding, Some(&read)),
+                (car(3), &assigned, None),
+                (car(4), &assigned, Some(&read)),
+                (car(4), &boarding, None),
+            ]
+            .into_iter(),
+        );
+        let told = [Some(Arc::clone(&read)), None, Some(read), None];
+        assert_eq!(all, (1..=4).map(car).zip(told).collect::<WantedTrips>());
     }
 
     #[test]

@@ -46,12 +46,15 @@ pub struct MarkPage {
     pub more: bool,
 }
 
+/// What vehicles are to watch. None: nobody knows, since the trip cannot be read, and the vehicle goes on as it is.
+pub type WantedTrips = HashMap<VehicleId, Option<Arc<WatchedTrip>>>;
+
 /// Trips that a vehicle watches itself.
 #[async_trait]
 pub trait TripMarks: Send + Sync + 'static {
     /// All trips that run now, of each vehicle one: whatever else a vehicle watches ends. Said again and again; vehicles are told
     /// of what changed, as often as it takes.
-    fn want(&self, organization: &OrganizationId, all: HashMap<VehicleId, Arc<WatchedTrip>>);
+    fn want(&self, organization: &OrganizationId, all: WantedTrips);
 
     /// Who watches the stops of this trip now.
     fn watcher(&self, vehicle: &VehicleId, trip: &str) -> Watcher;

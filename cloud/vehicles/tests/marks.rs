@@ -20,7 +20,7 @@ fn trip(id: &str, version: u64) -> Arc<WatchedTrip> {
 }
 
 fn want(system: &VehicleSystem, all: &[(VehicleId, Arc<WatchedTrip>)]) {
-    let all: HashMap<_, _> = all.iter().map(|(vehicle, trip)| (*vehicle, Arc::clone(trip))).collect();
+    let all: HashMap<_, _> = all.iter().map(|(vehicle, trip)| (*vehicle, Some(Arc::clone(trip)))).collect();
     system.marks.want(&OrganizationId::default(), all);
 }
 

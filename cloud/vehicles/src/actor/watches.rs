@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use remuda_contracts::fleet::Presence;
-use remuda_contracts::marks::{MarkPage, MarkReport, ReportOffsets, TripMarks, Watcher};
+use remuda_contracts::marks::{MarkPage, MarkReport, ReportOffsets, TripMarks, WantedTrips, Watcher};
 use remuda_contracts::uplink::ConnectionGeneration;
 use remuda_eventsourcing::Event as Recorded;
 use remuda_model::{OrganizationId, ShardId, VehicleId};
@@ -47,7 +47,7 @@ struct Talk {
 #[derive(Debug, Default)]
 struct Inner {
     /// None until the business has spoken: nothing is withdrawn that may still be wanted.
-    wanted: Option<HashMap<VehicleId, Arc<WatchedTrip>>>,
+    wanted: Option<WantedTrips>,
     /// Of vehicles that were told, or said, something on their present connection.
     talks: HashMap<VehicleId, Talk>,
 }
@@ -55,7 +55,12 @@ struct Inner {
 impl Inner {
     /// What the vehicle has to be told now, if anything.
     fn due(&self, vehicle: &VehicleId) -> Option<Option<Arc<WatchedTrip>>> {
-        let wanted = self.wanted.as_ref()?.get(vehicle);
+        let wanted = match self.wanted.as_ref()?.get(vehicle) {
+            Some(Some(trip)) => Some(trip),
+            // Nobody knows: it goes on as it is.
+            Some(None) => return None,
+            None => None,
+        };
         let name = wanted.map(|trip| name(trip));
         let talk = self.talks.get(vehicle);
         let said = talk.and_then(|talk| talk.said.as_ref());
@@ -106,7 +111,8 @@ impl Watches {
         let inner = self.0.lock();
         // Nobody has said yet what is wanted: the vehicle may be watching since before a restart.
         let Some(wanted) = &inner.wanted else { return Watcher::Open };
-        if wanted.get(vehicle).is_none_or(|wanted| wanted.trip != trip) {
+        let is_other = |wanted: &WatchedTrip| wanted.trip != trip;
+        if wanted.get(vehicle).is_none_or(|wanted| wanted.as_deref().is_some_and(is_other)) {
             // The vehicle has another trip to watch.
             return Watcher::Cloud;
         }
@@ -119,7 +125,7 @@ impl Watches {
     }
 
     /// Takes over what is wanted. Answers who has to be told something.
-    fn want(&self, all: HashMap<VehicleId, Arc<WatchedTrip>>) -> Vec<VehicleId> {
+    fn want(&self, all: WantedTrips) -> Vec<VehicleId> {
         let mut inner = self.0.lock();
         inner.wanted = Some(all);
         let wanted = inner.wanted.iter().flat_map(HashMap::keys);
@@ -184,7 +190,7 @@ pub(crate) struct Marks(pub Arc<Node>);
 
 #[async_trait]
 impl TripMarks for Marks {
-    fn want(&self, organization: &OrganizationId, all: HashMap<VehicleId, Arc<WatchedTrip>>) {
+    fn want(&self, organization: &OrganizationId, all: WantedTrips) {
         let node = &self.0;
         if *organization != node.settings.organization {
             return;
@@ -235,6 +241,10 @@ mod tests {
         Arc::new(WatchedTrip { trip, version, stops, place })
     }
 
+    fn wanting(id: &str, version: u64) -> WantedTrips {
+        HashMap::from([(car(), Some(trip(id, version)))])
+    }
+
     fn says(watches: &Watches, trip: Option<(&str, u64)>) {
         let connection = ConnectionId { incarnation: Incarnation(1), counter: 1 };
         let trip = trip.map(|(id, version)| (id.to_owned(), version));
@@ -250,7 +260,7 @@ mod tests {
         let watches = Watches::default();
         assert_eq!(told(&watches), None, "nobody has said what is wanted");
         assert_eq!(watches.watcher(&car(), "t1"), Watcher::Open, "it may watch since before a restart");
-        assert_eq!(watches.want(HashMap::from([(car(), trip("t1", 1))])), [car()]);
+        assert_eq!(watches.want(wanting("t1", 1)), [car()]);
         assert_eq!(watches.watcher(&car(), "t1"), Watcher::Open, "it is away");
         assert_eq!(told(&watches), Some(Some(("t1".into(), 1))));
         assert_eq!(told(&watches), None, "it may take a while");
@@ -280,14 +290,28 @@ mod tests {
         assert_eq!(told(&watches), Some(None));
         says(&watches, None);
         assert_eq!(told(&watches), None);
-        watches.want(HashMap::from([(car(), trip("t1", 1))]));
+        watches.want(wanting("t1", 1));
         assert!(told(&watches).is_some());
         says(&watches, Some(("t1", 1)));
-        assert_eq!(watches.want(HashMap::from([(car(), trip("t1", 1))])), []);
-        assert_eq!(watches.want(HashMap::from([(car(), trip("t1", 7))])), [car()]);
+        assert_eq!(watches.want(wanting("t1", 1)), []);
+        assert_eq!(watches.want(wanting("t1", 7)), [car()]);
         assert_eq!(told(&watches), Some(Some(("t1".into(), 7))), "at once, whatever went before");
         assert_eq!(watches.watcher(&car(), "t1"), Watcher::Vehicle);
         says(&watches, Some(("t1", 7)));
         assert_eq!(watches.want(HashMap::new()), [car()]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_vehicle_whose_trip_cannot_be_read_goes_on_as_it_is() {
+        let watches = Watches::default();
+        assert_eq!(watches.want(HashMap::from([(car(), None)])), []);
+        assert_eq!(told(&watches), None);
+        assert_eq!(watches.watcher(&car(), "t1"), Watcher::Open, "it is away");
+        says(&watches, Some(("t1", 1)));
+        assert_eq!(watches.want(HashMap::from([(car(), None)])), []);
+        assert_eq!(told(&watches), None);
+        assert_eq!(watches.watcher(&car(), "t1"), Watcher::Vehicle);
+        assert_eq!(watches.want(HashMap::new()), [car()]);
+        assert_eq!(told(&watches), Some(None), "it has ended");
     }
 }
