@@ -108,3 +108,28 @@ async fn a_vehicle_watches_its_trip_and_its_marks_are_read_once_they_are_durable
     eventually("it is away", async || system.marks.watcher(&vehicle, "ride-2") == Watcher::Open).await;
     system.handle.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_restore_a_vehicle_forgets_stops_that_the_cloud_does_not_know() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+    let (system, ..) = start(folder.path(), &journal, settings()).await;
+    let mut car = Scripted::connect(&system.intake, "CAR1", 7).await;
+    let vehicle = car.vehicle;
+    want(&system, &[(vehicle, trip("ride-1", 2))]);
+    car.greet(vec![]).await;
+    let version = async |car: &mut Scripted| watch(car).await.trip.map(|trip| trip.version);
+    assert_eq!(version(&mut car).await, Some(2));
+    // It got these after the backup, and takes no older ones in their place.
+    watches(&car, Some(("ride-1", 4))).await;
+    assert_eq!(version(&mut car).await, None);
+    watches(&car, None).await;
+    assert_eq!(version(&mut car).await, Some(2));
+    watches(&car, Some(("ride-1", 2))).await;
+    let by_vehicle = async || system.marks.watcher(&vehicle, "ride-1") == Watcher::Vehicle;
+    eventually("the vehicle watches", by_vehicle).await;
+    // Of a trip that is not in the backup at all there is nothing to watch.
+    want(&system, &[]);
+    assert_eq!(version(&mut car).await, None);
+    system.handle.stop().await.unwrap();
+}

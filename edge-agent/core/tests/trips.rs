@@ -357,6 +357,21 @@ fn other_stops_are_watched_from_where_it_is_and_an_older_version_is_not() {
     assert_eq!(bench.noticed()[8..], [SetOff, Left(0)]);
 }
 
+#[test]
+fn stops_that_were_withdrawn_may_come_back_older() {
+    let mut bench = Bench::new();
+    bench.connect(S);
+    bench.say(&watch(trip(9, &[2, 30])), 2 * S);
+    bench.say(&Down::Watch(TripWatch { trip: None }), 3 * S);
+    bench.say(&watch(trip(5, &[2, 10])), 4 * S);
+    assert_eq!(bench.watching.last(), Some(&Some(("ride-1".to_owned(), 5))));
+    for (second, (metres, kmh)) in [(200, 0), (400, 50), (1_000, 0)].into_iter().enumerate() {
+        bench.at(metres, kmh, (10 + second as u64) * S);
+    }
+    assert_eq!(bench.noticed(), [Entered(0), AtRest, SetOff, Left(0), Entered(1), AtRest]);
+    assert_eq!(bench.marks()[4].stop, Some(stop(10)), "the older drop-off");
+}
+
 proptest! {
     /// Whenever the power is cut, and whatever of the last saves is lost: the marks are those of a drive without a cut,
     /// each once by its name.

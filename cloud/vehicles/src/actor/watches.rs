@@ -42,6 +42,17 @@ struct Talk {
     times: u8,
     /// Told something since, and silent.
     silent_since: Option<Instant>,
+    /// How often a trip that is wanted was withdrawn from it.
+    set_back: u8,
+}
+
+impl Talk {
+    /// It watches newer stops of the trip than there are, so the cloud was restored. It takes no older ones for them, but anew.
+    fn is_ahead_of(&self, wanted: &WatchedTrip) -> bool {
+        let of_it = |(trip, version): &Named| *trip == wanted.trip && *version > wanted.version;
+        self.said.as_ref().and_then(Option::as_ref).is_some_and(of_it)
+            && self.set_back < limits::WATCH_TELLS_MAX
+    }
 }
 
 #[derive(Debug, Default)]
@@ -61,8 +72,9 @@ impl Inner {
             Some(None) => return None,
             None => None,
         };
-        let name = wanted.map(|trip| name(trip));
         let talk = self.talks.get(vehicle);
+        let wanted = wanted.filter(|trip| talk.is_none_or(|talk| !talk.is_ahead_of(trip)));
+        let name = wanted.map(|trip| name(trip));
         let said = talk.and_then(|talk| talk.said.as_ref());
         let holds = match said {
             Some(said) => *said == name,
@@ -99,7 +111,11 @@ impl Watches {
         let mut inner = self.0.lock();
         let due = inner.due(&vehicle)?;
         let told = Some(due.as_deref().map(name));
+        let is_wanted = inner.wanted.as_ref().is_some_and(|all| all.contains_key(&vehicle));
         let talk = inner.talks.entry(vehicle).or_default();
+        if is_wanted && due.is_none() {
+            talk.set_back = talk.set_back.saturating_add(1);
+        }
         talk.times = if talk.told == told { talk.times.saturating_add(1) } else { 1 };
         let now = Instant::now();
         (talk.told, talk.told_at) = (told, Some(now));
@@ -299,6 +315,34 @@ mod tests {
         assert_eq!(watches.watcher(&car(), "t1"), Watcher::Vehicle);
         says(&watches, Some(("t1", 7)));
         assert_eq!(watches.want(HashMap::new()), [car()]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn newer_stops_than_there_are_are_withdrawn_before_the_older_come() {
+        let watches = Watches::default();
+        watches.want(wanting("t1", 5));
+        assert_eq!(told(&watches), Some(Some(("t1".into(), 5))));
+        says(&watches, Some(("t1", 9)));
+        assert_eq!(told(&watches), Some(None), "a cloud that was restored knows only older ones");
+        says(&watches, Some(("t1", 9)));
+        assert_eq!(told(&watches), None, "it may take a while");
+        tokio::time::advance(limits::WATCH_ANSWER).await;
+        assert_eq!(watches.want(wanting("t1", 5)), [car()]);
+        assert_eq!(told(&watches), Some(None), "it may have been lost");
+        says(&watches, None);
+        assert_eq!(told(&watches), Some(Some(("t1".into(), 5))));
+        says(&watches, Some(("t1", 5)));
+        assert_eq!(told(&watches), None);
+        // One that says so for ever is not told so for ever.
+        let mut times = 0;
+        for _ in 0..100 {
+            says(&watches, Some(("t1", 9)));
+            times += usize::from(told(&watches).is_some());
+            says(&watches, None);
+            times += usize::from(told(&watches).is_some());
+            tokio::time::advance(limits::WATCH_ANSWER).await;
+        }
+        assert!(times <= 2 * usize::from(limits::WATCH_TELLS_MAX), "{times}");
     }
 
     #[tokio::test(start_paused = true)]
