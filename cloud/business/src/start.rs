@@ -569,7 +569,7 @@ async fn tell_time(
             Ok(_) if since.elapsed() < reach.grace() => Ok(0),
             Ok(mut in_reach) => {
                 // What their vehicles told has not come to them.
-                in_reach.retain(|trip| !brought.borrow().aside.contains(trip));
+                in_reach.retain(|(trip, _)| !brought.borrow().aside.contains(trip));
                 parts.trips.sweep(&parts.organization, &parts.lists, &in_reach).await
             }
             Err(error) => Err(error),

@@ -210,12 +210,14 @@ fn sweep(trip: &Trip, context: &Context) -> Vec<TripEvent> {
     let none = CancellationFee::None;
     match (trip.phase, trip.last_mark) {
         (TripPhase::Requested, _) => vec![TripEvent::Cancelled(called_off("no-vehicle-in-time", none))],
+        // Its vehicle was out of reach all that time: nobody knows whether it or the rider came, so nobody pays for that.
+        (TripPhase::Assigned | TripPhase::Arriving | TripPhase::Boarding, _)
+            if now_ms >= due_ms + trip.phase.away_ms() =>
+        {
+            vec![TripEvent::Cancelled(called_off("vehicle-fell-silent", none))]
+        }
         (TripPhase::Assigned | TripPhase::Arriving, _) => {
             vec![TripEvent::Cancelled(called_off("vehicle-did-not-come", none))]
-        }
-        // Its vehicle was out of reach all that time: nobody knows whether the rider came, so nobody pays for that.
-        (TripPhase::Boarding, _) if now_ms >= due_ms + limits::SILENT_MS => {
-            vec![TripEvent::Cancelled(called_off("vehicle-fell-silent", none))]
         }
         (TripPhase::Boarding, _) => {
             vec![TripEvent::NoShow(called_off("no-show", CancellationFee::NoShow))]

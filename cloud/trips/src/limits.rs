@@ -35,6 +35,9 @@ pub const HOUR_MS: i64 = 3_600_000;
 /// How long a vehicle may take to the pick-up before the trip is called off, ms: longer than any rider waits, and no
 /// vehicle that still drives takes so long.
 pub const ARRIVE_WITHIN_MS: i64 = HOUR_MS;
+/// How much longer a vehicle may take that is out of reach, ms: it may stand at the pick-up, or have the rider on board, where no
+/// network is. Three hours in all are longer than such a drive, and who waits at the roadside calls it off before.
+pub const ARRIVE_AWAY_MS: i64 = 2 * HOUR_MS;
 /// How long a trip under way may be without any report before it is taken for ended, ms: half of what credits are held
 /// for, so that what was driven can still be charged.
 pub const SILENT_MS: i64 = 12 * HOUR_MS;

@@ -93,6 +93,12 @@ impl TripLine {
         }
     }
 
+    /// Whether time may move it: it is due, and where its vehicle is out of reach, it was so for long.
+    pub fn is_ripe(&self, is_in_reach: bool, now_ms: i64) -> bool {
+        let away_ms = if is_in_reach { 0 } else { self.phase.away_ms() };
+        self.due_ms.is_some_and(|due_ms| due_ms.saturating_add(away_ms) <= now_ms)
+    }
+
     /// Under which lists it stands.
     fn places(&self, organization: &str) -> BTreeSet<Vec<u8>> {
         let of = |list: &str, value: &str| key(&[list, organization, value, &self.trip]);

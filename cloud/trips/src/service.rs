@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::lists::TripDirectory;
 use crate::making::{MakeTrip, PlainTrip};
 use crate::state::TripPhase;
-use crate::{TripCommand, Trips, limits};
+use crate::{TripCommand, Trips};
 
 /// Now, ms since 1970 UTC.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -52,8 +52,8 @@ impl TripService {
     /// Tells trips that time has passed: those that wait too long for a vehicle, a rider or a word. Every few seconds.
     /// Answers how many it moved.
     ///
-    /// A trip that waits for its rider is passed over unless it is among `in_reach`, whose vehicles would have told that the
-    /// rider came; at most for [`limits::SILENT_MS`].
+    /// A trip that waits for its vehicle, or for its rider, is passed over unless it is among `in_reach`, whose vehicles would have
+    /// told in that phase that one came; at most for [`TripPhase::away_ms`].
     ///
     /// # Errors
     /// When the lists cannot be read; a trip that cannot be asked is asked again the next time.
@@ -61,7 +61,7 @@ impl TripService {
         &self,
         organization: &OrganizationId,
         lists: &TripDirectory,
-        in_reach: &HashSet<String>,
+        in_reach: &HashSet<(String, TripPhase)>,
     ) -> Result<usize, String> {
         let (mut moved, mut after) = (0, None::<Vec<u8>>);
         loop {
@@ -71,8 +71,8 @@ impl TripService {
             let Some((last, _)) = page.last() else { return Ok(moved) };
             after = Some(last.clone());
             for (_, line) in page {
-                let is_silent = line.due_ms.is_some_and(|due_ms| due_ms + limits::SILENT_MS <= now_ms);
-                if line.phase == TripPhase::Boarding && !is_silent && !in_reach.contains(&line.trip) {
+                let is_in_reach = in_reach.contains(&(line.trip.clone(), line.phase));
+                if !line.is_ripe(is_in_reach, now_ms) {
                     continue;
                 }
                 // What is due is due once: the same wish, however often it is said.

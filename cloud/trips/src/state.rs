@@ -36,6 +36,20 @@ impl TripPhase {
         matches!(self, Self::Completed | Self::Cancelled | Self::NoShow)
     }
 
+    /// How much longer time waits for a vehicle that is out of reach, ms: perhaps it came, or the rider did, and nobody has heard.
+    pub const fn away_ms(self) -> i64 {
+        match self {
+            Self::Assigned | Self::Arriving => limits::ARRIVE_AWAY_MS,
+            Self::Boarding => limits::SILENT_MS,
+            Self::Unknown
+            | Self::Requested
+            | Self::UnderWay
+            | Self::Completed
+            | Self::Cancelled
+            | Self::NoShow => 0,
+        }
+    }
+
     /// As it is written for people and filters.
     pub const fn name(self) -> &'static str {
         match self {

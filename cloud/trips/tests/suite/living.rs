@@ -192,7 +192,7 @@ async fn lists_follow_and_a_sweep_ends_what_waits_too_long() {
     trips.ask(&home(), "t2", rate(5), with("s-2".into(), now() + 600_001)).await.unwrap();
     lists.projected().caught_up().await.unwrap();
     assert_eq!((rated(None), rated(Some(2)), rated(Some(5))), (vec!["t2".into()], vec![], vec!["t2".into()]));
-    let (nobody, reached) = (HashSet::new(), HashSet::from(["t3".to_owned()]));
+    let (nobody, reached) = (HashSet::new(), HashSet::from([("t3".to_owned(), TripPhase::Boarding)]));
     assert_eq!(service.sweep(&home(), &lists, &reached).await.unwrap(), 0, "not yet");
     clock.store(now() + 600_000, Ordering::Relaxed);
     assert_eq!(service.sweep(&home(), &lists, &nobody).await.unwrap(), 1, "no vehicle for t1 in ten minutes");
@@ -221,7 +221,7 @@ async fn a_sweep_reaches_all_however_many_and_frees_riders_of_vehicles_that_vani
         let id = format!("w{n}");
         trips.ask(&home(), &id, of(&id, ""), with(format!("r-{id}"), now())).await.unwrap();
     }
-    for (id, vehicle) in [("lost", "V1"), ("gone", "V2")] {
+    for (id, vehicle) in [("lost", "V1"), ("away", "V3"), ("gone", "V2")] {
         trips.ask(&home(), id, of(id, vehicle), with(format!("r-{id}"), now())).await.unwrap();
     }
     for (n, observation) in [Entered(0), Left(0)].into_iter().enumerate() {
@@ -234,23 +234,34 @@ async fn a_sweep_reaches_all_however_many_and_frees_riders_of_vehicles_that_vani
         };
         trips.ask(&home(), "gone", report, with(format!("v-{n}"), now() + 400_000)).await.unwrap();
     }
-    let moved = async |to_ms: i64| {
+    let nobody = HashSet::new();
+    let heard = |phase| HashSet::from([("lost".to_owned(), phase)]);
+    let moved = async |to_ms: i64, in_reach: &HashSet<(String, TripPhase)>| {
         lists.projected().caught_up().await.unwrap();
         clock.store(to_ms, Ordering::Relaxed);
-        service.sweep(&home(), &lists, &HashSet::new()).await.unwrap()
+        service.sweep(&home(), &lists, in_reach).await.unwrap()
     };
     let hour = 3_600_000;
-    assert_eq!(moved(now() + 600_000).await, 600, "nobody drives any of them");
-    assert_eq!(moved(now() + hour - 1).await, 0);
-    assert_eq!(moved(now() + hour).await, 1, "V1 never came");
+    assert_eq!(moved(now() + 600_000, &nobody).await, 600, "nobody drives any of them");
+    assert_eq!(moved(now() + hour - 1, &heard(TripPhase::Assigned)).await, 0);
+    assert_eq!(moved(now() + hour, &nobody).await, 0, "both may have come, where nobody hears them");
     assert_eq!(
-        service.sweep(&home(), &lists, &HashSet::new()).await.unwrap(),
+        moved(now() + hour, &heard(TripPhase::Boarding)).await,
+        0,
+        "it changed since it was looked at"
+    );
+    assert_eq!(moved(now() + hour, &heard(TripPhase::Assigned)).await, 1, "V1 never came");
+    assert_eq!(
+        service.sweep(&home(), &lists, &heard(TripPhase::Assigned)).await.unwrap(),
         0,
         "the list may be behind; the wish is the same"
     );
-    assert_eq!(moved(now() + 120_000 + 12 * hour).await, 1, "V2 has not said a word for half a day");
+    assert_eq!(moved(now() + 3 * hour - 1, &nobody).await, 0);
+    assert_eq!(moved(now() + 3 * hour, &nobody).await, 1, "whoever booked V3 is not held for ever");
+    assert_eq!(moved(now() + 120_000 + 12 * hour, &nobody).await, 1, "V2 was silent for half a day");
     lists.projected().caught_up().await.unwrap();
     let phase = |id: &str| lists.trip(&home(), id).unwrap().unwrap().phase;
-    assert_eq!((phase("lost"), phase("gone")), (TripPhase::Cancelled, TripPhase::Completed));
+    assert_eq!((phase("lost"), phase("away")), (TripPhase::Cancelled, TripPhase::Cancelled));
+    assert_eq!(phase("gone"), TripPhase::Completed);
     assert!(lists.due(&home(), i64::MAX, None, 10).unwrap().is_empty());
 }

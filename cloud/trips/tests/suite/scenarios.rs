@@ -5,6 +5,7 @@ use remuda_contracts::trips::{CancellationFee, CancelledBy, TripCancelled};
 use remuda_eventsourcing::testing::given;
 use remuda_trips::command::Observation::*;
 use remuda_trips::event::{Assigned, Concluded, Rated, StopsChanged, Unassigned};
+use remuda_trips::lists::TripLine;
 use remuda_trips::state::TripPhase;
 use remuda_trips::{TripCommand as C, TripEvent as E, Trips, limits, share};
 
@@ -170,6 +171,36 @@ fn nobody_waits_for_ever() {
         .when(C::Sweep)
         .then_events(|events| events.len() == 1 && unheard(&events[0]))
         .then_state(|trip| trip.phase == TripPhase::Cancelled);
+}
+
+#[test]
+fn a_vehicle_that_does_not_come_costs_nothing_and_one_out_of_reach_is_waited_for_longer() {
+    let due_ms = now() + limits::ARRIVE_WITHIN_MS;
+    let called_off = |at_ms: i64, reason: &str| {
+        for past in [vec![requested(), assigned()], vec![requested(), assigned(), set_off(1, false, -9)]] {
+            let _ = given::<Trips>(past).at(at_ms).when(C::Sweep).then_events(|events| {
+                matches!(events, [E::Cancelled(c)] if c.reason == reason && c.fee == CancellationFee::None)
+            });
+        }
+    };
+    given::<Trips>([requested(), assigned()]).at(due_ms - 1).when(C::Sweep).then_nothing();
+    called_off(due_ms, "vehicle-did-not-come");
+    called_off(due_ms + limits::ARRIVE_AWAY_MS - 1, "vehicle-did-not-come");
+    called_off(due_ms + limits::ARRIVE_AWAY_MS, "vehicle-fell-silent");
+    let line = |phase| TripLine { phase, due_ms: Some(due_ms), ..TripLine::default() };
+    for (phase, away_ms) in [
+        (TripPhase::Requested, 0),
+        (TripPhase::Assigned, limits::ARRIVE_AWAY_MS),
+        (TripPhase::Arriving, limits::ARRIVE_AWAY_MS),
+        (TripPhase::Boarding, limits::SILENT_MS),
+        (TripPhase::UnderWay, 0),
+    ] {
+        let line = line(phase);
+        assert!(!line.is_ripe(true, due_ms - 1) && line.is_ripe(true, due_ms), "{phase:?}");
+        assert!(!line.is_ripe(false, due_ms + away_ms - 1), "{phase:?}");
+        assert!(line.is_ripe(false, due_ms + away_ms), "{phase:?}");
+    }
+    assert!(!TripLine::default().is_ripe(true, i64::MAX), "it has ended");
 }
 
 #[test]
