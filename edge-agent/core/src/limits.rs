@@ -51,7 +51,10 @@ pub const COMMANDS_REMEMBERED: usize = 256;
 pub const QUESTIONS_OPEN_MAX: usize = 4;
 /// Ended questions remembered: an answer that comes after them is told that it is late.
 pub const QUESTIONS_ENDED_REMEMBERED: usize = 32;
-/// Trip marks that wait for their time: several trips of a vehicle that has been out of reach since its start.
+/// Trip marks that wait for their time, of a vehicle that has been out of reach since its machine's start: those of one trip, as
+/// no other comes to it there.
 pub const MARKS_WAITING_MAX: usize = 64;
+// Setting off, and a rest before that; arrival, first rest and departure at each stop.
+const _: () = assert!(2 + 3 * remuda_wire::limits::STOPS_MAX <= MARKS_WAITING_MAX);
 /// Signals whose last value is remembered; further ones are dropped and counted.
 pub const SIGNALS_MAX: usize = 1024;

@@ -407,3 +407,38 @@ proptest! {
         prop_assert_eq!(near(&broken), near(&whole));
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// However often it stands still at its stops while nobody can know the time: each arrival, first rest and departure is told
+    /// with its time and odometer, in order.
+    #[test]
+    fn rests_without_end_cost_no_other_mark_its_time(rests in proptest::collection::vec(0..50_u32, 3)) {
+        let mut bench = Bench::new();
+        bench.connect(S);
+        bench.say(&watch(trip(1, &[2, 10, 20])), 2 * S);
+        // The machine itself starts anew, in a tunnel.
+        bench.kill(8, S);
+        let mut drive = vec![];
+        for (metres, rests) in [200, 1_000, 2_000].into_iter().zip(rests) {
+            drive.extend([(metres - 100, 40), (metres - 40, 20), (metres - 40, 0)]);
+            drive.extend((0..rests).flat_map(|_| [(metres, 10), (metres, 0)]));
+        }
+        drive.push((2_300, 50));
+        let mut now = 2 * S;
+        for (metres, kmh) in drive {
+            bench.at(metres, kmh, now);
+            now += S;
+        }
+        bench.connect(now);
+        let marks = bench.marks();
+        prop_assert!(marks.iter().all(|mark| mark.time_ms.is_some() && mark.odometer_m.is_some()));
+        prop_assert!(marks.iter().map(|mark| mark.time_ms).is_sorted());
+        let mut noticed = bench.noticed();
+        noticed.dedup();
+        let mut expected = vec![SetOff];
+        expected.extend((0..3).flat_map(|stop| [Entered(stop), AtRest, Left(stop)]));
+        prop_assert_eq!(noticed, expected);
+    }
+}

@@ -14,6 +14,13 @@ fn ms(ns: u64) -> i64 {
     i64::try_from(ns / 1_000_000).unwrap_or(i64::MAX)
 }
 
+/// Whether two marks that follow one another, and wait, say the same: it stands at a stop where it has stood already.
+fn is_same_rest(before: &WaitingMark, later: &WaitingMark) -> bool {
+    let is_rest =
+        |waiting: &WaitingMark| waiting.told.is_none() && waiting.mark.observation == Observation::AtRest;
+    is_rest(before) && is_rest(later) && before.mark.trip == later.mark.trip
+}
+
 impl Agent {
     /// What to watch from now on; said again when the cloud does not know whether it came.
     pub(super) fn handle_watch(&mut self, watch: TripWatch) {
@@ -140,11 +147,17 @@ impl Agent {
         for (observation, of) in noticed {
             self.notice(observation, &of);
         }
+        if self.has_too_many_marks() {
+            self.state.marks.dedup_by(|later, before| is_same_rest(before, later));
+        }
         self.save_then(Saving::Marks(self.marks_noticed));
-        let too_many = self.state.marks.len() > limits::MARKS_WAITING_MAX;
-        if too_many {
+        if self.has_too_many_marks() {
             self.tell_marks(now);
         }
+    }
+
+    fn has_too_many_marks(&self) -> bool {
+        self.state.marks.len() > limits::MARKS_WAITING_MAX
     }
 
     fn notice(&mut self, observation: Observation, of: &Sight) {
