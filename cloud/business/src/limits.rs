@@ -14,6 +14,8 @@ pub const PICTURE_AGE_MIN: Duration = Duration::from_millis(200);
 pub const BOOKING_PATIENCE: Duration = Duration::from_secs(5);
 /// How often vehicles with a trip are looked at.
 pub const OBSERVE_EVERY: Duration = Duration::from_millis(500);
+/// Reports of a trip that cannot be told them; with more, only arrivals and departures are added, of which a trip has few.
+pub const REPORTS_WAITING_MAX: usize = 64;
 /// How soon it is looked again whether all trips are listed, when the lists stopped at an event: somebody has to look first.
 pub const LISTS_AGAIN: Duration = Duration::from_secs(10);
 /// How soon a trip mark that could not be brought to its trip is brought again.

@@ -187,8 +187,10 @@ impl Observer {
                 && let Some(sight) = sight_of(&twin)
             {
                 let seen = watched.watch.observe(&watched.wanted.stops, &sight);
-                let seen = seen.into_iter().map(|(observation, of)| (observation, mark_of(&of)));
-                watched.waiting.extend(seen);
+                // Arrivals and departures are few; rests and starts are not, and say little once they are late.
+                let has_room = watched.waiting.len() < limits::REPORTS_WAITING_MAX;
+                let seen = seen.into_iter().filter(|(seen, _)| has_room || seen.stop().is_some());
+                watched.waiting.extend(seen.map(|(observation, of)| (observation, mark_of(&of))));
             }
         }
         let mut told = 0;
