@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use object_store::ObjectStore;
-use remuda_eventsourcing::{Journal, ManifestEntry, ManifestPosition, ManifestRecord, Owner};
+use remuda_eventsourcing::{Journal, ManifestEntry, ManifestPosition, ManifestRecord, Owner, ReplacedFile};
 use remuda_model::{Incarnation, Seq, ShardId, VehicleId};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::aside::aside;
 use crate::erasure::Known;
 use crate::error::LakeError;
-use crate::files::Files;
+use crate::files::{Files, replaced};
 use crate::history::HISTORY;
 use crate::listing::{Tries, Turns};
 use crate::metrics::LakeMetrics;
@@ -277,6 +277,20 @@ impl Lake {
         let slim = |record: ManifestRecord| Some(ManifestEntry { rows: Vec::new(), ..record.entry });
         for entry in self.records(0, slim).await? {
             self.rows(&entry).await?.iter().for_each(&mut each);
+        }
+        Ok(())
+    }
+
+    /// Every row of every file that was replaced or dropped and is still there for readers; a row may come more than once.
+    ///
+    /// # Errors
+    /// When such a file is damaged, or the store or the journal fails.
+    pub async fn for_each_replaced_row(&self, mut each: impl FnMut(&Row) + Send) -> Result<(), LakeError> {
+        for ReplacedFile { path, .. } in replaced(&*self.journal).await? {
+            let Some(bytes) = self.files.fetch(&path).await? else { continue };
+            let rows = aside(move || file::decode(bytes)).await;
+            let rows = rows.ok_or_else(|| LakeError::Damaged { path, what: "unreadable".into() })??;
+            rows.iter().for_each(&mut each);
         }
         Ok(())
     }

@@ -111,6 +111,14 @@ impl Dropped {
 }
 
 impl RetentionRecord {
+    fn read(line: &[u8]) -> Result<Self, LakeError> {
+        serde_json::from_slice(line).map_err(|e| {
+            LakeError::Encode(format!(
+                "a line of the trail {TRAIL} cannot be read ({e}); use a newer release"
+            ))
+        })
+    }
+
     pub fn note(&self) -> Result<Note, LakeError> {
         let bytes = serde_json::to_vec(self).map_err(|e| LakeError::Encode(e.to_string()))?;
         Ok(Note { trail: TRAIL.into(), bytes })
@@ -162,13 +170,25 @@ impl Lake {
                 return Ok(known.horizon.clone());
             }
             for (position, line) in lines {
-                let record = serde_json::from_slice(&line).map_err(|e| {
-                    LakeError::Encode(format!(
-                        "a line of the trail {TRAIL} cannot be read ({e}); use a newer release"
-                    ))
-                })?;
-                known.horizon.take(&record);
+                known.horizon.take(&RetentionRecord::read(&line)?);
                 known.position = position;
+            }
+        }
+    }
+
+    /// Rows that retention has taken out whole, by age or by bytes, as the trail says.
+    ///
+    /// # Errors
+    /// When the journal fails.
+    pub async fn expired_rows(&self) -> Result<u64, LakeError> {
+        let (mut after, mut rows) = (0, 0);
+        loop {
+            let lines = self.journal.notes(TRAIL, after, limits::MANIFEST_PAGE).await?;
+            let Some((last, _)) = lines.last() else { return Ok(rows) };
+            after = *last;
+            for (_, line) in &lines {
+                let record = RetentionRecord::read(line)?;
+                rows += if record.class.is_none() { record.rows } else { 0 };
             }
         }
     }

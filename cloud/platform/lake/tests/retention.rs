@@ -80,8 +80,13 @@ async fn beyond_the_bound_of_bytes_the_oldest_hours_leave() {
     let bounded = keeping(Retention { bytes_max, ..Retention::default() });
     let done = world.compact(&bounded).await;
     assert_eq!(done.expired_files, 2, "the bound is met only without the second hour");
-    let horizon = world.lake(&Fuse::never()).horizon().await.expect("read");
+    let lake = world.lake(&Fuse::never());
+    let horizon = lake.horizon().await.expect("read");
     assert_eq!(horizon.of(None), Some((BEGIN_MS + 2 * HOUR_MS) * 1_000_000));
+    assert_eq!(lake.expired_rows().await.expect("read"), done.expired_rows);
+    let mut still_there = 0;
+    lake.for_each_replaced_row(|_| still_there += 1).await.expect("read");
+    assert!(still_there >= done.expired_rows, "{still_there} of {} rows", done.expired_rows);
     world.check().await;
     world.now_ms += 61_000;
     assert_eq!(world.compact(&bounded).await.expired_files, 0);

@@ -8,7 +8,7 @@ use crate::error::LakeError;
 use crate::files::replaced;
 use crate::history::{HISTORY, Hour, REPLACED, STAGED, epoch_in_name};
 use crate::limits;
-use crate::retention::{Dropped, RetentionRecord};
+use crate::retention::{Dropped, Retention, RetentionRecord};
 
 impl Run<'_> {
     /// Moves that are still to be made, files that no run can commit any more, files after their grace period.
@@ -83,7 +83,7 @@ impl Run<'_> {
         let mut bytes: u64 = history.iter().map(|(_, (_, _, bytes))| bytes).sum();
         history.into_iter().for_each(|(end_ms, file)| hours.entry(end_ms).or_default().push(file));
         let oldest = retention.oldest_ms(self.now_ms()).unwrap_or(i64::MIN);
-        let bytes_max = retention.bytes_max.unwrap_or(u64::MAX);
+        let bytes_max = bytes_max(retention);
         for (end_ms, files) in hours {
             let why = match () {
                 () if end_ms <= oldest => "age",
@@ -131,4 +131,12 @@ impl Run<'_> {
         }
         Ok(true)
     }
+}
+
+/// The bound of bytes; a test may set one that is smaller than any configuration's.
+fn bytes_max(retention: &Retention) -> u64 {
+    fail::fail_point!("retention-bytes-max", |bound| bound
+        .and_then(|bound| bound.parse().ok())
+        .unwrap_or(u64::MAX));
+    retention.bytes_max.unwrap_or(u64::MAX)
 }
