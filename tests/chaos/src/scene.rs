@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use remuda_e2e::{Cloud, Process};
-use remuda_ledger::Ledger;
+use remuda_ledger::{Disks, Ledger};
 
 use crate::Sabotage;
 use crate::disk::{Disk, DiskError, Layer};
@@ -458,7 +458,8 @@ impl<'a> Scene<'a> {
     pub fn count(&self) -> Result<Ledger, Trouble> {
         let mut outboxes = vec![self.vehicle_disk.root().to_path_buf()];
         outboxes.extend(self.clones.iter().map(|clone| clone.disk.root().to_path_buf()));
-        remuda_ledger::count_with_destroyed_blocking(self.cloud_disk.root(), &outboxes, &self.destroyed)
+        let disks = Disks { outboxes: &outboxes, destroyed: &self.destroyed, ..Disks::default() };
+        remuda_ledger::count_disks_blocking(self.cloud_disk.root(), disks)
             .map_err(|e| broken(format!("the disks cannot be counted: {e}")))
     }
 }

@@ -6,6 +6,8 @@ use std::fmt;
 use remuda_model::{Incarnation, Lane, Seq, VehicleId};
 use serde::Serialize;
 
+use crate::ranges::Ranges;
+
 /// One numbered stream of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stream {
@@ -31,89 +33,25 @@ struct Account {
     cloud_lost: Ranges,
     quarantined: Ranges,
     reprocessed: Ranges,
+    /// Frames of which retention took rows.
+    expired: Ranges,
+    /// Frames that a node had which was lost.
+    had_by_lost_node: Ranges,
+    /// Frames that the vehicle had let go of when the backup began from which that node was restored.
+    in_backup: Ranges,
 }
 
-/// Inclusive ranges of seqs, in the order they were added.
-#[derive(Debug, Default, Clone)]
-struct Ranges(Vec<(Seq, Seq)>);
-
-impl Ranges {
-    fn add(&mut self, from: Seq, to: Seq) {
-        if from <= to {
-            self.0.push((from, to));
-        }
-    }
-
-    /// Sorted, merged, and how many seqs were named more than once.
-    fn merged(&self) -> (Self, u64) {
-        let mut sorted = self.0.clone();
-        sorted.sort_unstable();
-        let mut merged: Vec<(Seq, Seq)> = Vec::new();
-        let mut repeated = 0;
-        for (from, to) in sorted {
-            match merged.last_mut() {
-                Some(last) if from <= last.1 => {
-                    repeated += last.1.min(to) - from + 1;
-                    last.1 = last.1.max(to);
-                }
-                Some(last) if from == last.1 + 1 => last.1 = to,
-                _ => merged.push((from, to)),
-            }
-        }
-        (Self(merged), repeated)
-    }
-
-    fn count(&self) -> u64 {
-        self.0.iter().map(|(from, to)| to - from + 1).sum()
-    }
-
-    /// Takes out the first so many; answers how many there were of them.
-    fn take_first(&mut self, count: u64) -> u64 {
-        let mut left = count;
-        let mut kept = Self::default();
-        for (from, to) in std::mem::take(&mut self.0) {
-            let taken = left.min(to - from + 1);
-            left -= taken;
-            kept.add(from + taken, to);
-        }
-        *self = kept;
-        count - left
-    }
-
-    /// What is in `self` and not in `other`; both merged.
-    fn without(&self, other: &Self) -> Self {
-        let mut left = Self::default();
-        let mut others = other.0.iter().copied().peekable();
-        for &(mut from, to) in &self.0 {
-            while let Some(&(o_from, o_to)) = others.peek() {
-                if o_to < from {
-                    others.next();
-                    continue;
-                }
-                if o_from > to {
-                    break;
-                }
-                if o_from > from {
-                    left.add(from, o_from - 1);
-                }
-                from = o_to + 1;
-                if from > to {
-                    break;
-                }
-                others.next();
-            }
-            left.add(from, to);
-        }
-        left
-    }
-
-    /// What is in both; both merged.
-    fn common(&self, other: &Self) -> Self {
-        self.without(&self.without(other))
-    }
+/// What is left to account for frames of the samples lane that are nowhere.
+struct Excuses {
+    /// Rows that erasures took, by vehicle; each frame has one or more.
+    erased: BTreeMap<VehicleId, u64>,
+    /// Whether retention's trail tells of as many rows as it took.
+    expired_told: bool,
+    /// Rows that it tells of whose files are deleted: they may be of any frame.
+    expired_unseen: u64,
 }
 
-/// The verdict. `made = stored + quarantined + in_outbox + shed + erased + lost`.
+/// The verdict. `made = stored + quarantined + in_outbox + shed + erased + expired + lost + lost_with_node`.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 pub struct Ledger {
     /// Frames that were durable in an outbox once.
@@ -128,10 +66,17 @@ pub struct Ledger {
     pub frames_shed: u64,
     /// Made and nowhere, as the proofs of erasures say of their vehicle: at most as many frames as rows that they took.
     pub frames_erased: u64,
+    /// Made and nowhere, as retention's trail says: their rows are in files that it dropped, or, once those are deleted, at most
+    /// as many frames as rows that it tells of.
+    pub frames_expired: u64,
     /// Made and nowhere: must be 0.
     pub frames_lost: u64,
     /// Of those lost, how many the cloud itself recorded as lost by it: 0, unless it was restored from a backup.
     pub frames_lost_told: u64,
+    /// Made and nowhere since a node was lost that had them: its backup was begun before their vehicles had let go of them.
+    pub frames_lost_with_node: u64,
+    /// Of these, how many the restored node recorded as lost by the cloud.
+    pub frames_lost_with_node_told: u64,
     /// Stored twice, stored and in a gap, or decided twice: must be 0.
     pub frames_duplicated: u64,
     /// Frames the cloud holds that no vehicle's records know: vehicles whose outbox is not here.
@@ -146,6 +91,16 @@ pub struct Ledger {
     pub rows_stored: u64,
     /// Values in those rows.
     pub samples_stored: u64,
+    /// Rows that retention took whole, as its trail says.
+    pub rows_expired: u64,
+    /// Of these, how many are in no file any more, so that nobody can say which they were.
+    pub rows_expired_unseen: u64,
+    /// Values that retention took out of rows that stay.
+    pub samples_expired: u64,
+    /// Values that replaced files had, and that neither what replaced them has nor retention or an erasure took: must be 0.
+    pub samples_lost: u64,
+    /// Before this time retention took something, ms since 1970 UTC.
+    pub expired_before_ms: Option<i64>,
     /// Erasures of a vehicle that the lake knows of.
     pub erasures: u64,
     /// Vehicles seen.
@@ -165,14 +120,18 @@ impl fmt::Display for Ledger {
             ("in outboxes", self.frames_in_outbox),
             ("shed", self.frames_shed),
             ("erased", self.frames_erased),
+            ("expired", self.frames_expired),
             ("lost", self.frames_lost),
             ("lost, as told", self.frames_lost_told),
+            ("lost with a node", self.frames_lost_with_node),
             ("duplicated", self.frames_duplicated),
             ("gaps", self.gaps),
             ("decisions missing", self.decisions_missing),
             ("decisions doubled", self.decisions_doubled),
             ("rows stored", self.rows_stored),
             ("samples stored", self.samples_stored),
+            ("samples expired", self.samples_expired),
+            ("samples lost", self.samples_lost),
         ] {
             writeln!(f, "  {what:18} {count:>12}")?;
         }
@@ -196,6 +155,7 @@ impl Ledger {
     /// The same of a cloud that was restored from a backup: whatever is lost, the cloud says itself that it lost it.
     pub fn balances_but_for_told_loss(&self) -> bool {
         self.frames_lost == self.frames_lost_told
+            && self.samples_lost == 0
             && self.frames_duplicated == 0
             && self.decisions_missing == 0
             && self.decisions_doubled == 0
@@ -205,7 +165,9 @@ impl Ledger {
                     + self.frames_in_outbox
                     + self.frames_shed
                     + self.frames_erased
+                    + self.frames_expired
                     + self.frames_lost
+                    + self.frames_lost_with_node
     }
 }
 
@@ -216,8 +178,24 @@ pub struct Books {
     /// Rows that erasures took, by vehicle.
     erased: BTreeMap<VehicleId, u64>,
     erasures: u64,
+    expired: Expired,
     rows_stored: u64,
     samples_stored: u64,
+}
+
+/// What retention took, over all vehicles.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Expired {
+    /// Rows that its trail says it took whole.
+    pub rows_told: u64,
+    /// Rows that are gone and over age, and in files that can still be read.
+    pub rows_seen: u64,
+    /// Values that it took out of rows that stay.
+    pub samples: u64,
+    /// Values that are gone and that it may not have taken.
+    pub samples_lost: u64,
+    /// Before this time something is gone, ms since 1970 UTC.
+    pub before_ms: Option<i64>,
 }
 
 /// Faults told in words; more are only counted.
@@ -286,26 +264,57 @@ impl Books {
         self.erasures += 1;
     }
 
+    /// A row of the samples lane, also one in quarantine, that retention took whole.
+    pub fn expired_row(&mut self, stream: Stream, seq: Seq) {
+        self.account(stream).expired.add(seq, seq);
+    }
+
+    /// What retention took over all.
+    pub fn expired(&mut self, expired: Expired) {
+        self.expired = expired;
+    }
+
+    /// Frames that a node had, in whatever way, when it was lost.
+    pub fn had_by_lost_node(&mut self, stream: Stream, from: Seq, to: Seq) {
+        self.account(stream).had_by_lost_node.add(from, to);
+    }
+
+    /// Frames that the vehicle had let go of when the backup began from which that node was restored.
+    pub fn in_backup(&mut self, stream: Stream, from: Seq, to: Seq) {
+        self.account(stream).in_backup.add(from, to);
+    }
+
     /// Strikes the balance. Each made frame is counted once, in the first class that holds it: stored, quarantined,
-    /// in the outbox, shed, erased, lost.
+    /// in the outbox, shed, expired, erased, lost with a node, lost.
     pub fn balance(&self) -> Ledger {
+        let Expired { rows_told, rows_seen, samples, samples_lost, before_ms } = self.expired;
+        let mut excuses = Excuses {
+            erased: self.erased.clone(),
+            expired_told: rows_seen <= rows_told,
+            expired_unseen: rows_told.saturating_sub(rows_seen),
+        };
         let mut ledger = Ledger {
             rows_stored: self.rows_stored,
             samples_stored: self.samples_stored,
+            rows_expired: rows_told,
+            rows_expired_unseen: excuses.expired_unseen,
+            samples_expired: samples,
+            samples_lost,
+            expired_before_ms: before_ms,
             erasures: self.erasures,
             ..Ledger::default()
         };
+        if !excuses.expired_told {
+            ledger.fault(format!("retention's trail tells of {rows_told} rows, and {rows_seen} are gone"));
+        }
+        if samples_lost > 0 {
+            ledger.fault(format!("{samples_lost} values are gone that no rule takes"));
+        }
         let mut vehicles: Vec<VehicleId> = self.accounts.keys().map(|s| s.vehicle).collect();
         vehicles.dedup();
         ledger.vehicles = vehicles.len() as u64;
-        let mut erased = self.erased.clone();
         for (stream, account) in &self.accounts {
-            let mut none = 0;
-            let erased = match stream.lane {
-                Lane::Samples => erased.get_mut(&stream.vehicle).unwrap_or(&mut none),
-                Lane::Events => &mut none,
-            };
-            account.add_to(stream, erased, &mut ledger);
+            account.add_to(stream, &mut excuses, &mut ledger);
         }
         ledger
     }
@@ -329,8 +338,26 @@ impl Account {
         (frames, repeated)
     }
 
-    /// `erased`: rows of its vehicle that erasures took and that account for no frame yet; each frame has one or more.
-    fn add_to(&self, stream: &Stream, erased: &mut u64, ledger: &mut Ledger) {
+    /// Takes out of the frames that are nowhere those that a rule took; answers how many retention and erasures took.
+    fn excused(&self, stream: &Stream, excuses: &mut Excuses, lost: &mut Ranges) -> (u64, u64) {
+        if stream.lane != Lane::Samples {
+            return (0, 0);
+        }
+        let mut expired = 0;
+        if excuses.expired_told {
+            let by_rule = lost.common(&self.expired.merged().0);
+            expired = by_rule.count();
+            *lost = lost.without(&by_rule);
+        }
+        let rows = excuses.erased.entry(stream.vehicle).or_default();
+        let erased = lost.take_first(*rows);
+        *rows -= erased;
+        let unseen = lost.take_first(excuses.expired_unseen);
+        excuses.expired_unseen -= unseen;
+        (expired + unseen, erased)
+    }
+
+    fn add_to(&self, stream: &Stream, excuses: &mut Excuses, ledger: &mut Ledger) {
         let mut tell = |count: u64, what: &str, ranges: &Ranges| {
             if count > 0 && ledger.faults.len() < FAULTS_TOLD_MAX {
                 let Stream { vehicle, incarnation, lane } = stream;
@@ -371,15 +398,21 @@ impl Account {
         let left = made.without(&stored);
         let after_quarantine = left.without(&quarantined);
         let after_outbox = after_quarantine.without(&in_outbox);
-        let mut lost = after_outbox.without(&given_up);
-        let excused = lost.take_first(*erased);
-        *erased -= excused;
-        ledger.frames_erased += excused;
+        let after_shed = after_outbox.without(&given_up);
+        let mut lost = after_shed.clone();
+        let (expired, erased) = self.excused(stream, excuses, &mut lost);
+        let with_node = self.had_by_lost_node.merged().0.without(&self.in_backup.merged().0);
+        let with_node = lost.common(&with_node);
+        let lost = lost.without(&with_node);
+        ledger.frames_expired += expired;
+        ledger.frames_erased += erased;
+        ledger.frames_lost_with_node += with_node.count();
+        ledger.frames_lost_with_node_told += with_node.common(&cloud_lost).count();
         ledger.frames_made += made.count();
         ledger.frames_stored += made.count() - left.count();
         ledger.frames_quarantined += left.count() - after_quarantine.count();
         ledger.frames_in_outbox += after_quarantine.count() - after_outbox.count();
-        ledger.frames_shed += after_outbox.count() - lost.count() - excused;
+        ledger.frames_shed += after_outbox.count() - after_shed.count();
         ledger.frames_lost_told += lost.common(&cloud_lost).count();
         ledger.frames_lost += tell(lost.count(), "frames lost", &lost);
         ledger.frames_unclaimed += stored.without(&made).count();
@@ -412,6 +445,57 @@ mod tests {
         // It excuses no report, and nobody else.
         books.made(stream(Lane::Events), 1, 1);
         assert_eq!(books.balance().frames_lost, 1);
+    }
+
+    #[test]
+    fn what_retention_took_is_accounted_for_as_far_as_its_trail_tells() {
+        let s = stream(Lane::Samples);
+        let mut books = Books::default();
+        books.made(s, 1, 10);
+        (5..=9).for_each(|seq| books.row(s, seq, 0, 1));
+        (1..=3).for_each(|seq| books.expired_row(s, seq));
+        let told = |rows_told| Expired { rows_told, rows_seen: 3, ..Expired::default() };
+        books.expired(told(3));
+        let ledger = books.balance();
+        assert_eq!((ledger.frames_stored, ledger.frames_expired, ledger.frames_lost), (5, 3, 2));
+        // Rows whose files are deleted may be of any frame.
+        books.expired(told(4));
+        let ledger = books.balance();
+        assert_eq!((ledger.frames_expired, ledger.frames_lost, ledger.rows_expired_unseen), (4, 1, 1));
+        // More went than is told: nothing is.
+        books.expired(told(2));
+        let ledger = books.balance();
+        assert_eq!((ledger.frames_expired, ledger.frames_lost), (0, 5));
+        assert!(ledger.faults[0].contains("tells of 2 rows, and 3 are gone"), "{:?}", ledger.faults);
+        // It excuses no report.
+        books.expired(told(99));
+        books.made(stream(Lane::Events), 1, 1);
+        assert_eq!(books.balance().frames_lost, 1);
+        let gone = Expired { samples_lost: 1, ..Expired::default() };
+        let mut books = Books::default();
+        books.expired(gone);
+        assert!(!books.balance().balances());
+    }
+
+    #[test]
+    fn what_went_with_a_node_is_what_it_had_and_its_backup_had_not() {
+        let s = stream(Lane::Samples);
+        let mut books = Books::default();
+        books.made(s, 1, 12);
+        books.in_outbox(s, 9, 12);
+        (1..=4).for_each(|seq| books.row(s, seq, 0, 1));
+        books.had_by_lost_node(s, 1, 9);
+        books.in_backup(s, 1, 4);
+        books.cloud_lost(s, 5, 8);
+        let ledger = books.balance();
+        assert_eq!((ledger.frames_stored, ledger.frames_in_outbox, ledger.frames_lost), (4, 4, 0));
+        assert_eq!((ledger.frames_lost_with_node, ledger.frames_lost_with_node_told), (4, 4));
+        assert!(ledger.balances());
+        // What the backup must have is no loss that a backup explains.
+        books.in_backup(s, 5, 5);
+        let ledger = books.balance();
+        assert_eq!((ledger.frames_lost, ledger.frames_lost_with_node), (1, 3));
+        assert!(!ledger.balances());
     }
 
     #[test]
@@ -505,14 +589,5 @@ mod tests {
         let ledger = books.balance();
         assert_eq!((ledger.frames_made, ledger.frames_stored, ledger.frames_unclaimed), (2, 2, 1));
         assert!(ledger.balances());
-    }
-
-    #[test]
-    fn ranges_subtract() {
-        let (a, _) = Ranges(vec![(1, 10), (20, 30)]).merged();
-        let (b, twice) = Ranges(vec![(3, 4), (4, 5), (10, 22), (30, 40)]).merged();
-        assert_eq!(twice, 1);
-        assert_eq!(a.without(&b).0, vec![(1, 2), (6, 9), (23, 29)]);
-        assert_eq!(a.common(&b).0, vec![(3, 5), (10, 10), (20, 22), (30, 30)]);
     }
 }

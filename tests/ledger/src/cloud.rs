@@ -13,6 +13,7 @@ use remuda_vehicles::ledger::{Booked, CLOUD_LOST, Decision, RULE_SIGNALS, demand
 
 use crate::LedgerError;
 use crate::books::{Books, Ledger, Stream};
+use crate::expiry::{Erased, Expiry};
 
 /// How often, and how long apart, a journal that is in use is tried again.
 const LOCK_TRIES: u32 = 50;
@@ -53,19 +54,68 @@ impl CloudDisk {
     /// Enters rows and events into the books; answers what to compare decisions by.
     pub async fn enter(&self, books: &mut Books) -> Result<Decisions, LedgerError> {
         let mut decisions = Decisions::default();
+        let mut erased = Erased::default();
         for erasure in self.lake.erasures().await? {
-            if let Some(vehicle) = erasure.tombstone.vehicle {
-                books.erased(vehicle, erasure.rows);
-                // Rows that demanded its decisions are gone: nobody can judge them any more.
-                decisions.unjudged.insert(vehicle);
+            match erasure.tombstone.vehicle {
+                Some(vehicle) => {
+                    books.erased(vehicle, erasure.rows);
+                    erased.vehicles.insert(vehicle);
+                    // Rows that demanded its decisions are gone: nobody can judge them any more.
+                    decisions.unjudged.insert(vehicle);
+                }
+                None => erased.all = true,
             }
         }
+        let mut expiry = Expiry::read(&self.lake).await?;
         self.lake
             .for_each_row(|row| {
                 enter_row(books, row);
-                decisions.row(row);
+                let before = expiry.stays(row, &erased);
+                if before.is_none() && expiry.may_lack(row) {
+                    decisions.unjudged.insert(row.vehicle);
+                }
+                decisions.row(before.as_ref().unwrap_or(row));
             })
             .await?;
+        let (gone, expired) = expiry.gone(&erased);
+        for row in &gone {
+            enter_expired(books, row);
+            decisions.row(row);
+        }
+        books.expired(expired);
+        decisions.any_is_unseen = expired.rows_told > expired.rows_seen;
+        self.for_each_booked(|vehicle, booked| enter_event(books, &mut decisions, vehicle, booked)).await?;
+        Ok(decisions)
+    }
+
+    /// Enters what a node that was lost had.
+    pub async fn enter_lost(&self, books: &mut Books) -> Result<(), LedgerError> {
+        self.lake
+            .for_each_row(|row| {
+                let stream =
+                    Stream { vehicle: row.vehicle, incarnation: row.incarnation, lane: Lane::Samples };
+                books.had_by_lost_node(stream, row.seq, row.durable_to());
+            })
+            .await?;
+        self.for_each_booked(|vehicle, booked| {
+            let (lane, incarnation, from, to) = match booked {
+                Booked::Reported { incarnation, seq } | Booked::Quarantined { incarnation, seq } => {
+                    (Lane::Events, incarnation, seq, seq)
+                }
+                Booked::Gapped { incarnation, from, to, .. } => (Lane::Events, incarnation, from, to),
+                Booked::Reprocessed { lane, incarnation, seq } => (lane, incarnation, seq, seq),
+                Booked::Decided(_) => return,
+            };
+            books.had_by_lost_node(Stream { vehicle, incarnation, lane }, from, to);
+        })
+        .await
+    }
+
+    /// What every event of the journal says of frames and decisions.
+    async fn for_each_booked(
+        &self,
+        mut each: impl FnMut(VehicleId, Booked) + Send,
+    ) -> Result<(), LedgerError> {
         for shard in (0..SHARDS).filter_map(ShardId::new) {
             let mut after = 0;
             loop {
@@ -74,12 +124,24 @@ impl CloudDisk {
                 after = last.position;
                 for event in &page {
                     if let Some((vehicle, booked)) = read(&event.event) {
-                        enter_event(books, &mut decisions, vehicle, booked);
+                        each(vehicle, booked);
                     }
                 }
             }
         }
-        Ok(decisions)
+        Ok(())
+    }
+}
+
+/// A row that retention took whole.
+fn enter_expired(books: &mut Books, row: &Row) {
+    match &row.body {
+        // What it says holds: the frames will never come.
+        RowBody::Gap { .. } => enter_row(books, row),
+        RowBody::Samples(_) | RowBody::Marker | RowBody::Quarantine { .. } => {
+            let stream = Stream { vehicle: row.vehicle, incarnation: row.incarnation, lane: Lane::Samples };
+            books.expired_row(stream, row.seq);
+        }
     }
 }
 
@@ -128,8 +190,10 @@ pub(crate) struct Decisions {
     rows: HashMap<VehicleId, Vec<Row>>,
     made: HashMap<VehicleId, BTreeMap<Decision, u64>>,
     reprocessed: HashMap<VehicleId, BTreeSet<(Incarnation, Seq)>>,
-    /// Vehicles of which rows were erased.
+    /// Vehicles of which rows were erased, or lack values.
     unjudged: BTreeSet<VehicleId>,
+    /// Rows are gone of which nobody can say whose they were: none can be judged.
+    any_is_unseen: bool,
 }
 
 impl Decisions {
@@ -146,6 +210,9 @@ impl Decisions {
     /// Evaluates the rules again and compares.
     pub fn compare(mut self, ledger: &mut Ledger) {
         let settings = RuleSettings::default();
+        if self.any_is_unseen {
+            return;
+        }
         for vehicle in &self.unjudged {
             self.rows.remove(vehicle);
             self.made.remove(vehicle);

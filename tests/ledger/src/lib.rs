@@ -5,6 +5,8 @@
 
 pub mod books;
 mod cloud;
+mod expiry;
+mod ranges;
 mod vehicles;
 
 use std::path::{Path, PathBuf};
@@ -12,7 +14,29 @@ use std::path::{Path, PathBuf};
 use remuda_eventsourcing::JournalError;
 use remuda_lake::{LakeError, Row};
 
-pub use books::{Books, Ledger, Stream};
+pub use books::{Books, Expired, Ledger, Stream};
+
+/// A node that was lost and restored from a backup.
+#[derive(Debug, Clone)]
+pub struct LostNode {
+    /// Its data folder as it was when it was lost.
+    pub cloud: PathBuf,
+    /// The vehicles' outboxes as they were when that backup was begun: it holds what they had let go of by then.
+    pub outboxes: PathBuf,
+}
+
+/// Disks that are counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Disks<'a> {
+    /// Data folders of stopped agents or simulators.
+    pub outboxes: &'a [PathBuf],
+    /// Outboxes that were destroyed on purpose, as they were at their end: what they held and the cloud does not have died
+    /// with them, and counts as shed.
+    pub destroyed: &'a [PathBuf],
+    /// Nodes in whose place the cloud's was restored: what they had and vehicles had let go of since the backup was begun
+    /// counts as lost with them.
+    pub lost: &'a [LostNode],
+}
 
 /// Why the disks could not be counted.
 #[derive(Debug, thiserror::Error)]
@@ -41,25 +65,24 @@ pub enum LedgerError {
 /// # Errors
 /// When a disk cannot be read.
 pub async fn count(cloud: &Path, outboxes: &[PathBuf]) -> Result<Ledger, LedgerError> {
-    count_with_destroyed(cloud, outboxes, &[]).await
+    count_disks(cloud, Disks { outboxes, ..Disks::default() }).await
 }
 
-/// [`count`], where some outboxes were destroyed on purpose: copies of them as they were at their end. What they held
-/// and the cloud does not have died with them, and counts as shed.
+/// [`count`], where disks were destroyed on purpose.
 ///
 /// # Errors
 /// When a disk cannot be read.
-pub async fn count_with_destroyed(
-    cloud: &Path,
-    outboxes: &[PathBuf],
-    destroyed: &[PathBuf],
-) -> Result<Ledger, LedgerError> {
+pub async fn count_disks(cloud: &Path, disks: Disks<'_>) -> Result<Ledger, LedgerError> {
     let mut books = Books::default();
-    for folder in outboxes {
+    for folder in disks.outboxes {
         vehicles::enter(&mut books, folder, vehicles::Fate::Alive)?;
     }
-    for folder in destroyed {
+    for folder in disks.destroyed {
         vehicles::enter(&mut books, folder, vehicles::Fate::Destroyed)?;
+    }
+    for node in disks.lost {
+        vehicles::enter_backup(&mut books, &node.outboxes)?;
+        cloud::CloudDisk::open(&node.cloud).await?.enter_lost(&mut books).await?;
     }
     let disk = cloud::CloudDisk::open(cloud).await?;
     let decisions = disk.enter(&mut books).await?;
@@ -76,16 +99,12 @@ pub fn count_blocking(cloud: &Path, outboxes: &[PathBuf]) -> Result<Ledger, Ledg
     runtime()?.block_on(count(cloud, outboxes))
 }
 
-/// [`count_with_destroyed`] for callers without a runtime.
+/// [`count_disks`] for callers without a runtime.
 ///
 /// # Errors
 /// When a disk cannot be read.
-pub fn count_with_destroyed_blocking(
-    cloud: &Path,
-    outboxes: &[PathBuf],
-    destroyed: &[PathBuf],
-) -> Result<Ledger, LedgerError> {
-    runtime()?.block_on(count_with_destroyed(cloud, outboxes, destroyed))
+pub fn count_disks_blocking(cloud: &Path, disks: Disks<'_>) -> Result<Ledger, LedgerError> {
+    runtime()?.block_on(count_disks(cloud, disks))
 }
 
 /// Every committed row of a stopped cloud, for tests that look at values.
