@@ -61,7 +61,7 @@ pub enum Kind {
 }
 
 /// All of them, in the order in which consecutive seeds put them first.
-pub const KINDS: [Kind; 24] = [
+pub const KINDS: [Kind; 25] = [
     Kind::KillCloud,
     Kind::PowerCutCloud,
     Kind::DiskFull,
@@ -86,9 +86,8 @@ pub const KINDS: [Kind; 24] = [
     Kind::Garbage,
     Kind::Delay,
     Kind::CompactionCrash,
+    Kind::Erasure,
 ];
-/// Only by name, until many of its rounds have held (docs/chaos.md).
-const BY_NAME: [Kind; 1] = [Kind::Erasure];
 
 impl Kind {
     /// Its name in reports.
@@ -127,7 +126,7 @@ impl std::str::FromStr for Kind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        KINDS.into_iter().chain(BY_NAME).find(|kind| kind.name() == text).ok_or_else(|| {
+        KINDS.into_iter().find(|kind| kind.name() == text).ok_or_else(|| {
             let names: Vec<&str> = KINDS.into_iter().map(Self::name).collect();
             format!("no fault is called {text}; there are: {}", names.join(", "))
         })
