@@ -8,7 +8,7 @@ use crate::run::{Outcome, cargo, command, run, target};
 #[derive(Debug, Args)]
 pub struct ChaosArgs {
     /// Rounds; round n has the seed `seed + n`.
-    #[arg(long, default_value_t = 25)]
+    #[arg(long, default_value_t = 26)]
     rounds: u64,
     /// Seed of the first round; without it a random one, which is printed.
     #[arg(long)]

@@ -8,6 +8,7 @@ pub mod disk;
 pub mod plan;
 pub mod proxy;
 pub mod report;
+mod retention;
 mod round;
 mod scene;
 

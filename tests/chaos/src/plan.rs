@@ -28,6 +28,8 @@ pub enum Kind {
     CompactionCrash,
     /// A vehicle's history is erased while it drives.
     Erasure,
+    /// Retention takes history away, and the cloud ends by its own hand in it or dies after it.
+    Retention,
     /// A second node is started on the data of one that is paused, which then wakes.
     SecondNode,
     /// A disk has no room left.
@@ -61,7 +63,7 @@ pub enum Kind {
 }
 
 /// All of them, in the order in which consecutive seeds put them first.
-pub const KINDS: [Kind; 25] = [
+pub const KINDS: [Kind; 26] = [
     Kind::KillCloud,
     Kind::PowerCutCloud,
     Kind::DiskFull,
@@ -87,6 +89,7 @@ pub const KINDS: [Kind; 25] = [
     Kind::Delay,
     Kind::CompactionCrash,
     Kind::Erasure,
+    Kind::Retention,
 ];
 
 impl Kind {
@@ -103,6 +106,7 @@ impl Kind {
             Self::OldFile => "old-file",
             Self::CompactionCrash => "compaction-crash",
             Self::Erasure => "erasure",
+            Self::Retention => "retention",
             Self::SecondNode => "second-node",
             Self::DiskFull => "disk-full",
             Self::IoError => "io-error",
@@ -153,6 +157,9 @@ pub enum Act {
     Crash(&'static str, Option<(Survival, u64)>),
     /// One vehicle's history is erased, of those that there are; up to 2.5 s later the cloud is killed, or its machine loses power.
     Erase(u64, Option<(Survival, u64)>),
+    /// The cloud's clock is right again and retention takes what is over age; the cloud ends by its own hand at a point of a
+    /// compaction, passed so many times before, or is killed when all of it is gone. With a survival it loses power there.
+    Expire(Option<(&'static str, u32)>, Option<(Survival, u64)>),
     /// The cloud is started anew and loses this share of its commits' answers, %.
     LoseAnswers(u32),
     /// A second node on the same data, while the first is paused.
@@ -207,6 +214,17 @@ pub enum Load {
     },
 }
 
+/// What leaves the lake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retention {
+    /// Hours that ended a day ago.
+    Age,
+    /// Values of a class of signals in such hours.
+    Class(&'static str),
+    /// The oldest hours, when history has more bytes than this.
+    Bytes(u64),
+}
+
 /// How a round ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -231,6 +249,8 @@ pub struct Plan {
     pub checkpoint_ms: u64,
     /// Lake's sweeps, ms.
     pub sweep_ms: u64,
+    /// What leaves the lake; in most rounds nothing does.
+    pub retention: Option<Retention>,
     /// In order.
     pub steps: Vec<Step>,
     /// At the end.
@@ -262,6 +282,9 @@ pub(crate) const COMPACTION_POINTS: [&str; 6] = [
 /// What may hold on while other things happen.
 const CONDITIONS: [Kind; 5] =
     [Kind::SlowDisk, Kind::Delay, Kind::ClockJump, Kind::CutMidPacket, Kind::LateDelivery];
+/// What may hold on where retention is at work: it goes by the wall clock, so a wrong one takes what it likes.
+const CONDITIONS_OF_RETENTION: [Kind; 4] =
+    [Kind::SlowDisk, Kind::Delay, Kind::CutMidPacket, Kind::LateDelivery];
 /// What may happen beside any fault.
 const BESIDE: [Kind; 4] = [Kind::KillCloud, Kind::KillVehicles, Kind::PowerCutCloud, Kind::PowerCutVehicles];
 /// More than come in the time that a disk stays slow.
@@ -270,6 +293,8 @@ const SLOW_FRAMES: u64 = 10_000;
 pub(crate) const QUICK: FaultKind = FaultKind::Slow(0, 0);
 const SECOND_NS: i64 = 1_000_000_000;
 const DAY_NS: i64 = 86_400 * SECOND_NS;
+/// Bytes of history beyond which its oldest hours go; few, so that every round gets there.
+const HISTORY_BYTES: std::ops::Range<u64> = 2_000..20_000;
 
 impl Plan {
     /// The round of a seed; with `kind` it is about that.
@@ -284,15 +309,19 @@ impl Plan {
         };
         // A wait ends by its frames or by its time, whichever comes first: neither may be the rule.
         let dense = if matches!(load, Load::Synthetic { .. }) { 6 } else { 1 };
-        let mut steps = Vec::new();
+        let mut steps: Vec<Step> = Vec::new();
+        let retention = (kind == Kind::Retention).then(|| retention(random));
+        let conditions: &[Kind] =
+            if kind == Kind::Retention { &CONDITIONS_OF_RETENTION } else { &CONDITIONS };
         // A condition that begins first and ends last, so that everything else happens under it.
         let mut at_the_end = None;
         if random.random_bool(0.5) {
-            let condition = CONDITIONS.choose(random).copied().unwrap_or(Kind::Delay);
+            let condition = conditions.choose(random).copied().unwrap_or(Kind::Delay);
             steps.extend(steps_of(condition, random));
             at_the_end = steps.pop();
         }
-        for _ in 0..random.random_range(1..3) {
+        let times = if kind == Kind::Retention { 1 } else { random.random_range(1..3) };
+        for _ in 0..times {
             steps.extend(steps_of(kind, random));
             if random.random_bool(0.5) {
                 let other = BESIDE.choose(random).copied().unwrap_or(Kind::KillCloud);
@@ -300,7 +329,11 @@ impl Plan {
             }
         }
         steps.extend(at_the_end);
-        steps.iter_mut().for_each(|step: &mut Step| step.frames *= dense);
+        if matches!(retention, Some(Retention::Bytes(_))) {
+            // Nothing goes by the clock.
+            steps.retain(|step| !matches!(step.act, Act::Clock(..)));
+        }
+        steps.iter_mut().for_each(|step| step.frames *= dense);
         let end = if random.random_bool(0.5) {
             End::Clean
         } else {
@@ -314,6 +347,7 @@ impl Plan {
             round_ms: random.random_range(50..300),
             checkpoint_ms: random.random_range(300..1_000),
             sweep_ms: random.random_range(100..500),
+            retention,
             steps,
             end,
         }
@@ -325,6 +359,15 @@ fn survival(random: &mut StdRng) -> (Survival, u64) {
     let nothing = random.random_bool(0.3);
     let any = *SURVIVALS.choose(random).unwrap_or(&Survival::Nothing);
     (if nothing { Survival::Nothing } else { any }, random.random())
+}
+
+fn retention(random: &mut StdRng) -> Retention {
+    match random.random_range(0..4) {
+        0 => Retention::Bytes(random.random_range(HISTORY_BYTES)),
+        1 => Retention::Class("position"),
+        2 => Retention::Class("technical"),
+        _ => Retention::Age,
+    }
 }
 
 fn side(random: &mut StdRng) -> Side {
@@ -359,6 +402,17 @@ fn steps_of(kind: Kind, random: &mut StdRng) -> Vec<Step> {
                 acts.insert(0, (random.random_range(5..40), Act::Erase(random.random(), None)));
             }
             acts
+        }
+        Kind::Retention => {
+            let days = random.random_range(2..10);
+            let point = random.random_bool(0.7).then(|| {
+                let point = COMPACTION_POINTS[..4].choose(random).copied().unwrap_or_default();
+                (point, random.random_range(0..3))
+            });
+            vec![
+                (5, Act::Clock(Side::Cloud, -days * DAY_NS)),
+                (random.random_range(10..40), Act::Expire(point, cut(random))),
+            ]
         }
         Kind::OldFile => vec![(random.random_range(5..40), Act::Crash("round-after-files", cut(random)))],
         Kind::LostAnswer => vec![(random.random_range(5..40), Act::LoseAnswers(random.random_range(10..60)))],
@@ -399,6 +453,11 @@ fn steps_of(kind: Kind, random: &mut StdRng) -> Vec<Step> {
     let step = |(frames, act)| {
         // Many rounds of the lake and several sweeps should come while the disk is slow.
         let ms = if frames == SLOW_FRAMES { 1_200..2_500 } else { 300..1_000 };
+        // What leads up to a fault counts as what it is.
+        let kind = match act {
+            Act::Clock(..) => Kind::ClockJump,
+            _ => kind,
+        };
         Step { frames, ms: random.random_range(ms), kind, act }
     };
     acts.into_iter().map(step).collect()

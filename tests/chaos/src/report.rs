@@ -22,10 +22,16 @@ pub struct Report {
     pub frames_quarantined: u64,
     /// Of these, given up at the edge or dead with an outbox that a round destroyed.
     pub frames_shed: u64,
+    /// Of these, taken by erasures.
+    pub frames_erased: u64,
+    /// Of these, taken by retention.
+    pub frames_expired: u64,
     /// Must be 0.
     pub frames_lost: u64,
     /// Must be 0.
     pub frames_duplicated: u64,
+    /// Values that retention took out of rows that stay.
+    pub samples_expired: u64,
     /// Gaps the cloud recorded.
     pub gaps: u64,
     /// Must be 0.
@@ -45,8 +51,11 @@ impl Default for Report {
             frames_stored: 0,
             frames_quarantined: 0,
             frames_shed: 0,
+            frames_erased: 0,
+            frames_expired: 0,
             frames_lost: 0,
             frames_duplicated: 0,
+            samples_expired: 0,
             gaps: 0,
             decisions_missing: 0,
             decisions_doubled: 0,
@@ -67,8 +76,11 @@ impl Report {
         self.frames_stored += ledger.frames_stored;
         self.frames_quarantined += ledger.frames_quarantined;
         self.frames_shed += ledger.frames_shed;
+        self.frames_erased += ledger.frames_erased;
+        self.frames_expired += ledger.frames_expired;
         self.frames_lost += ledger.frames_lost;
         self.frames_duplicated += ledger.frames_duplicated;
+        self.samples_expired += ledger.samples_expired;
         self.gaps += ledger.gaps;
         self.decisions_missing += ledger.decisions_missing;
         self.decisions_doubled += ledger.decisions_doubled;

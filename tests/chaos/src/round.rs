@@ -18,6 +18,8 @@ const FRAMES_AT_THE_END: u64 = 25;
 const PATIENCE_AT_THE_END: Duration = Duration::from_secs(45);
 /// How long it may take before vehicles are started anew.
 const PATIENCE_FOR_THE_SAME: Duration = Duration::from_secs(3);
+/// Frames that become durable between the last moment of a wrong clock and its end.
+const FRAMES_BEFORE_EXPIRY: u64 = 20;
 /// How long a crash point may go unmet; not every round passes every point.
 const CRASH_WITHIN: Duration = Duration::from_secs(5);
 /// How long vehicles whose disk fails may take to notice.
@@ -81,6 +83,7 @@ pub(crate) fn run(
             scene.erasures, ledger.erasures
         )));
     }
+    scene.check_expired(&ledger)?;
     Ok(ledger)
 }
 
@@ -126,27 +129,28 @@ fn carry_out(scene: &mut Scene<'_>, step: &Step) -> Result<(), Trouble> {
             sides.iter().try_for_each(|side| scene.start(*side))
         }
         Act::Crash(point, cut) => {
-            scene.kill(Side::Cloud)?;
             // A compaction comes once a second, a round's steps many times.
             let share = if COMPACTION_POINTS.contains(point) { "return" } else { "20%return" };
-            let met = match scene.try_start_cloud(&format!("{point}={share}"))? {
-                true => {
-                    let mut cloud = scene.cloud.take();
-                    let ended = scene
-                        .wait(CRASH_WITHIN, || Ok(cloud.as_mut().and_then(|cloud| cloud.process.ended())))?;
-                    scene.cloud = cloud;
-                    ended.is_some()
-                }
-                false => true,
-            };
+            crash(scene, &format!("{point}={share}"), *cut)
+        }
+        Act::Erase(pick, cut) => {
+            scene.erase(*pick)?;
             scene.kill(Side::Cloud)?;
-            if let (Some((survival, seed)), true) = (cut, met) {
+            if let Some((survival, seed)) = cut {
                 scene.cloud_disk.cut_power(*survival, *seed)?;
             }
             scene.start_cloud("")
         }
-        Act::Erase(pick, cut) => {
-            scene.erase(*pick)?;
+        Act::Expire(point, cut) => {
+            // So many are of the old time, or were sent in it.
+            progress(scene, FRAMES_BEFORE_EXPIRY, PATIENCE_AT_THE_END)?;
+            scene.cloud_disk.shift_clock(0)?;
+            if let Some((point, passed)) = point {
+                let passed = if *passed > 0 { format!("{passed}*off->") } else { String::new() };
+                crash(scene, &format!("{point}={passed}return"), *cut)?;
+                return scene.wait_until_expired();
+            }
+            scene.wait_until_expired()?;
             scene.kill(Side::Cloud)?;
             if let Some((survival, seed)) = cut {
                 scene.cloud_disk.cut_power(*survival, *seed)?;
@@ -187,6 +191,26 @@ fn carry_out(scene: &mut Scene<'_>, step: &Step) -> Result<(), Trouble> {
             Ok(())
         }
     }
+}
+
+/// Starts the cloud with a crash point and lets it run into it; with a survival its machine loses power there.
+fn crash(scene: &mut Scene<'_>, point: &str, cut: Option<(Survival, u64)>) -> Result<(), Trouble> {
+    scene.kill(Side::Cloud)?;
+    let met = match scene.try_start_cloud(point)? {
+        true => {
+            let mut cloud = scene.cloud.take();
+            let ended =
+                scene.wait(CRASH_WITHIN, || Ok(cloud.as_mut().and_then(|cloud| cloud.process.ended())))?;
+            scene.cloud = cloud;
+            ended.is_some()
+        }
+        false => true,
+    };
+    scene.kill(Side::Cloud)?;
+    if let (Some((survival, seed)), true) = (cut, met) {
+        scene.cloud_disk.cut_power(survival, seed)?;
+    }
+    scene.start_cloud("")
 }
 
 /// Lets a fault hold for so long, or a moment longer than its process lives.

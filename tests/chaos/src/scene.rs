@@ -8,7 +8,7 @@ use remuda_ledger::{Disks, Ledger};
 
 use crate::Sabotage;
 use crate::disk::{Disk, DiskError, Layer};
-use crate::plan::{Load, Plan, Side};
+use crate::plan::{Load, Plan, Retention, Side};
 use crate::proxy::Proxy;
 
 /// How long a start or an end may take.
@@ -72,7 +72,7 @@ struct Clone {
 /// Everything that runs in a round.
 pub(crate) struct Scene<'a> {
     programs: &'a Programs,
-    plan: &'a Plan,
+    pub plan: &'a Plan,
     sabotage: Option<Sabotage>,
     folder: PathBuf,
     pub proxy: Proxy,
@@ -88,7 +88,7 @@ pub(crate) struct Scene<'a> {
     stopped: &'a dyn Fn() -> bool,
 }
 
-fn broken(sentence: impl Into<String>) -> Trouble {
+pub(crate) fn broken(sentence: impl Into<String>) -> Trouble {
     Trouble::Broken(sentence.into())
 }
 
@@ -172,6 +172,11 @@ impl<'a> Scene<'a> {
             }
             Some(Sabotage::JournalSync | Sabotage::OutboxSync | Sabotage::HistorySync) | None => {}
         }
+        let few_bytes = match self.plan.retention {
+            Some(Retention::Bytes(bytes)) => format!("retention-bytes-max=return({bytes})"),
+            _ => String::new(),
+        };
+        points.push(&few_bytes);
         points.retain(|point| !point.is_empty());
         let mut env = if on_disk { self.cloud_disk.environment() } else { Vec::new() };
         let mut set = |key: &str, value: String| env.push((format!("REMUDA__{key}"), value));
@@ -185,6 +190,15 @@ impl<'a> Scene<'a> {
         set("LAKE__SWEEP_INTERVAL_MS", self.plan.sweep_ms.to_string());
         set("LAKE__COMPACT_INTERVAL_S", "1".to_owned());
         set("LAKE__ERASE_WITHIN_H", "0".to_owned());
+        match self.plan.retention {
+            Some(Retention::Age) => set("LAKE__HISTORY_DAYS", "1".to_owned()),
+            Some(Retention::Class(class)) => {
+                set(&format!("LAKE__CLASS_DAYS__{}", class.to_uppercase()), "1".to_owned());
+            }
+            // The least that a configuration takes; a fail point sets less.
+            Some(Retention::Bytes(_)) => set("LAKE__HISTORY_BYTES_MAX", (1 << 20).to_string()),
+            None => {}
+        }
         set("VEHICLES__IDLE_S", "1".to_owned());
         env.push(("FAILPOINTS".to_owned(), points.join(";")));
         let env: Vec<(&str, &str)> = env.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
