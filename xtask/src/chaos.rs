@@ -8,7 +8,7 @@ use crate::run::{Outcome, cargo, command, run, target};
 #[derive(Debug, Args)]
 pub struct ChaosArgs {
     /// Rounds; round n has the seed `seed + n`.
-    #[arg(long, default_value_t = 26)]
+    #[arg(long, default_value_t = 27)]
     rounds: u64,
     /// Seed of the first round; without it a random one, which is printed.
     #[arg(long)]
@@ -34,6 +34,7 @@ pub struct ChaosArgs {
 pub fn chaos(args: &ChaosArgs) -> Outcome {
     let mut build = cargo();
     build.args(["build", "--quiet", "--package", "remuda-node", "--package", "remuda-fleet"]);
+    build.args(["--package", "remuda-edge-agent", "--package", "remuda-ctl"]);
     run(build.args(["--package", "remuda-chaos", "--bins", "--features", "remuda-node/failpoints"]))?;
     let mut chaos = command(target().join("debug/remuda-chaos"));
     chaos.args(["--rounds", &args.rounds.to_string()]);

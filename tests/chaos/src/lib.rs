@@ -5,9 +5,11 @@
 //! judgement of its own; the ledger is the one judge.
 
 pub mod disk;
+mod obedient;
 pub mod plan;
 pub mod proxy;
 pub mod report;
+mod restore;
 mod retention;
 mod round;
 mod scene;
@@ -33,6 +35,8 @@ pub enum Sabotage {
     HistorySync,
     /// The vehicle is told *durable* before the commit.
     AckBeforeCommit,
+    /// A restored node hands out epochs that the lost one handed out after its backup.
+    RestoreKeepsEpochs,
     /// The sweep takes files that may still be committed.
     SweepTooEarly,
 }
@@ -46,9 +50,10 @@ impl std::str::FromStr for Sabotage {
             "outbox-sync" => Ok(Self::OutboxSync),
             "history-sync" => Ok(Self::HistorySync),
             "ack-before-commit" => Ok(Self::AckBeforeCommit),
+            "restore-keeps-epochs" => Ok(Self::RestoreKeepsEpochs),
             "sweep-too-early" => Ok(Self::SweepTooEarly),
             _ => Err(format!(
-                "no rule is called {text}; there are: journal-sync, outbox-sync, history-sync, ack-before-commit, sweep-too-early"
+                "no rule is called {text}; there are: journal-sync, outbox-sync, history-sync, ack-before-commit, restore-keeps-epochs, sweep-too-early"
             )),
         }
     }

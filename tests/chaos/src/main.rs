@@ -13,7 +13,7 @@ use remuda_chaos::{Kind, Plan, Programs, Sabotage, Settings};
 #[command(name = "remuda-chaos", version)]
 struct Cli {
     /// Rounds; round n has the seed `seed + n`.
-    #[arg(long, default_value_t = 26)]
+    #[arg(long, default_value_t = 27)]
     rounds: u64,
     /// Seed of the first round; without it a random one, which is printed.
     #[arg(long)]

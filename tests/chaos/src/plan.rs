@@ -30,6 +30,8 @@ pub enum Kind {
     Erasure,
     /// Retention takes history away, and the cloud ends by its own hand in it or dies after it.
     Retention,
+    /// The cloud and its disk are lost, and it goes on from a backup that was taken while it ran.
+    Restore,
     /// A second node is started on the data of one that is paused, which then wakes.
     SecondNode,
     /// A disk has no room left.
@@ -63,7 +65,7 @@ pub enum Kind {
 }
 
 /// All of them, in the order in which consecutive seeds put them first.
-pub const KINDS: [Kind; 26] = [
+pub const KINDS: [Kind; 27] = [
     Kind::KillCloud,
     Kind::PowerCutCloud,
     Kind::DiskFull,
@@ -90,6 +92,7 @@ pub const KINDS: [Kind; 26] = [
     Kind::CompactionCrash,
     Kind::Erasure,
     Kind::Retention,
+    Kind::Restore,
 ];
 
 impl Kind {
@@ -107,6 +110,7 @@ impl Kind {
             Self::CompactionCrash => "compaction-crash",
             Self::Erasure => "erasure",
             Self::Retention => "retention",
+            Self::Restore => "restore",
             Self::SecondNode => "second-node",
             Self::DiskFull => "disk-full",
             Self::IoError => "io-error",
@@ -160,6 +164,11 @@ pub enum Act {
     /// The cloud's clock is right again and retention takes what is over age; the cloud ends by its own hand at a point of a
     /// compaction, passed so many times before, or is killed when all of it is gone. With a survival it loses power there.
     Expire(Option<(&'static str, u32)>, Option<(Survival, u64)>),
+    /// A backup of the running cloud.
+    BackUp,
+    /// The cloud and its disk are lost; it is restored from the newest backup onto an empty disk, with a survival loses power
+    /// there, and is started.
+    LoseNode(Option<(Survival, u64)>),
     /// The cloud is started anew and loses this share of its commits' answers, %.
     LoseAnswers(u32),
     /// A second node on the same data, while the first is paused.
@@ -285,6 +294,8 @@ const CONDITIONS: [Kind; 5] =
 /// What may hold on where retention is at work: it goes by the wall clock, so a wrong one takes what it likes.
 const CONDITIONS_OF_RETENTION: [Kind; 4] =
     [Kind::SlowDisk, Kind::Delay, Kind::CutMidPacket, Kind::LateDelivery];
+/// What may hold on where a node is lost: a backup's moment is of the wall clock, and every vehicle must come back.
+const CONDITIONS_OF_RESTORE: [Kind; 2] = [Kind::SlowDisk, Kind::Delay];
 /// What may happen beside any fault.
 const BESIDE: [Kind; 4] = [Kind::KillCloud, Kind::KillVehicles, Kind::PowerCutCloud, Kind::PowerCutVehicles];
 /// More than come in the time that a disk stays slow.
@@ -311,8 +322,11 @@ impl Plan {
         let dense = if matches!(load, Load::Synthetic { .. }) { 6 } else { 1 };
         let mut steps: Vec<Step> = Vec::new();
         let retention = (kind == Kind::Retention).then(|| retention(random));
-        let conditions: &[Kind] =
-            if kind == Kind::Retention { &CONDITIONS_OF_RETENTION } else { &CONDITIONS };
+        let conditions: &[Kind] = match kind {
+            Kind::Retention => &CONDITIONS_OF_RETENTION,
+            Kind::Restore => &CONDITIONS_OF_RESTORE,
+            _ => &CONDITIONS,
+        };
         // A condition that begins first and ends last, so that everything else happens under it.
         let mut at_the_end = None;
         if random.random_bool(0.5) {
@@ -320,7 +334,8 @@ impl Plan {
             steps.extend(steps_of(condition, random));
             at_the_end = steps.pop();
         }
-        let times = if kind == Kind::Retention { 1 } else { random.random_range(1..3) };
+        let once = matches!(kind, Kind::Retention | Kind::Restore);
+        let times = if once { 1 } else { random.random_range(1..3) };
         for _ in 0..times {
             steps.extend(steps_of(kind, random));
             if random.random_bool(0.5) {
@@ -362,7 +377,7 @@ fn survival(random: &mut StdRng) -> (Survival, u64) {
 }
 
 fn retention(random: &mut StdRng) -> Retention {
-    match random.random_range(0..4) {
+    match random.random_range(0..6) {
         0 => Retention::Bytes(random.random_range(HISTORY_BYTES)),
         1 => Retention::Class("position"),
         2 => Retention::Class("technical"),
@@ -414,6 +429,21 @@ fn steps_of(kind: Kind, random: &mut StdRng) -> Vec<Step> {
                 (random.random_range(10..40), Act::Expire(point, cut(random))),
             ]
         }
+        Kind::Restore => {
+            let mut acts = vec![(random.random_range(5..40), Act::BackUp)];
+            if random.random_bool(0.3) {
+                acts.push((random.random_range(5..40), Act::BackUp));
+            }
+            // Vehicles then see epochs that the backup does not know.
+            for _ in 0..random.random_range(1..3) {
+                acts.push((random.random_range(5..30), Act::Kill(Side::Cloud)));
+            }
+            if random.random_bool(0.2) {
+                acts.push((random.random_range(5..30), Act::Kill(Side::Vehicles)));
+            }
+            acts.push((random.random_range(5..30), Act::LoseNode(cut(random))));
+            acts
+        }
         Kind::OldFile => vec![(random.random_range(5..40), Act::Crash("round-after-files", cut(random)))],
         Kind::LostAnswer => vec![(random.random_range(5..40), Act::LoseAnswers(random.random_range(10..60)))],
         Kind::SecondNode => vec![(random.random_range(5..40), Act::SecondNode)],
@@ -456,6 +486,8 @@ fn steps_of(kind: Kind, random: &mut StdRng) -> Vec<Step> {
         // What leads up to a fault counts as what it is.
         let kind = match act {
             Act::Clock(..) => Kind::ClockJump,
+            Act::Kill(Side::Cloud) => Kind::KillCloud,
+            Act::Kill(Side::Vehicles) => Kind::KillVehicles,
             _ => kind,
         };
         Step { frames, ms: random.random_range(ms), kind, act }

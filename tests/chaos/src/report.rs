@@ -26,6 +26,8 @@ pub struct Report {
     pub frames_erased: u64,
     /// Of these, taken by retention.
     pub frames_expired: u64,
+    /// Of these, gone with a node that was lost, after its backup was begun.
+    pub frames_lost_with_node: u64,
     /// Must be 0.
     pub frames_lost: u64,
     /// Must be 0.
@@ -53,6 +55,7 @@ impl Default for Report {
             frames_shed: 0,
             frames_erased: 0,
             frames_expired: 0,
+            frames_lost_with_node: 0,
             frames_lost: 0,
             frames_duplicated: 0,
             samples_expired: 0,
@@ -78,6 +81,7 @@ impl Report {
         self.frames_shed += ledger.frames_shed;
         self.frames_erased += ledger.frames_erased;
         self.frames_expired += ledger.frames_expired;
+        self.frames_lost_with_node += ledger.frames_lost_with_node;
         self.frames_lost += ledger.frames_lost;
         self.frames_duplicated += ledger.frames_duplicated;
         self.samples_expired += ledger.samples_expired;

@@ -20,6 +20,8 @@ const PATIENCE_AT_THE_END: Duration = Duration::from_secs(45);
 const PATIENCE_FOR_THE_SAME: Duration = Duration::from_secs(3);
 /// Frames that become durable between the last moment of a wrong clock and its end.
 const FRAMES_BEFORE_EXPIRY: u64 = 20;
+/// Frames that become durable before a node is lost.
+const FRAMES_BEFORE_LOSS: u64 = 20;
 /// How long a crash point may go unmet; not every round passes every point.
 const CRASH_WITHIN: Duration = Duration::from_secs(5);
 /// How long vehicles whose disk fails may take to notice.
@@ -67,6 +69,7 @@ pub(crate) fn run(
             "no {FRAMES_AT_THE_END} frames became durable within {PATIENCE_AT_THE_END:?} after every fault was lifted"
         )));
     }
+    scene.check_epochs()?;
     match plan.end {
         End::Clean => scene.stop()?,
         End::PowerCut(survival, seed) => {
@@ -84,13 +87,14 @@ pub(crate) fn run(
         )));
     }
     scene.check_expired(&ledger)?;
+    scene.check_restored(&ledger)?;
     Ok(ledger)
 }
 
 /// The end of bad weather, of a slow disk or of a wrong clock is none, nor is a copy.
 fn is_fault(act: &Act) -> bool {
     match act {
-        Act::Weather(Weather::Clear) | Act::Clock(_, 0) | Act::CopyOutboxes => false,
+        Act::Weather(Weather::Clear) | Act::Clock(_, 0) | Act::CopyOutboxes | Act::BackUp => false,
         Act::Slow(_, fault) => fault.kind != QUICK,
         _ => true,
     }
@@ -156,6 +160,12 @@ fn carry_out(scene: &mut Scene<'_>, step: &Step) -> Result<(), Trouble> {
                 scene.cloud_disk.cut_power(*survival, *seed)?;
             }
             scene.start_cloud("")
+        }
+        Act::BackUp => scene.back_up(),
+        Act::LoseNode(cut) => {
+            // Something is acknowledged that the backup has not.
+            progress(scene, FRAMES_BEFORE_LOSS, PATIENCE_AT_THE_END)?;
+            scene.lose_node(*cut)
         }
         Act::LoseAnswers(percent) => {
             scene.kill(Side::Cloud)?;

@@ -4,15 +4,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use remuda_e2e::{Cloud, Process};
-use remuda_ledger::{Disks, Ledger};
+use remuda_ledger::{Disks, Ledger, LostNode};
 
 use crate::Sabotage;
 use crate::disk::{Disk, DiskError, Layer};
+use crate::obedient::Obedient;
 use crate::plan::{Load, Plan, Retention, Side};
 use crate::proxy::Proxy;
+use crate::restore::Backup;
 
 /// How long a start or an end may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(15);
 
@@ -44,7 +46,7 @@ impl Programs {
     /// A sentence when they are not there or cannot be used.
     pub fn take(build: &Path, into: &Path) -> Result<Self, String> {
         std::fs::create_dir_all(into).map_err(|e| format!("{} cannot be made: {e}", into.display()))?;
-        for name in ["remuda", "remuda-sim"] {
+        for name in ["remuda", "remuda-agent", "remuda-sim", "remudactl"] {
             let (from, to) = (build.join(name), into.join(name));
             let taken = std::fs::hard_link(&from, &to).or_else(|_| std::fs::copy(&from, &to).map(drop));
             taken.map_err(|e| {
@@ -73,8 +75,8 @@ struct Clone {
 pub(crate) struct Scene<'a> {
     programs: &'a Programs,
     pub plan: &'a Plan,
-    sabotage: Option<Sabotage>,
-    folder: PathBuf,
+    pub sabotage: Option<Sabotage>,
+    pub folder: PathBuf,
     pub proxy: Proxy,
     pub cloud_disk: Disk,
     pub vehicle_disk: Disk,
@@ -85,6 +87,18 @@ pub(crate) struct Scene<'a> {
     destroyed: Vec<PathBuf>,
     /// Erasures that were answered.
     pub erasures: u64,
+    /// A vehicle that obeys, where there are backups.
+    pub obedient: Option<Obedient>,
+    /// To whom backups are encrypted.
+    pub recipient: Option<String>,
+    /// The newest one.
+    pub backup: Option<Backup>,
+    /// Nodes that were lost.
+    pub lost: Vec<LostNode>,
+    /// How often the vehicles were started.
+    pub vehicle_starts: u32,
+    /// Whether every frame that went with a node must be told.
+    pub must_tell: bool,
     stopped: &'a dyn Fn() -> bool,
 }
 
@@ -107,7 +121,8 @@ impl<'a> Scene<'a> {
             Some(Sabotage::JournalSync) => cloud_disk.lie_about("journal/db"),
             Some(Sabotage::HistorySync) => cloud_disk.lie_about(".commits-"),
             Some(Sabotage::OutboxSync) => vehicle_disk.lie_about(".seg"),
-            Some(Sabotage::AckBeforeCommit | Sabotage::SweepTooEarly) | None => {}
+            Some(Sabotage::AckBeforeCommit | Sabotage::RestoreKeepsEpochs | Sabotage::SweepTooEarly)
+            | None => {}
         }
         let proxy = Proxy::start(plan.seed).map_err(|e| broken(format!("the proxy does not start: {e}")))?;
         Ok(Self {
@@ -124,6 +139,12 @@ impl<'a> Scene<'a> {
             copy: None,
             destroyed: Vec::new(),
             erasures: 0,
+            obedient: None,
+            recipient: None,
+            backup: None,
+            lost: Vec::new(),
+            vehicle_starts: 0,
+            must_tell: false,
             stopped,
         })
     }
@@ -135,7 +156,22 @@ impl<'a> Scene<'a> {
         }
     }
 
-    fn logs(&self) -> PathBuf {
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.program(name)
+    }
+
+    /// Runs a program to its end, which must be a good one; answers what it printed.
+    pub fn run_program(&self, name: &str, args: &[&str], env: &[(&str, &str)]) -> Result<String, Trouble> {
+        let mut process = Process::start_program(&self.program(name), args, env, &self.logs());
+        match self.wait(PATIENCE, || Ok(process.ended()))? {
+            Some(status) if status.success() => Ok(process.out()),
+            status => {
+                Err(broken(format!("{name} {} ended as {status:?}:\n{}", args.join(" "), process.log_end())))
+            }
+        }
+    }
+
+    pub fn logs(&self) -> PathBuf {
         self.folder.join("logs")
     }
 
@@ -170,7 +206,13 @@ impl<'a> Scene<'a> {
             Some(Sabotage::SweepTooEarly) => {
                 points.extend(["sweep-too-early=return", "round-after-files=sleep(60)"]);
             }
-            Some(Sabotage::JournalSync | Sabotage::OutboxSync | Sabotage::HistorySync) | None => {}
+            Some(
+                Sabotage::JournalSync
+                | Sabotage::OutboxSync
+                | Sabotage::HistorySync
+                | Sabotage::RestoreKeepsEpochs,
+            )
+            | None => {}
         }
         let few_bytes = match self.plan.retention {
             Some(Retention::Bytes(bytes)) => format!("retention-bytes-max=return({bytes})"),
@@ -237,6 +279,9 @@ impl<'a> Scene<'a> {
         self.proxy.lead_to((!door.is_empty()).then_some(door.as_str()));
         let token = text("token");
         let (tls_door, enrolment) = (text("door"), text("enrolment"));
+        if let Some(obedient) = &self.obedient {
+            obedient.proxy.lead_to((!tls_door.is_empty()).then_some(tls_door.as_str()));
+        }
         self.cloud = Some(Cloud { process, door, tls_door, enrolment, console, token });
         Ok(announced.is_some())
     }
@@ -257,6 +302,7 @@ impl<'a> Scene<'a> {
     }
 
     pub fn start_vehicles(&mut self) {
+        self.vehicle_starts += 1;
         self.vehicles = Some(self.simulate(&self.vehicle_disk));
     }
 
@@ -290,6 +336,9 @@ impl<'a> Scene<'a> {
         match side {
             Side::Cloud => {
                 self.proxy.lead_to(None);
+                if let Some(obedient) = &self.obedient {
+                    obedient.proxy.lead_to(None);
+                }
                 if let Some(mut cloud) = self.cloud.take() {
                     cloud.process.kill();
                 }
@@ -364,24 +413,19 @@ impl<'a> Scene<'a> {
             "a round",
             "--json",
         ];
-        let mut asked = Process::start_program(&self.programs.program("remuda"), &args, &[], &self.logs());
-        match self.wait(PATIENCE, || Ok(asked.ended()))? {
-            Some(status) if status.success() => {
-                self.erasures += 1;
-                // The next compaction rewrites its files; it may be met anywhere.
-                std::thread::sleep(Duration::from_millis(pick % 2_500));
-                Ok(())
-            }
-            status => Err(broken(format!("the erasure was not taken ({status:?}):\n{}", asked.log_end()))),
-        }
+        self.run_program("remuda", &args, &[])?;
+        self.erasures += 1;
+        // The next compaction rewrites its files; it may be met anywhere.
+        std::thread::sleep(Duration::from_millis(pick % 2_500));
+        Ok(())
     }
 
-    fn unused(&self, name: &str) -> PathBuf {
+    pub fn unused(&self, name: &str) -> PathBuf {
         let free = |n: &u32| !self.folder.join(format!("{name}-{n}")).exists();
         self.folder.join(format!("{name}-{}", (0..).find(free).unwrap_or_default()))
     }
 
-    fn copy_running(&self, to: &Path) -> Result<(), Trouble> {
+    pub fn copy_running(&self, to: &Path) -> Result<(), Trouble> {
         let Some(vehicles) = &self.vehicles else { return Ok(()) };
         vehicles.pause();
         let copied = self.vehicle_disk.copy_to(to);
@@ -422,6 +466,8 @@ impl<'a> Scene<'a> {
         let clones = self.clones.iter_mut().filter_map(|clone| clone.process.take());
         let mut all: Vec<(&str, Process)> = clones.map(|process| ("the cloned vehicles", process)).collect();
         all.extend(self.vehicles.take().map(|process| ("the vehicles", process)));
+        let agent = self.obedient.as_mut().and_then(|obedient| obedient.process.take());
+        all.extend(agent.map(|process| ("the vehicle that obeys", process)));
         all.iter().for_each(|(_, process)| process.terminate());
         for (who, mut process) in all {
             self.end(who, &mut process)?;
@@ -444,6 +490,9 @@ impl<'a> Scene<'a> {
     pub fn kill_all(&mut self) -> Result<(), Trouble> {
         self.kill(Side::Vehicles)?;
         self.kill(Side::Cloud)?;
+        if let Some(mut agent) = self.obedient.as_mut().and_then(|obedient| obedient.process.take()) {
+            agent.kill();
+        }
         for clone in &mut self.clones {
             if let Some(mut process) = clone.process.take() {
                 process.kill();
@@ -472,7 +521,8 @@ impl<'a> Scene<'a> {
     pub fn count(&self) -> Result<Ledger, Trouble> {
         let mut outboxes = vec![self.vehicle_disk.root().to_path_buf()];
         outboxes.extend(self.clones.iter().map(|clone| clone.disk.root().to_path_buf()));
-        let disks = Disks { outboxes: &outboxes, destroyed: &self.destroyed, ..Disks::default() };
+        outboxes.extend(self.obedient.iter().map(|obedient| obedient.folder.clone()));
+        let disks = Disks { outboxes: &outboxes, destroyed: &self.destroyed, lost: &self.lost };
         remuda_ledger::count_disks_blocking(self.cloud_disk.root(), disks)
             .map_err(|e| broken(format!("the disks cannot be counted: {e}")))
     }

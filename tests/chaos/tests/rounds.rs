@@ -44,6 +44,10 @@ fn rounds_of_every_kind_hold() {
     assert_eq!((frames_lost, frames_duplicated, decisions_missing, decisions_doubled), (0, 0, 0, 0));
     let by_rule = report.frames_expired + report.samples_expired;
     assert!(by_rule > 0, "retention took nothing: {report:?}");
+    assert!(
+        report.frames_lost_with_node > 0,
+        "the lost node had nothing that its backup has not: {report:?}"
+    );
     assert!(report.frames_stored > 20 * rounds, "too little happened to prove anything: {report:?}");
 }
 
@@ -71,6 +75,11 @@ fn history_without_its_sync_is_found() {
 #[test]
 fn an_ack_before_the_commit_is_found() {
     bites(Sabotage::AckBeforeCommit, Kind::KillCloud);
+}
+
+#[test]
+fn epochs_of_a_restored_node_that_are_kept_are_found() {
+    bites(Sabotage::RestoreKeepsEpochs, Kind::Restore);
 }
 
 #[test]
