@@ -1,6 +1,8 @@
 //! Who has a role on a fleet or a depot sees and does only what is of its vehicles: every method that such a role opens, asked
 //! about a vehicle of another fleet of the same organisation.
 
+mod trips;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
