@@ -17,4 +17,4 @@ pub use apply::{Analytics, ModelOf};
 pub use bucket::{Granularity, bucket_start};
 pub use dimension::Dimension;
 pub use figures::Figures;
-pub use query::{Answer, Query, QueryError, Reader, Row, SamplesOf};
+pub use query::{Answer, Query, QueryError, Reader, Row, SamplesOf, VehiclesOf};

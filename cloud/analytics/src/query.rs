@@ -14,6 +14,9 @@ use crate::{Dimension, Figures, Granularity, bucket_start, keys};
 /// have come.
 pub type SamplesOf<'a> = &'a (dyn Fn(&str, u64) -> Option<u64> + Sync);
 
+/// Tells whether a vehicle is among those that are asked about.
+pub type VehiclesOf<'a> = &'a (dyn Fn(&str) -> bool + Sync);
+
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,6 +75,9 @@ pub enum QueryError {
     /// More than one bucket's rows.
     #[error("one bucket alone has more than {0} rows; ask for one value, or for more rows")]
     TooWide(usize),
+    /// Some vehicles have no sums by this dimension.
+    #[error("figures of some vehicles are summed up or grouped by vehicle, not by {0}")]
+    OfVehicles(&'static str),
     /// Too much to look at.
     #[error("more than {CELLS_MAX} cells would be looked at; ask for a shorter time or longer buckets")]
     TooMuch,
@@ -93,6 +99,16 @@ pub struct Reader {
     zone: chrono_tz::Tz,
 }
 
+/// By which dimension the figures lie that sums of some vehicles are made of.
+fn of_vehicles(asked: Dimension) -> Result<Dimension, QueryError> {
+    match asked {
+        Dimension::Organization | Dimension::Vehicle => Ok(Dimension::Vehicle),
+        Dimension::Fleet | Dimension::Depot | Dimension::Model | Dimension::Tariff => {
+            Err(QueryError::OfVehicles(asked.name()))
+        }
+    }
+}
+
 impl Reader {
     /// Over a running projection.
     pub fn new(projected: Projected<Analytics>, zone: chrono_tz::Tz) -> Self {
@@ -109,6 +125,31 @@ impl Reader {
         query: &Query,
         samples: Option<SamplesOf<'_>>,
     ) -> Result<Answer, QueryError> {
+        self.answer(organization, query, samples, None)
+    }
+
+    /// As [`Reader::ask`], of some vehicles: the organisation's sums are those of them, and grouped by vehicle they are the only
+    /// rows. Cells of the others are looked at too.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub fn ask_of(
+        &self,
+        organization: &OrganizationId,
+        query: &Query,
+        samples: Option<SamplesOf<'_>>,
+        vehicles: VehiclesOf<'_>,
+    ) -> Result<Answer, QueryError> {
+        self.answer(organization, query, samples, Some(vehicles))
+    }
+
+    fn answer(
+        &self,
+        organization: &OrganizationId,
+        query: &Query,
+        samples: Option<SamplesOf<'_>>,
+        vehicles: Option<VehiclesOf<'_>>,
+    ) -> Result<Answer, QueryError> {
         let Query { granularity, dimension, value, from_ms, to_ms, limit } = query;
         let days = to_ms.saturating_sub(*from_ms) / 86_400_000;
         if from_ms >= to_ms || *from_ms < 0 || days > QUERY_DAYS_MAX {
@@ -118,10 +159,11 @@ impl Reader {
             return Err(QueryError::Limit(*limit));
         }
         let first_ms = bucket_start(self.zone, *granularity, *from_ms);
-        let prefix = keys::cells(organization, *granularity, *dimension);
+        let summed = if vehicles.is_some() { of_vehicles(*dimension)? } else { *dimension };
+        let prefix = keys::cells(organization, *granularity, summed);
         // The cell with the empty value of the first bucket is wanted: the place before it.
         let mut after =
-            keys::cell(organization, *granularity, *dimension, first_ms.saturating_sub(1), "\u{10ffff}");
+            keys::cell(organization, *granularity, summed, first_ms.saturating_sub(1), "\u{10ffff}");
         let mut rows: Vec<Row> = Vec::new();
         let mut looked = 0;
         let mut next_from_ms = None;
@@ -138,7 +180,18 @@ impl Reader {
                 if looked > CELLS_MAX {
                     return Err(QueryError::TooMuch);
                 }
-                if start_ms < first_ms || value.as_ref().is_some_and(|wanted| wanted != found) {
+                let shown = if *dimension == Dimension::Organization { "" } else { found };
+                let is_wanted = value.as_ref().is_none_or(|wanted| wanted == shown)
+                    && vehicles.is_none_or(|are_of| are_of(found));
+                if start_ms < first_ms || !is_wanted {
+                    continue;
+                }
+                if let Some(row) = rows.last_mut()
+                    && row.start_ms == start_ms
+                    && row.value == shown
+                {
+                    // Another vehicle of the same sum.
+                    row.figures.add(&figures, 1);
                     continue;
                 }
                 if rows.len() == *limit {
@@ -147,14 +200,14 @@ impl Reader {
                     next_from_ms = Some(start_ms);
                     break 'pages;
                 }
-                rows.push(Row { start_ms, value: found.to_owned(), figures });
+                rows.push(Row { start_ms, value: shown.to_owned(), figures });
             }
         }
         if next_from_ms.is_some() && rows.is_empty() {
             return Err(QueryError::TooWide(*limit));
         }
         if let Some(samples) = samples {
-            self.settle(organization, query, samples, &mut rows)?;
+            self.settle(organization, query, samples, vehicles, &mut rows)?;
         }
         Ok(Answer { rows, next_from_ms, time_zone: self.zone.name() })
     }
@@ -165,12 +218,16 @@ impl Reader {
         organization: &OrganizationId,
         query: &Query,
         samples: SamplesOf<'_>,
+        vehicles: Option<VehiclesOf<'_>>,
         rows: &mut [Row],
     ) -> Result<(), QueryError> {
         let prefix = keys::doubts(organization);
         let doubts: Vec<(Vec<u8>, Doubt)> = self.projected.scan(&prefix, None, PROVISIONAL_MAX)?;
         let mut come: BTreeMap<(i64, String), i64> = BTreeMap::new();
         for (_, doubt) in doubts {
+            if vehicles.is_some_and(|are_of| !are_of(&doubt.values.vehicle)) {
+                continue;
+            }
             let reached = samples(&doubt.values.vehicle, doubt.samples.incarnation);
             if reached.is_some_and(|seq| seq >= doubt.samples.seq) {
                 let start_ms = bucket_start(self.zone, query.granularity, doubt.end_ms);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use remuda_analytics::{Analytics, Answer, Dimension, Figures, Granularity, Query, QueryError, Reader};
+use remuda_analytics::{Analytics, Answer, Dimension, Figures, Granularity, Query, QueryError, Reader, Row};
 use remuda_contracts::figures::{
     CHARGING_COMPLETED, ChargingSession, RIDE_PRICED, RidePriced, TRIP_CORRECTED, TripCorrected,
 };
@@ -239,6 +239,52 @@ async fn questions_are_bounded_and_can_be_continued() {
     }
     let other: OrganizationId = "other".parse().expect("an organisation");
     assert_eq!(world.reader.ask(&other, &rest, None).expect("an answer").rows, [], "nobody sees another's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn figures_of_some_vehicles_are_theirs_alone() {
+    let mut world = world().await;
+    for n in 0..6_i64 {
+        let (id, vehicle) = (format!("t{n}"), format!("V{}", n % 3));
+        let completed = trip(&id, &vehicle, START + n / 3 * HOUR, 10, Some(70));
+        world.say("trip", &id, TRIP_COMPLETED, START, &completed).await;
+    }
+    world.projected.caught_up().await.expect("caught up");
+    let are_of = |vehicle: &str| vehicle != "V1";
+    let come = |vehicle: &str, _: u64| (vehicle != "V2").then_some(70_u64);
+    let ask = |dimension: Dimension, value: Option<&str>, limit: usize| {
+        let query = Query {
+            granularity: Granularity::Hour,
+            dimension,
+            value: value.map(str::to_owned),
+            from_ms: START,
+            to_ms: START + 2 * HOUR,
+            limit,
+        };
+        world.reader.ask_of(&organization(), &query, Some(&come), &are_of)
+    };
+    let rows = |answer: Result<Answer, QueryError>| {
+        let answer = answer.expect("an answer");
+        let row = |row: Row| {
+            let Figures { trips, provisional_trips, distance_m, .. } = row.figures;
+            ((row.start_ms - START) / HOUR, row.value, trips, provisional_trips, distance_m)
+        };
+        let next = answer.next_from_ms.map(|ms| (ms - START) / HOUR);
+        (answer.rows.into_iter().map(row).collect::<Vec<_>>(), next)
+    };
+    let one = |hour: i64, vehicle: &str, provisional: i64| (hour, vehicle.to_owned(), 1, provisional, 10);
+    let sum = |hour: i64| (hour, String::new(), 2, 1, 20);
+    let each = vec![one(0, "V0", 0), one(0, "V2", 1), one(1, "V0", 0), one(1, "V2", 1)];
+    assert_eq!(rows(ask(Dimension::Vehicle, None, 4)), (each.clone(), None));
+    // The others take no room of a page.
+    assert_eq!(rows(ask(Dimension::Vehicle, None, 2)), (each[..2].to_vec(), Some(1)));
+    assert_eq!(rows(ask(Dimension::Vehicle, Some("V1"), 4)), (vec![], None));
+    assert_eq!(rows(ask(Dimension::Vehicle, Some("V2"), 4)), (vec![one(0, "V2", 1), one(1, "V2", 1)], None));
+    assert_eq!(rows(ask(Dimension::Organization, None, 2)), (vec![sum(0), sum(1)], None));
+    assert_eq!(rows(ask(Dimension::Organization, None, 1)), (vec![sum(0)], Some(1)));
+    for dimension in [Dimension::Fleet, Dimension::Depot, Dimension::Model, Dimension::Tariff] {
+        assert_eq!(ask(dimension, None, 4), Err(QueryError::OfVehicles(dimension.name())));
+    }
 }
 
 #[derive(Debug, Clone)]

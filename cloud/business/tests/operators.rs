@@ -241,6 +241,7 @@ async fn each_ride_counts_once_in_figures_and_in_its_vehicles_record() {
         granularity: "day".into(),
         dimension: dimension.into(),
         value: None,
+        vehicles: None,
         from_ms: now - 86_400_000,
         to_ms: now + 86_400_000,
         limit: 10,
@@ -263,6 +264,12 @@ async fn each_ride_counts_once_in_figures_and_in_its_vehicles_record() {
     let answer = desk.figures(&ORGANIZATION(), query("vehicle")).await.unwrap();
     assert_eq!(answer.rows[0].provisional_trips, 0);
     assert_eq!(code(desk.figures(&ORGANIZATION(), query("colour")).await), "bad-dimension");
+    // Of no vehicle at all.
+    let nobodys = |dimension: &str| FiguresQuery { vehicles: Some(Arc::default()), ..query(dimension) };
+    for dimension in ["organization", "vehicle"] {
+        assert_eq!(desk.figures(&ORGANIZATION(), nobodys(dimension)).await.unwrap().rows, []);
+    }
+    assert_eq!(code(desk.figures(&ORGANIZATION(), nobodys("model")).await), "bad-dimension");
     let backwards = FiguresQuery { to_ms: now - 90_000_000, ..query("fleet") };
     assert_eq!(code(desk.figures(&ORGANIZATION(), backwards).await), "bad-range");
     desk.retire_vehicle(&ORGANIZATION(), "CAR0", "sold", asker("x-1")).await.unwrap();

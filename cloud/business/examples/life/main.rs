@@ -304,6 +304,7 @@ async fn live(
         granularity: "month".into(),
         dimension: "organization".into(),
         value: None,
+        vehicles: None,
         from_ms: now - 40 * 86_400_000,
         to_ms: now + 40 * 86_400_000,
         limit: 100,

@@ -39,6 +39,7 @@ fn query_error(error: QueryError) -> BusinessError {
     let code = match &error {
         QueryError::Range { .. } => "bad-range",
         QueryError::Limit(_) => "bad-limit",
+        QueryError::OfVehicles(_) => "bad-dimension",
         QueryError::TooWide(_) => "bucket-too-wide",
         QueryError::TooMuch => "too-much",
         QueryError::Store(_) => return BusinessError::Unavailable(error.to_string()),
@@ -70,7 +71,7 @@ impl AnalyticsDesk for Desk {
             to_ms: query.to_ms,
             limit: query.limit.min(ROWS_MAX),
         };
-        let (parts, organization) = (Arc::clone(&self.0), *organization);
+        let (parts, organization, vehicles) = (Arc::clone(&self.0), *organization, query.vehicles);
         let runtime = Handle::current();
         // Up to 100,000 cells are looked at.
         let answer = tokio::task::spawn_blocking(move || {
@@ -86,7 +87,11 @@ impl AnalyticsDesk for Desk {
                 let of = samples.iter().find(|samples| samples.incarnation.0 == incarnation);
                 of.map(|samples| samples.durable)
             };
-            parts.figures.ask(&organization, &asked, Some(&reached))
+            let Some(vehicles) = vehicles else {
+                return parts.figures.ask(&organization, &asked, Some(&reached));
+            };
+            let are_of = |vehicle: &str| VehicleId::new(vehicle).is_ok_and(|id| vehicles.contains(&id));
+            parts.figures.ask_of(&organization, &asked, Some(&reached), &are_of)
         });
         let answer = answer.await.map_err(super::unavailable)?.map_err(query_error)?;
         Ok(FiguresAnswer {

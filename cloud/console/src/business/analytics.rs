@@ -50,6 +50,7 @@ impl Business {
             granularity: request.granularity,
             dimension: dimension.to_owned(),
             value: Some(request.value).filter(|value| !value.is_empty()),
+            vehicles: None,
             from_ms,
             to_ms: to,
             limit,

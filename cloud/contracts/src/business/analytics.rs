@@ -1,7 +1,10 @@
 //! Mileage, consumption and revenue, as people ask for them.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use remuda_model::OrganizationId;
+use remuda_model::{OrganizationId, VehicleId};
 
 use super::BusinessError;
 use crate::money::Money;
@@ -15,6 +18,8 @@ pub struct FiguresQuery {
     pub dimension: String,
     /// This value only, such as a vehicle's id.
     pub value: Option<String>,
+    /// Only what these vehicles did, by `organization` or `vehicle`; all of it when it is absent.
+    pub vehicles: Option<Arc<HashSet<VehicleId>>>,
     /// From the bucket that holds this moment, ms since 1970 UTC.
     pub from_ms: i64,
     /// To before this moment, ms since 1970 UTC.
