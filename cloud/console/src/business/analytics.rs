@@ -1,5 +1,6 @@
 //! Figures.
 
+use remuda_access::Permission;
 use remuda_api::analytics::v1::analytics_service_server::AnalyticsService;
 use remuda_api::analytics::v1::{FiguresRow, QueryFiguresRequest, QueryFiguresResponse, Revenue};
 use remuda_contracts::business::analytics::{FiguresQuery, FiguresRow as Row};
@@ -8,7 +9,11 @@ use tonic::{Request, Response, Status};
 use super::{Business, convert, page};
 use crate::page::PageToken;
 use crate::refusal::Refusal;
-use crate::scope::field;
+use crate::scope::{field, sight};
+use crate::sight::{Seen, Sight};
+
+/// Dimensions by which nothing is summed of some vehicles alone.
+const OF_THE_WHOLE: [&str; 4] = ["fleet", "depot", "model", "tariff"];
 
 fn row(row: Row) -> FiguresRow {
     let revenue = row
@@ -32,13 +37,24 @@ fn row(row: Row) -> FiguresRow {
 }
 
 impl Business {
-    async fn figures(&self, request: QueryFiguresRequest) -> Result<QueryFiguresResponse, Refusal> {
+    async fn figures(
+        &self,
+        request: QueryFiguresRequest,
+        sight: &Sight,
+    ) -> Result<QueryFiguresResponse, Refusal> {
         self.scope.parent(&request.parent)?;
         let from = convert::needed_time("from_time", request.from_time.as_ref())?;
         let to = convert::needed_time("to_time", request.to_time.as_ref())?;
         let dimension = match request.dimension.as_str() {
             "" => "organization",
             named => named,
+        };
+        let vehicles = match sight.seen()? {
+            Seen::All => None,
+            Seen::These(_) if OF_THE_WHOLE.contains(&dimension) => {
+                return Err(Refusal::GrantTooNarrow(Permission::AnalyticsRead.as_str()));
+            }
+            Seen::These(these) => Some(these),
         };
         let of = format!("figures {} {dimension} {} {from} {to}", request.granularity, request.value);
         let (limit, after) = page(request.page_size, &request.page_token, &of)?;
@@ -50,7 +66,7 @@ impl Business {
             granularity: request.granularity,
             dimension: dimension.to_owned(),
             value: Some(request.value).filter(|value| !value.is_empty()),
-            vehicles: None,
+            vehicles,
             from_ms,
             to_ms: to,
             limit,
@@ -71,6 +87,7 @@ impl AnalyticsService for Business {
         &self,
         request: Request<QueryFiguresRequest>,
     ) -> Result<Response<QueryFiguresResponse>, Status> {
-        self.scope.measured("QueryFigures", self.figures(request.into_inner())).await
+        let sight = sight(&request);
+        self.scope.measured("QueryFigures", self.figures(request.into_inner(), &sight)).await
     }
 }

@@ -1,8 +1,16 @@
-//! Trips go where their vehicle goes.
+//! Trips and their figures go where their vehicle goes.
+
+use std::collections::BTreeMap;
 
 use super::*;
+use crate::support::now_ms;
 
 const NOT_THERE: &str = "TRIP_NOT_FOUND";
+
+/// An hour so many from now, as a query says it.
+fn hour(from_now: i64) -> String {
+    prost_types::Timestamp { seconds: now_ms() / 1_000 + from_now * 3_600, nanos: 0 }.to_string()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trip_that_no_vehicle_has_is_there_for_the_organisation_only() {
@@ -66,5 +74,65 @@ async fn who_gets_a_vehicle_gets_its_trips_and_the_links_to_them() {
     assert_eq!(parts.json("quay", "POST", &revoke, Some(&json!({}))).await.0, 404);
     assert_eq!(parts.json("north", "POST", &revoke, Some(&json!({}))).await.0, 200);
     assert_eq!(ask(address, "GET", followed, &[], None).await.status, 401);
+    parts.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn figures_are_those_of_ones_own_vehicles() {
+    let parts = parts().await;
+    for (n, vehicle) in [NORTH, SOUTH].into_iter().enumerate() {
+        parts.rides(vehicle, n).await;
+    }
+    parts.business.settle(PATIENCE).await.unwrap();
+    let figures = format!("/figures?granularity=month&fromTime={}&toTime={}", hour(-24), hour(24));
+    // Trips by the dimension's value.
+    let counted = async |who: &str, asks: &str| {
+        let (status, told) = parts.json(who, "GET", &format!("{figures}{asks}"), None).await;
+        assert_eq!(status, 200, "{who} {asks}: {told}");
+        let mut trips = BTreeMap::<String, i64>::new();
+        for row in told["rows"].as_array().unwrap() {
+            let counted: i64 = row["trips"].as_str().unwrap().parse().unwrap();
+            *trips.entry(row["value"].as_str().unwrap().to_owned()).or_default() += counted;
+        }
+        trips
+    };
+    let of = |trips: &[(&str, i64)]| {
+        trips.iter().map(|(value, trips)| ((*value).to_owned(), *trips)).collect::<BTreeMap<_, _>>()
+    };
+    for (who, asks, wanted) in [
+        ("whole", "&dimension=vehicle", of(&[(NORTH, 1), (SOUTH, 1)])),
+        ("mixed", "&dimension=vehicle", of(&[(NORTH, 1), (SOUTH, 1)])),
+        ("north", "&dimension=vehicle", of(&[(NORTH, 1)])),
+        ("quay", "&dimension=vehicle", of(&[(SOUTH, 1)])),
+        ("empty", "&dimension=vehicle", of(&[])),
+        // What is others' fills no page.
+        ("north", "&dimension=vehicle&pageSize=1", of(&[(NORTH, 1)])),
+        ("whole", "", of(&[("", 2)])),
+        ("north", "&dimension=organization", of(&[("", 1)])),
+        ("empty", "", of(&[])),
+    ] {
+        assert_eq!(counted(who, asks).await, wanted, "{who} {asks}");
+    }
+    // No more than of a vehicle that is not there.
+    for vehicle in [SOUTH, "V999999"] {
+        assert_eq!(counted("north", &format!("&dimension=vehicle&value={vehicle}")).await, of(&[]));
+    }
+    for dimension in ["fleet", "depot", "model", "tariff"] {
+        let path = format!("{figures}&dimension={dimension}");
+        let (status, refusal) = parts.json("north", "GET", &path, None).await;
+        assert_eq!((status, reason_of(&refusal)), (403, "GRANT_TOO_NARROW"), "{dimension}: {refusal}");
+        assert_eq!(parts.json("whole", "GET", &path, None).await.0, 200, "{dimension}");
+    }
+    let (status, refusal) = parts.json("north", "GET", &format!("{figures}&dimension=colour"), None).await;
+    assert_eq!((status, reason_of(&refusal)), (400, "BAD_DIMENSION"), "{refusal}");
+    // Whoever has a vehicle has its earlier figures too.
+    parts.moves(SOUTH, "north").await;
+    within("it comes", async {
+        while counted("north", "&dimension=vehicle").await.len() < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert_eq!(counted("north", "").await, of(&[("", 2)]));
     parts.stop().await;
 }
