@@ -7,6 +7,7 @@
 pub mod adopt;
 mod arrow_schema;
 mod aside;
+mod bucket;
 mod catalogue;
 mod commits;
 pub mod compaction;
@@ -38,6 +39,7 @@ mod watermarks;
 mod writer;
 
 pub use adopt::{Adopted, LeftFile, LostFrames};
+pub use bucket::{Bucket, BucketFile, BucketListing, BucketReading};
 pub use catalogue::{LakeFile, LakeStats, Part};
 pub use compaction::{Compacted, CompactionSettings};
 pub use erasure::{
