@@ -9,13 +9,15 @@ use remuda_backup::pace::Tell;
 use remuda_backup::prune::{Keep, prune};
 use remuda_backup::restore::{MARKER, note_of};
 use remuda_backup::{
-    Access, BackupError, BackupMetrics, FilesPart, JournalPart, LakePart, Pace, Parts, Recipients,
-    Repository, Request, SnapshotKind, Taken, take,
+    Access, BackupError, BackupMetrics, FilesPart, JournalPart, LakeBucket, LakePart, LakePlace, Pace, Parts,
+    Recipients, Repository, Request, SnapshotKind, Taken, take,
 };
+use remuda_lake::LakeError;
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::config::ConfigError;
+use crate::config::{Config, ConfigError};
 use crate::control;
 use crate::lake_files::now_ms;
 use crate::wiring::chain;
@@ -35,6 +37,8 @@ pub struct Backup {
     pub recipients: Vec<String>,
     /// Whether the lake's files are encrypted too; they are copied then, never linked.
     pub encrypt_lake: bool,
+    /// Whether the lake's files are copied also where links would do, on one disk, or where they would stay in their bucket.
+    pub copy_lake: bool,
     /// Most that a backup reads, MB (10^6 bytes) a second, 1 to 100,000; 0: as fast as it goes.
     pub rate_mb_per_second: u32,
     /// Minutes between two backups that a running node takes by itself, 1 to 525,600; 0: only when told to.
@@ -51,6 +55,7 @@ impl Default for Backup {
             to: None,
             recipients: Vec::new(),
             encrypt_lake: false,
+            copy_lake: false,
             rate_mb_per_second: u32::try_from(rate).unwrap_or(u32::MAX),
             every_minutes: 0,
             keep_days: 0,
@@ -97,11 +102,18 @@ const FILES: &[&str] = &["identity", "audit", "lake/erasures", "business-data/ke
 /// The lake's folder, and the journal that holds its manifest.
 const LAKE: (&str, &str) = ("lake", "journal");
 
+/// The bucket of the lake, when it lies in one; requests are made on `runtime`.
+pub(crate) fn lake_bucket(config: &Config, runtime: &Handle) -> Result<Option<LakeBucket>, LakeError> {
+    let bucket = config.lake.open_bucket()?;
+    Ok(bucket.map(|bucket| LakeBucket::new(bucket, runtime.clone())))
+}
+
 /// What a node consists of, with its journals, open.
-pub(crate) fn parts(data: &Path, journals: Vec<JournalPart>) -> Parts {
+pub(crate) fn parts(data: &Path, journals: Vec<JournalPart>, bucket: Option<LakeBucket>) -> Parts {
+    let place = bucket.map_or_else(|| LakePlace::Folder(data.join(LAKE.0)), LakePlace::Bucket);
     Parts {
         journals,
-        lake: Some(LakePart { name: LAKE.0, journal: LAKE.1, root: data.join(LAKE.0) }),
+        lake: Some(LakePart { name: LAKE.0, journal: LAKE.1, place }),
         files: FILES.iter().map(|name| FilesPart { name, folder: data.join(name) }).collect(),
         spool: data.join("backup-spool"),
     }
@@ -109,7 +121,7 @@ pub(crate) fn parts(data: &Path, journals: Vec<JournalPart>) -> Parts {
 
 /// A journal of the data folder that no backup would hold: somebody has forgotten a line.
 fn left_out(parts: &Parts) -> Option<PathBuf> {
-    let data = parts.lake.as_ref()?.root.parent()?;
+    let data = parts.spool.parent()?;
     let folders = std::fs::read_dir(data).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
     let mut journals = folders.filter(|folder| folder.join("db").is_file() && folder.join("conf").is_file());
     journals.find(|folder| !parts.journals.iter().any(|part| data.join(part.name) == *folder))
@@ -160,7 +172,7 @@ impl Wanted {
             recipients: backup.recipients.clone(),
             only_identity: false,
             encrypt_lake: backup.encrypt_lake,
-            copy: false,
+            copy: backup.copy_lake,
             rate_mb_per_second: backup.rate_mb_per_second,
             keep_days: backup.keep_days,
         })

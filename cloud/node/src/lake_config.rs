@@ -109,6 +109,11 @@ impl Lake {
         }
     }
 
+    /// The bucket, when it lies in one, for whoever backs it up.
+    pub(crate) fn open_bucket(&self) -> Result<Option<remuda_lake::Bucket>, LakeError> {
+        self.bucket().map(|s3| remuda_lake::Bucket::open(&s3)).transpose()
+    }
+
     /// The bucket, when it lies in one.
     fn bucket(&self) -> Option<S3Settings> {
         let (bucket, prefix) = S3Settings::parse(&self.store).ok()?;

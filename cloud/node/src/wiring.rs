@@ -352,7 +352,8 @@ fn open_control(
     let backup_metrics = BackupMetrics::default();
     metrics.register(|registry| backup_metrics.register(registry));
     let folder = config.data_dir.clone();
-    let backing = Backing::new(backup::parts(&folder, journals), backup_metrics);
+    let bucket = backup::lake_bucket(config, &tokio::runtime::Handle::current())?;
+    let backing = Backing::new(backup::parts(&folder, journals, bucket), backup_metrics);
     let desk = LakeDesk { eraser, settings: compaction_settings(config) };
     Control::start(&folder, backing, &config.backup, desk)
         .map_err(|source| NodeError::Control { folder, source })

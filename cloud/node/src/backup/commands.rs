@@ -7,17 +7,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use remuda_backup::index::LakeCopy;
 use remuda_backup::prune::{Keep, prune};
 use remuda_backup::repository::place;
 use remuda_backup::restore::{Order, Restored, restore};
 use remuda_backup::seal::new_key;
 use remuda_backup::verify::verify;
-use remuda_backup::{Access, BackupError, Identities, JournalPart, Pace, Progress, Recipients, Repository};
+use remuda_backup::{
+    Access, BackupError, Identities, InPlace, JournalPart, MissingFile, Pace, Progress, Recipients,
+    Repository,
+};
 use remuda_eventsourcing::{JournalMetrics, SledJournal};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{JOURNALS, Wanted, check_restored, parts};
+use super::{JOURNALS, Wanted, check_restored, lake_bucket, parts};
+use crate::cli::runtime;
 use crate::config::Config;
 use crate::control::{self, Question};
 use crate::wiring::chain;
@@ -40,7 +45,7 @@ pub struct BackupArgs {
     /// Encrypts the lake's files too.
     #[arg(long)]
     encrypt_lake: bool,
-    /// Copies the lake's files also where links would do, on one disk.
+    /// Copies the lake's files also where links would do, on one disk, or where they would stay in their bucket.
     #[arg(long)]
     copy: bool,
     /// Most that is read, MB a second; 0: as fast as it goes. Overrides `backup.rate_mb_per_second`.
@@ -151,7 +156,7 @@ pub(crate) fn run(config: &Config, args: BackupArgs) -> Result<(), String> {
                 Some(file) => Some(read_identities(&file, passphrase_file.as_deref())?),
                 None => None,
             };
-            verify_all(&from.place(config)?, snapshot, identities, json)
+            verify_all(config, &from.place(config)?, snapshot, identities, json)
         }
         Some(BackupAction::Prune { from, keep, days, dry_run, json }) => {
             if keep.is_none() && days.is_none() {
@@ -225,7 +230,7 @@ fn back_up(config: &Config, args: BackupArgs) -> Result<(), String> {
         recipients,
         only_identity: args.only.is_some(),
         encrypt_lake: args.encrypt_lake || config.backup.encrypt_lake,
-        copy: args.copy,
+        copy: args.copy || config.backup.copy_lake,
         rate_mb_per_second: args.rate_mb.unwrap_or(config.backup.rate_mb_per_second),
         keep_days: 0,
     };
@@ -234,7 +239,9 @@ fn back_up(config: &Config, args: BackupArgs) -> Result<(), String> {
         Some(taken) => taken,
         None => {
             let journals = open_journals(data)?;
-            wanted.take(&parts(data, journals), Arc::default(), Box::new(show)).map_err(told)?
+            let runtime = runtime()?;
+            let bucket = lake_bucket(config, runtime.handle()).map_err(|e| chain(&e))?;
+            wanted.take(&parts(data, journals, bucket), Arc::default(), Box::new(show)).map_err(told)?
         }
     };
     eprintln!();
@@ -242,8 +249,8 @@ fn back_up(config: &Config, args: BackupArgs) -> Result<(), String> {
         return print_json(&taken);
     }
     print(&format!(
-        "{}: {:.1} MB, {:.1} MB of it new, {} keys of the journals, {} files of the lake ({} linked, {} copied); {:.1} MB read in \
-         {:.1} s, {:.1} MB/s\n",
+        "{}: {:.1} MB, {:.1} MB of it new, {} keys of the journals, {} files of the lake ({} linked, {} copied, {} in their \
+         bucket); {:.1} MB read in {:.1} s, {:.1} MB/s\n",
         taken.snapshot,
         mb(taken.bytes),
         mb(taken.bytes_new),
@@ -251,10 +258,18 @@ fn back_up(config: &Config, args: BackupArgs) -> Result<(), String> {
         taken.lake_files,
         taken.lake_files_linked,
         taken.lake_files_copied,
+        taken.lake_files_in_place,
         mb(taken.bytes_read),
         taken.seconds,
         taken.mb_per_second,
     ));
+    if taken.lake_files_in_place > 0 {
+        eprintln!(
+            "the lake's files stay in their bucket, and the backup does not outlive it; what is compacted, or leaves the lake, \
+             is deleted there 10 minutes later, and comes back by remuda lake adopt as far as its rows are in other files: \
+             --copy copies them"
+        );
+    }
     if taken.lake_files_linked > 0 {
         eprintln!(
             "the backups are on the lake's own disk: they do not outlive it; copy them elsewhere, or name another disk"
@@ -310,12 +325,15 @@ fn list(from: &Path, json: bool) -> Result<(), String> {
     for id in repository.snapshots().map_err(told)? {
         match repository.index(&id) {
             Ok(index) => {
-                let files = index.lake.as_ref().map_or(0, |lake| lake.files.len());
+                let files = index.lake.as_ref().map_or(0, LakeCopy::count);
+                let in_place = index.lake.as_ref().filter(|lake| !lake.in_place.is_empty());
+                let bucket = in_place.and_then(|lake| lake.bucket.clone());
                 let (kind, bytes) = (index.kind, index.bytes());
-                text += &format!("{id}\t{kind:?}\t{:.1} MB\t{files} lake files\n", mb(bytes));
+                let place = bucket.as_ref().map(|bucket| format!(" in {bucket}")).unwrap_or_default();
+                text += &format!("{id}\t{kind:?}\t{:.1} MB\t{files} lake files{place}\n", mb(bytes));
                 listed.push(json!({
                     "snapshot": id, "kind": kind, "moment_ms": index.moment_ms, "bytes": bytes, "lake_files": files,
-                    "recipients": index.recipients, "release": index.release,
+                    "lake_in_place": bucket, "recipients": index.recipients, "release": index.release,
                 }));
             }
             Err(error) => {
@@ -332,6 +350,7 @@ fn list(from: &Path, json: bool) -> Result<(), String> {
 }
 
 fn verify_all(
+    config: &Config,
     from: &Path,
     snapshot: Option<String>,
     identities: Option<Identities>,
@@ -343,7 +362,10 @@ fn verify_all(
         None => repository.snapshots().map_err(told)?,
     };
     let mut pace = Pace::new(None, Arc::default(), Box::new(show));
-    let found = verify(&repository, &snapshots, identities.as_ref(), &mut pace).map_err(told)?;
+    let runtime = runtime()?;
+    let bucket = lake_bucket(config, runtime.handle()).map_err(|e| chain(&e))?;
+    let found =
+        verify(&repository, &snapshots, identities.as_ref(), bucket.as_ref(), &mut pace).map_err(told)?;
     eprintln!();
     if json {
         print_json(&found)?;
@@ -357,6 +379,7 @@ fn verify_all(
             mb(found.bytes)
         ));
     }
+    found.in_place.iter().for_each(tell_in_place);
     if found.faults.is_empty() {
         return Ok(());
     }
@@ -368,6 +391,43 @@ fn verify_all(
         );
     }
     Err(format!("{} faults in the backups in {}", found.faults.len(), from.display()))
+}
+
+/// What became of files that a snapshot names in a bucket.
+fn tell_in_place(in_place: &InPlace) {
+    let InPlace { snapshot, bucket, files, looked, gone, gone_paths } = in_place;
+    if !looked {
+        eprintln!(
+            "{snapshot}: {files} files of the lake in {bucket} were not looked for, since lake.store is another; name the \
+             node's configuration with --config"
+        );
+    } else if let Some(first) = gone_paths.first() {
+        eprintln!(
+            "{snapshot}: {gone} of {files} files of the lake are not in {bucket} any more, such as {first}: after 10 minutes \
+             that is what compaction, retention and erasures do; after a restore, remuda lake adopt brings back those of \
+             their rows that are in other files"
+        );
+    }
+}
+
+/// What a restore did not find in the bucket.
+fn tell_missing(restored: &Restored) {
+    /// More of them are in `--json`.
+    const NAMED: usize = 20;
+    let (missing, files) = (restored.lake_files_missing, restored.lake_files);
+    if missing > 0 {
+        eprintln!("{missing} of {files} files of the lake are not in its bucket as the snapshot names them:");
+        for MissingFile { path, detail } in restored.lake_missing.iter().take(NAMED) {
+            eprintln!("  {path}: {detail}");
+        }
+    }
+    if restored.lake_files_in_place > 0 {
+        eprintln!(
+            "run remuda lake adopt before the node starts: it brings in what came into the bucket since the backup's moment, and \
+             with it the rows of files that were compacted; a node that starts before moves the newest of these files to trash/, \
+             where they are deleted after 7 days"
+        );
+    }
 }
 
 fn prune_all(from: &Path, keep: Keep, dry_run: bool, json: bool) -> Result<(), String> {
@@ -391,9 +451,11 @@ fn prune_all(from: &Path, keep: Keep, dry_run: bool, json: bool) -> Result<(), S
 pub(crate) fn run_restore(config: &Config, args: RestoreArgs) -> Result<(), String> {
     let identities = read_identities(&args.identity, args.passphrase_file.as_deref())?;
     let repository = Repository::open(&args.from.place(config)?, Access::Read).map_err(told)?;
+    let runtime = runtime()?;
     let order = Order {
         snapshot: Some(args.snapshot).filter(|id| id != "latest"),
         data: config.data_dir.clone(),
+        bucket: lake_bucket(config, runtime.handle()).map_err(|e| chain(&e))?,
         identities,
         register: args.register,
         epoch_seen: args.epoch_seen,
@@ -401,6 +463,7 @@ pub(crate) fn run_restore(config: &Config, args: RestoreArgs) -> Result<(), Stri
     let mut pace = Pace::new(None, Arc::default(), Box::new(show));
     let restored = restore(&repository, &order, &mut pace).map_err(told)?;
     eprintln!();
+    tell_missing(&restored);
     if args.json {
         return print_json(&restored);
     }

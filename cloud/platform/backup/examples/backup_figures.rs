@@ -16,8 +16,8 @@ use rand::RngCore;
 use remuda_backup::restore::{Order, restore};
 use remuda_backup::seal::new_key;
 use remuda_backup::{
-    Access, FilesPart, Identities, JournalPart, LakePart, Pace, Parts, Recipients, Repository, Request,
-    SnapshotKind, take,
+    Access, FilesPart, Identities, JournalPart, LakePart, LakePlace, Pace, Parts, Recipients, Repository,
+    Request, SnapshotKind, take,
 };
 use remuda_eventsourcing::{Journal, JournalMetrics, ManifestEntry, SledJournal, testing};
 
@@ -74,7 +74,11 @@ fn measure(data: &Path, scratch: &Path) -> Result<()> {
     let journal = Arc::new(SledJournal::open(&data.join("journal"), JournalMetrics::default())?);
     let parts = Parts {
         journals: vec![JournalPart { name: "journal", source: journal }],
-        lake: Some(LakePart { name: "lake", journal: "journal", root: data.join("lake") }),
+        lake: Some(LakePart {
+            name: "lake",
+            journal: "journal",
+            place: LakePlace::Folder(data.join("lake")),
+        }),
         files: vec![FilesPart { name: "identity", folder: data.join("identity") }],
         spool: data.join("backup-spool"),
     };
@@ -103,6 +107,7 @@ fn measure(data: &Path, scratch: &Path) -> Result<()> {
     let order = Order {
         snapshot: None,
         data: scratch.join("restored"),
+        bucket: None,
         identities: Identities::read(&key_file, None)?,
         register: None,
         epoch_seen: 0,

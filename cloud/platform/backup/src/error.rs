@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use remuda_eventsourcing::JournalError;
 use remuda_identity::RegisterError;
+use remuda_lake::LakeError;
 
 /// Why not.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,43 @@ pub enum BackupError {
         path: String,
         /// Such as `is missing`.
         what: &'static str,
+    },
+    /// The bucket that the lake lies in.
+    #[error(
+        "the lake's bucket {address} cannot be {what}; check lake.store, lake.s3 and the keys in the environment"
+    )]
+    Bucket {
+        /// Its address.
+        address: String,
+        /// `listed`, `read`, ...
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: Box<LakeError>,
+    },
+    /// The snapshot names objects of another bucket.
+    #[error(
+        "the snapshot {snapshot} names files that lie in {named}, and this node's lake is {configured}; put {named} into \
+         lake.store, or restore a snapshot that was taken with --copy"
+    )]
+    Elsewhere {
+        /// Which snapshot.
+        snapshot: String,
+        /// The bucket that its files lie in.
+        named: String,
+        /// Where the lake of the node that is restored is.
+        configured: String,
+    },
+    /// Copies go into an empty bucket only.
+    #[error(
+        "{address} holds {path}, which is not of this snapshot; put an empty folder of a bucket into lake.store: copies go \
+         into a new lake only"
+    )]
+    BucketOccupied {
+        /// The bucket.
+        address: String,
+        /// What is there.
+        path: String,
     },
     /// Nobody could read it.
     #[error(

@@ -74,6 +74,22 @@ pub(crate) fn take(part: &FilesPart, sealer: &mut Sealer<'_>) -> Result<Option<F
     Ok(Some(FilesCopy { name: part.name.to_owned(), object, pieces, count, authority }))
 }
 
+/// Stores files that are in memory; `None` where there are none.
+pub(crate) fn store(
+    name: &str,
+    files: &[Archived],
+    sealer: &mut Sealer<'_>,
+) -> Result<Option<FilesCopy>, BackupError> {
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let mut archive = MAGIC.to_vec();
+    files.iter().for_each(|file| put(&mut archive, &file.path, file.mode, &file.bytes));
+    let object = sealer.store("files", &archive)?;
+    let (name, count) = (name.to_owned(), files.len() as u64);
+    Ok(Some(FilesCopy { name, object, pieces: Vec::new(), count, authority: None }))
+}
+
 fn take_pieces(
     (path, mode): (&str, u32),
     (full, file): (&Path, File),

@@ -13,8 +13,8 @@ use crate::hashing::sha256;
 /// What the first line begins with.
 const MAGIC: &str = "remuda-backup";
 /// The format this release writes, and the newest it reads.
-/// 2: files that grow are stored in pieces.
-pub(crate) const FORMAT: u32 = 2;
+/// 2: files that grow are stored in pieces. 3: files of the lake may lie in a bucket.
+pub(crate) const FORMAT: u32 = 3;
 
 /// Something stored, as it lies in the repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +69,20 @@ pub struct LakeFileCopy {
     pub object: Object,
 }
 
+/// A committed file of the lake that was not copied: it lies in the lake's bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LakeReference {
+    /// Path below the lake's folder.
+    pub path: String,
+    /// CRC-32C of the file, as the manifest has it.
+    pub crc32c: u32,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Its ETag, where it lay at its path when the backup was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+}
+
 /// The lake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LakeCopy {
@@ -76,12 +90,47 @@ pub struct LakeCopy {
     pub name: String,
     /// The journal that holds its manifest.
     pub journal: String,
-    /// Every file of that manifest, by path.
+    /// Files of that manifest that were copied, by path.
     pub files: Vec<LakeFileCopy>,
     /// Whether the objects are sealed.
     pub sealed: bool,
     /// When its newest row was received, ms since 1970 UTC.
     pub last_row_ms: Option<i64>,
+    /// The bucket that the lake lay in, `s3://bucket/folder`; none: it lay in a folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
+    /// Files of that manifest that were not copied, by path: they lie in that bucket.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub in_place: Vec<LakeReference>,
+}
+
+impl LakeCopy {
+    /// How many files that manifest has.
+    pub fn count(&self) -> u64 {
+        (self.files.len() + self.in_place.len()) as u64
+    }
+
+    /// Every file of that manifest: path, CRC-32C, bytes.
+    pub fn manifest(&self) -> impl Iterator<Item = (&str, u32, u64)> {
+        let copied = self.files.iter().map(|file| (file.path.as_str(), file.crc32c, file.bytes));
+        let in_place = self.in_place.iter().map(|file| (file.path.as_str(), file.crc32c, file.bytes));
+        copied.chain(in_place)
+    }
+
+    /// Whether its files are those of this bucket, and not copies.
+    pub(crate) fn lies_in(&self, address: &str) -> bool {
+        self.files.is_empty() && self.bucket.as_deref() == Some(address)
+    }
+
+    /// The name of the part that holds its erasures.
+    pub(crate) fn erasures(&self) -> String {
+        erasures_of(&self.name)
+    }
+}
+
+/// The name of the part that holds the erasures of a lake.
+pub(crate) fn erasures_of(lake: &str) -> String {
+    format!("{lake}/erasures")
 }
 
 /// A folder of small files, sealed.
@@ -212,6 +261,8 @@ pub(crate) mod tests {
                 }],
                 sealed: false,
                 last_row_ms: None,
+                bucket: None,
+                in_place: Vec::new(),
             }),
             files: vec![FilesCopy {
                 name: "identity".into(),
@@ -229,10 +280,25 @@ pub(crate) mod tests {
         let mut index = some("S1");
         index.files[0].pieces.clear();
         let body = serde_json::to_vec(&index).expect("encodes");
-        assert!(!String::from_utf8_lossy(&body).contains("pieces"));
+        let text = String::from_utf8_lossy(&body);
+        assert!(!["pieces", "bucket", "in_place"].iter().any(|key| text.contains(key)), "{text}");
         let mut bytes = format!("remuda-backup 1 sha256={}\n", sha256(&[&body])).into_bytes();
         bytes.extend(body);
         assert_eq!(Index::decode("S1", &bytes).expect("decodes"), index);
+    }
+
+    #[test]
+    fn what_lies_in_a_bucket_is_no_object_of_the_repository() {
+        let mut index = some("S1");
+        let lake = index.lake.as_mut().expect("a lake");
+        lake.bucket = Some("s3://fleet/lake".into());
+        let file = lake.files.remove(0);
+        let etag = Some("\"d41d\"".into());
+        lake.in_place.push(LakeReference { path: file.path, crc32c: 9, bytes: 7, etag });
+        assert!(lake.lies_in("s3://fleet/lake") && !lake.lies_in("s3://fleet/other"));
+        assert_eq!(lake.manifest().collect::<Vec<_>>(), [("fresh/x-4-1.parquet", 9, 7)]);
+        assert_eq!((index.objects().count(), index.bytes()), (4, 28));
+        assert_eq!(Index::decode("S1", &index.encode().expect("encodes")).expect("decodes"), index);
     }
 
     #[test]
@@ -250,8 +316,8 @@ pub(crate) mod tests {
             changed[at] ^= 1;
             assert!(Index::decode("S1", &changed).is_err(), "changed at {at}");
         }
-        let future = [b"remuda-backup 3 ", &bytes[16..]].concat();
+        let future = [b"remuda-backup 4 ", &bytes[16..]].concat();
         let sentence = Index::decode("S1", &future).expect_err("newer").to_string();
-        assert!(sentence.contains("format 3"), "{sentence}");
+        assert!(sentence.contains("format 4"), "{sentence}");
     }
 }

@@ -3,6 +3,7 @@
 //! Owns: the repository of backups, taking one from a node that runs, verifying, pruning, restoring with epochs that nobody
 //! had before. Deliberately absent: which parts a node has (`remuda-node` lists them), and what stands in a journal.
 
+mod bucket;
 mod epochs;
 pub mod error;
 mod files_part;
@@ -15,6 +16,7 @@ pub mod metrics;
 pub mod pace;
 pub mod parts;
 pub mod prune;
+mod references;
 pub mod register;
 pub mod repository;
 pub mod restore;
@@ -22,11 +24,13 @@ pub mod seal;
 pub mod take;
 pub mod verify;
 
+pub use bucket::LakeBucket;
 pub use error::BackupError;
 pub use index::{Index, SnapshotKind};
 pub use metrics::BackupMetrics;
 pub use pace::{Pace, Progress};
-pub use parts::{FilesPart, JournalPart, LakePart, Parts};
+pub use parts::{FilesPart, JournalPart, LakePart, LakePlace, Parts};
+pub use references::{InPlace, MissingFile};
 pub use repository::{Access, Repository};
 pub use seal::{Identities, Recipients};
 pub use take::{Request, Taken, take};

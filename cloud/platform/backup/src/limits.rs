@@ -15,6 +15,10 @@ pub const SMALL_FILE_BYTES: u64 = 1 << 20;
 pub const FILE_PIECE_BYTES: usize = 4 << 20;
 /// Largest index that is read, bytes: ten million files.
 pub const INDEX_BYTES_MAX: u64 = 4 << 30;
+/// Largest file of the lake that is put back into a bucket, bytes: it is in memory. The lake's own have a few tens of MB.
+pub const BUCKET_FILE_BYTES_MAX: u64 = 1 << 30;
+/// Files that are missing in a bucket and are named; more of them are counted.
+pub const MISSING_TOLD_MAX: usize = 1_000;
 /// Bytes read or written between two looks at the pace and at whether to stop.
 pub const PIECE_BYTES: usize = 1 << 20;
 /// Bytes a second that a backup of a running node reads, unless it is told otherwise: hashing them costs about a tenth of

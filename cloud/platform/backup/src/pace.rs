@@ -61,6 +61,11 @@ impl Pace {
         self.begun.elapsed()
     }
 
+    /// Is set when it is to stop.
+    pub(crate) fn stop(&self) -> &Arc<AtomicBool> {
+        &self.stop
+    }
+
     pub(crate) fn phase(&mut self, phase: &str, bytes_expected: u64) {
         self.progress.phase = phase.to_owned();
         self.progress.bytes_expected = bytes_expected;

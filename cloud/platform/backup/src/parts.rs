@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use remuda_eventsourcing::CopySource;
 
+use crate::bucket::LakeBucket;
+
 /// A journal.
 #[derive(Clone)]
 pub struct JournalPart {
@@ -22,7 +24,16 @@ pub struct LakePart {
     /// The journal that holds the manifest.
     pub journal: &'static str,
     /// Where the files are.
-    pub root: PathBuf,
+    pub place: LakePlace,
+}
+
+/// Where the files of a lake are.
+#[derive(Clone)]
+pub enum LakePlace {
+    /// In a folder.
+    Folder(PathBuf),
+    /// In a bucket.
+    Bucket(LakeBucket),
 }
 
 /// A folder of small files, such as keys. Files that are only appended to, or replaced as a whole, may be written meanwhile.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use remuda_eventsourcing::copying::Contents;
@@ -14,14 +14,17 @@ use remuda_eventsourcing::restoring::Restoring;
 use remuda_model::Epoch;
 use serde::{Deserialize, Serialize};
 
+use crate::bucket::LakeBucket;
 use crate::epochs::{self, Known};
 use crate::error::BackupError;
 use crate::files_part;
 use crate::hashing::Hashing;
 use crate::index::{Index, JournalCopy, LakeCopy, LakeFileCopy, SnapshotKind};
 use crate::journal_part;
-use crate::lake_part::{Checked, pump};
+use crate::lake_part::{Checked, pump, restore_erasures};
+use crate::limits;
 use crate::pace::Pace;
+use crate::references::{self, Looked, MissingFile};
 use crate::register::{self, RegisterMerge, RegisterSource};
 use crate::repository::{Repository, replace, sync, walk};
 use crate::seal::Identities;
@@ -39,6 +42,8 @@ pub struct Order {
     pub snapshot: Option<String>,
     /// The new data folder.
     pub data: PathBuf,
+    /// The bucket of the new node's lake; none: it goes into the data folder.
+    pub bucket: Option<LakeBucket>,
     /// Keys.
     pub identities: Identities,
     /// A register that survived elsewhere.
@@ -68,6 +73,12 @@ pub struct Restored {
     pub events: u64,
     /// Files of the lake.
     pub lake_files: u64,
+    /// Of these, how many stay in the bucket that they were in.
+    pub lake_files_in_place: u64,
+    /// Of these, how many are not there as the snapshot names them.
+    pub lake_files_missing: u64,
+    /// The first of them, at most 1,000.
+    pub lake_missing: Vec<MissingFile>,
     /// Next owners of shards have epochs above it.
     pub epoch: u64,
     /// Whose keys and register these are.
@@ -105,10 +116,12 @@ pub fn restore(repository: &Repository, order: &Order, pace: &mut Pace) -> Resul
     let data = &order.data;
     require_empty(data)?;
     let index = chosen(repository, order.snapshot.as_deref())?;
+    // First the bucket: that it is another should not be told after an hour.
+    let mut looked = look_at_bucket(&index, order.bucket.as_ref(), pace)?;
     check(repository, &index, &order.identities, pace)?;
     let known = Known {
         in_backup: index.journals.iter().map(|j| j.highest_epoch).max().unwrap_or_default(),
-        in_file_names: in_file_names(&index),
+        in_file_names: in_file_names(&index).max(looked.highest_epoch),
         restored: repository.restored_epoch()?,
         told: order.epoch_seen,
         now_s: u64::try_from(now_ms() / 1_000).unwrap_or_default(),
@@ -126,6 +139,8 @@ pub fn restore(repository: &Repository, order: &Order, pace: &mut Pace) -> Resul
     }
     let (register, register_merged) = run.files()?;
     let events = run.events;
+    let lake_files_missing = looked.missing.len() as u64;
+    looked.missing.truncate(limits::MISSING_TOLD_MAX);
     fail::fail_point!("restore-before-done", |_| std::process::abort());
     let note = Note { snapshot: index.id.clone(), moment_ms: index.moment_ms, restored_ms: now_ms(), epoch };
     let path = data.join(NOTE);
@@ -141,7 +156,10 @@ pub fn restore(repository: &Repository, order: &Order, pace: &mut Pace) -> Resul
         seconds: pace.elapsed().as_secs_f64(),
         bytes: pace.progress().bytes,
         events,
-        lake_files: index.lake.as_ref().map_or(0, |l| l.files.len() as u64),
+        lake_files: index.lake.as_ref().map_or(0, LakeCopy::count),
+        lake_files_in_place: index.lake.as_ref().map_or(0, |l| l.in_place.len() as u64),
+        lake_files_missing,
+        lake_missing: looked.missing,
         epoch,
         register,
         register_merged,
@@ -159,6 +177,25 @@ fn require_empty(data: &Path) -> Result<(), BackupError> {
             let other = entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != "lost+found"));
             if other { Err(BackupError::NotEmpty(data.to_path_buf())) } else { Ok(()) }
         }
+    }
+}
+
+/// What is there of files that stay in the bucket; of copies, whether they may go there.
+fn look_at_bucket(
+    index: &Index,
+    bucket: Option<&LakeBucket>,
+    pace: &mut Pace,
+) -> Result<Looked, BackupError> {
+    let Some(lake) = &index.lake else { return Ok(Looked::default()) };
+    match bucket {
+        Some(bucket) if lake.lies_in(bucket.address()) => references::look(&lake.in_place, bucket, pace),
+        _ if !lake.in_place.is_empty() => Err(BackupError::Elsewhere {
+            snapshot: index.id.clone(),
+            named: lake.bucket.clone().unwrap_or_default(),
+            configured: bucket.map_or("in the data folder", LakeBucket::address).to_owned(),
+        }),
+        Some(bucket) => references::require_own(lake, bucket, pace).map(|()| Looked::default()),
+        None => Ok(Looked::default()),
     }
 }
 
@@ -209,8 +246,8 @@ fn check(
 }
 
 fn in_file_names(index: &Index) -> u64 {
-    let files = index.lake.iter().flat_map(|lake| &lake.files);
-    files.filter_map(|file| epochs::in_file_name(&file.path)).max().unwrap_or_default()
+    let files = index.lake.iter().flat_map(LakeCopy::manifest);
+    files.filter_map(|(path, ..)| epochs::in_file_name(path)).max().unwrap_or_default()
 }
 
 /// Makes the folder, and says in it what is going on.
@@ -259,6 +296,34 @@ impl Run<'_> {
 
     fn lake(&mut self, lake: &LakeCopy) -> Result<(), BackupError> {
         self.pace.phase("lake", lake.files.iter().map(|file| file.bytes).sum());
+        let order = self.order;
+        match &order.bucket {
+            // It was looked at before.
+            Some(bucket) if lake.lies_in(bucket.address()) => Ok(()),
+            Some(bucket) => self.lake_to_bucket(lake, bucket),
+            None => self.lake_to_folder(lake),
+        }
+    }
+
+    fn lake_to_bucket(&mut self, lake: &LakeCopy, bucket: &LakeBucket) -> Result<(), BackupError> {
+        for file in &lake.files {
+            let (path, bytes, max) = (&file.path, file.bytes, limits::BUCKET_FILE_BYTES_MAX);
+            if bytes > max {
+                return Err(BackupError::TooLarge { what: path.clone(), bytes, max });
+            }
+            let mut contents = Vec::new();
+            self.open_lake_file(lake, file, (&mut contents, Path::new(path)))?;
+            bucket.create(path, contents, self.pace)?;
+        }
+        match references::absent(lake, bucket, self.pace)? {
+            Some(path) => {
+                Err(BackupError::Inconsistent(format!("the lake file {path} is not in {}", bucket.address())))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn lake_to_folder(&mut self, lake: &LakeCopy) -> Result<(), BackupError> {
         let root = self.order.data.join(&lake.name);
         folders::make_durable(&root).map_err(BackupError::file(&root, "made"))?;
         let mut touched = BTreeSet::from([root.clone()]);
@@ -287,33 +352,44 @@ impl Run<'_> {
     }
 
     fn lake_file(&mut self, lake: &LakeCopy, file: &LakeFileCopy, path: &Path) -> Result<(), BackupError> {
+        let mut out = File::create_new(path).map_err(BackupError::file(path, "made"))?;
+        self.open_lake_file(lake, file, (&mut out, path))?;
+        out.sync_all().map_err(BackupError::file(path, "synced"))
+    }
+
+    /// Writes a copied file out, opened, and compares it with what was committed.
+    fn open_lake_file(
+        &mut self,
+        lake: &LakeCopy,
+        file: &LakeFileCopy,
+        (out, to): (&mut impl Write, &Path),
+    ) -> Result<(), BackupError> {
         let source = self.repository.object(&file.object.name);
         let stored = File::open(&source).map_err(BackupError::file(&source, "read"))?;
-        let mut out = File::create_new(path).map_err(BackupError::file(path, "made"))?;
         let mut hashing = Hashing::new(stored);
         let sums = if lake.sealed {
             let identities = &self.order.identities;
             let opened = identities.open(&file.object.name, &self.index.recipients, &mut hashing)?;
-            self.copy(opened, &source, (&mut out, path))?
+            self.copy(opened, &source, (out, to))?
         } else {
-            self.copy(&mut hashing, &source, (&mut out, path))?
+            self.copy(&mut hashing, &source, (out, to))?
         };
         // It may have been changed between the check and now.
         let same = hashing.finish().0 == file.object.sha256;
         if !same || sums != (file.bytes, file.crc32c) {
             return Err(BackupError::damaged(&file.object.name, "it is not the file that was committed"));
         }
-        out.sync_all().map_err(BackupError::file(path, "synced"))
+        Ok(())
     }
 
     fn copy(
         &mut self,
         input: impl Read,
         source: &Path,
-        (out, path): (&mut File, &Path),
+        (out, to): (&mut impl Write, &Path),
     ) -> Result<(u64, u32), BackupError> {
         let mut checked = Checked::new(input);
-        pump(&mut checked, source, out, path, self.pace)?;
+        pump(&mut checked, source, out, to, self.pace)?;
         Ok(checked.sums())
     }
 
@@ -324,6 +400,11 @@ impl Run<'_> {
         for (index, copy, source) in register::newest(self.repository, self.index)? {
             let identities = &self.order.identities;
             let files = files_part::open(self.repository, &index, &copy, identities, self.pace)?;
+            let is_erasures = self.index.lake.as_ref().is_some_and(|lake| copy.name == lake.erasures());
+            if let (Some(bucket), true) = (&self.order.bucket, is_erasures) {
+                restore_erasures(bucket, files, self.pace)?;
+                continue;
+            }
             let folder = self.order.data.join(&copy.name);
             files_part::restore(&folder, &files)?;
             if !folder.join(register::FILE).exists() {

@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::BackupError;
 use crate::files_part;
-use crate::index::{Index, JournalCopy, LakeCopy, SnapshotKind};
+use crate::index::{Index, JournalCopy, LakeCopy, SnapshotKind, erasures_of};
 use crate::journal_part::{Pieces, PiecesSink, Sealer};
-use crate::lake_part::LakeFiles;
+use crate::lake_part::{LakeFiles, take_erasures};
 use crate::limits;
 use crate::pace::Pace;
-use crate::parts::{LakePart, Parts};
+use crate::parts::{LakePart, LakePlace, Parts};
 use crate::repository::Repository;
 use crate::seal::Recipients;
 
@@ -31,7 +31,7 @@ pub struct Request {
     pub recipients: Recipients,
     /// Whether the lake's files are encrypted too.
     pub seal_lake: bool,
-    /// Whether a file may be a link to the lake's own, where both are on one disk.
+    /// Whether a file may be a link to the lake's own, where both are on one disk, or stay in the lake's bucket.
     pub links: bool,
 }
 
@@ -52,6 +52,8 @@ pub struct Taken {
     pub lake_files_linked: u64,
     /// Of those, how many were not in the repository before and were copied.
     pub lake_files_copied: u64,
+    /// Of those, how many are not in the repository: they stay in the lake's bucket.
+    pub lake_files_in_place: u64,
     /// Bytes that the snapshot refers to.
     pub bytes: u64,
     /// Bytes that were not in the repository before.
@@ -107,8 +109,16 @@ pub fn take(
     };
     run.sealer.pace.phase("keys and register", 0);
     let mut files = Vec::new();
+    let bucket = parts.lake.as_ref().filter(|lake| matches!(lake.place, LakePlace::Bucket(_)));
     for part in &parts.files {
-        files.extend(files_part::take(part, &mut run.sealer)?);
+        // What lies in the folder of a lake that has moved into a bucket is not in force.
+        if bucket.is_none_or(|lake| part.name != erasures_of(lake.name)) {
+            files.extend(files_part::take(part, &mut run.sealer)?);
+        }
+    }
+    // Keys and register alone take a moment, wherever the lake is.
+    if let Some(lake) = bucket.filter(|_| request.kind == SnapshotKind::Full) {
+        files.extend(take_erasures(lake, &mut run.sealer)?);
     }
     let written = run.sealer.written;
     let index = Index {
@@ -130,9 +140,10 @@ pub fn take(
         kind: index.kind,
         moment_ms: index.moment_ms,
         journal_keys: index.journals.iter().map(|j| j.entry_count).sum(),
-        lake_files: index.lake.as_ref().map_or(0, |l| l.files.len() as u64),
+        lake_files: index.lake.as_ref().map_or(0, LakeCopy::count),
         lake_files_linked: taken.linked,
         lake_files_copied: taken.copied,
+        lake_files_in_place: index.lake.as_ref().map_or(0, |l| l.in_place.len() as u64),
         bytes: index.bytes(),
         bytes_new: written,
         bytes_read,
@@ -172,8 +183,15 @@ impl Run<'_> {
         };
         let sealed = self.request.seal_lake;
         let links = self.request.links && !sealed;
-        let mut files =
-            LakeFiles { root: &lake.root, sealed, links, done: HashMap::new(), linked: 0, copied: 0 };
+        let mut files = LakeFiles {
+            place: &lake.place,
+            sealed,
+            links,
+            done: HashMap::new(),
+            in_place: HashMap::new(),
+            linked: 0,
+            copied: 0,
+        };
         for passes in 1.. {
             let (at_ms, copies) = self.journals()?;
             let manifest: Vec<ManifestEntry> = copies
@@ -182,7 +200,7 @@ impl Run<'_> {
                 .flat_map(|(_, contents)| contents.manifest.values().cloned())
                 .collect();
             let begun = Instant::now();
-            let gone = self.lake_files(&mut files, &manifest)?;
+            let gone = files.take_all(&manifest, &mut self.sealer)?;
             let last = passes == limits::PASSES_MAX;
             let soon = begun.elapsed() < Duration::from_secs(limits::PASS_S_MAX);
             match gone {
@@ -200,23 +218,6 @@ impl Run<'_> {
             }
         }
         Err(BackupError::Stopped)
-    }
-
-    /// Copies the files of a manifest; answers one that is gone, if any is.
-    fn lake_files(
-        &mut self,
-        files: &mut LakeFiles<'_>,
-        manifest: &[ManifestEntry],
-    ) -> Result<Option<String>, BackupError> {
-        let left = manifest.iter().filter(|entry| !files.done.contains_key(&entry.path));
-        self.sealer.pace.phase("lake", left.map(|entry| entry.bytes).sum());
-        let mut gone = None;
-        for entry in manifest {
-            if !files.take(entry, &mut self.sealer)? {
-                gone = Some(entry.path.clone());
-            }
-        }
-        Ok(gone)
     }
 
     fn journals(&mut self) -> Result<(i64, Vec<(JournalCopy, Contents)>), BackupError> {
@@ -290,7 +291,21 @@ fn lake_copy(
     last_row_ms: Option<i64>,
 ) -> LakeCopy {
     // Files of an earlier pass that have left the manifest since are not of this moment.
-    let mut files: Vec<_> = manifest.iter().filter_map(|entry| files.done.remove(&entry.path)).collect();
-    files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    LakeCopy { name: lake.name.to_owned(), journal: lake.journal.to_owned(), files, sealed, last_row_ms }
+    let mut copies: Vec<_> = manifest.iter().filter_map(|entry| files.done.remove(&entry.path)).collect();
+    copies.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    let in_place = manifest.iter().filter_map(|entry| files.in_place.remove(&entry.path));
+    let mut in_place: Vec<_> = in_place.collect();
+    in_place.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    LakeCopy {
+        name: lake.name.to_owned(),
+        journal: lake.journal.to_owned(),
+        files: copies,
+        sealed,
+        last_row_ms,
+        bucket: match &lake.place {
+            LakePlace::Folder(_) => None,
+            LakePlace::Bucket(bucket) => Some(bucket.address().to_owned()),
+        },
+        in_place,
+    }
 }

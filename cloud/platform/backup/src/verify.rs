@@ -7,12 +7,14 @@ use std::io;
 use remuda_eventsourcing::copying::Contents;
 use serde::Serialize;
 
+use crate::bucket::LakeBucket;
 use crate::error::BackupError;
 use crate::files_part;
 use crate::hashing::Hashing;
 use crate::index::{Index, Object};
 use crate::journal_part;
 use crate::pace::Pace;
+use crate::references::{self, InPlace};
 use crate::repository::{Repository, drain};
 use crate::seal::Identities;
 
@@ -60,6 +62,8 @@ pub struct Verification {
     pub unreferenced: u64,
     /// Whether sealed objects were opened and compared with each other, too.
     pub opened: bool,
+    /// Snapshots that name files of the lake in its bucket.
+    pub in_place: Vec<InPlace>,
     /// Everything that is wrong; empty when the backups hold.
     pub faults: Vec<Fault>,
 }
@@ -68,10 +72,12 @@ const LOST_INDEX: &str =
     "remove the snapshot's folder; take a new backup now, and restore another snapshot if you must";
 const LOST_OBJECT: &str = "move the damaged object away (if it is there) and take a new backup: what the node still has is \
                            copied again, and snapshots that share it are whole again; look at this disk before you trust it";
+const LOST_REFERENCE: &str = "nothing of Remuda deletes or changes a file so soon: ask who writes to the bucket; put the object back \
+                              from a version of it, or from a snapshot that was taken with --copy, and run remuda lake verify";
 const DISAGREES: &str = "do not restore this snapshot; take a new backup, and keep this one for a look";
 
 /// Reads everything that these snapshots refer to and compares it with their indexes; with keys, sealed objects are opened
-/// too, and manifest and lake compared.
+/// too, and manifest and lake compared. Files that lie in `bucket` are looked for there.
 ///
 /// # Errors
 /// When the repository cannot be read at all, or the pace says stop; what is merely wrong is in the answer.
@@ -79,6 +85,7 @@ pub fn verify(
     repository: &Repository,
     snapshots: &[String],
     identities: Option<&Identities>,
+    bucket: Option<&LakeBucket>,
     pace: &mut Pace,
 ) -> Result<Verification, BackupError> {
     let mut found = Verification { opened: identities.is_some(), ..Verification::default() };
@@ -122,6 +129,12 @@ pub fn verify(
             }
         }
     }
+    let (in_place, wrong) = references::look_all(&indexes, bucket, pace)?;
+    for file in wrong {
+        let object = format!("{}/{}", bucket.map(LakeBucket::address).unwrap_or_default(), file.path);
+        found.fault(file.kind, &object, file.detail, file.snapshots, LOST_REFERENCE);
+    }
+    found.in_place = in_place;
     let all = repository.snapshots()?.len() == snapshots.len();
     if all {
         let stored = repository.stored()?;
@@ -192,9 +205,9 @@ pub(crate) fn agrees(
 /// Whether the manifest names exactly the lake's files, with the same sums.
 pub(crate) fn same_files(contents: &Contents, lake: &crate::index::LakeCopy) -> Result<(), String> {
     let mut listed: BTreeMap<&str, (u32, u64)> = BTreeMap::new();
-    for file in &lake.files {
-        if listed.insert(&file.path, (file.crc32c, file.bytes)).is_some() {
-            return Err(format!("the file {} is in the backup's list twice", file.path));
+    for (path, crc32c, bytes) in lake.manifest() {
+        if listed.insert(path, (crc32c, bytes)).is_some() {
+            return Err(format!("the file {path} is in the backup's list twice"));
         }
     }
     for entry in contents.manifest.values() {

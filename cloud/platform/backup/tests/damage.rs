@@ -143,7 +143,8 @@ fn without_a_key_what_is_stored_is_compared_all_the_same() {
     rewrite(&lake_object(&node, 3), |bytes| bytes[0] ^= 128);
     let repository = node.repository();
     let all = repository.snapshots().expect("listed");
-    let found = remuda_backup::verify::verify(&repository, &all, None, &mut Pace::silent()).expect("read");
+    let found =
+        remuda_backup::verify::verify(&repository, &all, None, None, &mut Pace::silent()).expect("read");
     assert!(!found.opened);
     assert_eq!(found.faults.len(), 1, "{:#?}", found.faults);
 }

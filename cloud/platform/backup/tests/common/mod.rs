@@ -5,18 +5,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use remuda_backup::parts::{FilesPart, JournalPart, LakePart, Parts};
+use remuda_backup::parts::{FilesPart, JournalPart, LakePart, LakePlace, Parts};
 use remuda_backup::restore::{Order, Restored, restore};
 use remuda_backup::seal::new_key;
 use remuda_backup::verify::{Verification, verify};
 use remuda_backup::{
-    Access, BackupError, Identities, Pace, Recipients, Repository, Request, SnapshotKind, Taken, take,
+    Access, BackupError, Identities, LakeBucket, Pace, Recipients, Repository, Request, SnapshotKind, Taken,
+    take,
 };
 use remuda_eventsourcing::{
     Appended, CommitOutcome, Journal, JournalError, JournalMetrics, ManifestEntry, Owner, SledJournal,
     testing,
 };
 use remuda_identity::{NewVehicle, Register, Who};
+use remuda_lake::{Bucket, S3Settings};
 use remuda_model::{OrganizationId, VehicleId};
 
 pub struct Node {
@@ -27,6 +29,8 @@ pub struct Node {
     head: u64,
     version: u64,
     files: u64,
+    /// Where its lake is; none: in its data folder.
+    pub bucket: Option<Bucket>,
     pub key: PathBuf,
     pub recipient: String,
 }
@@ -42,9 +46,18 @@ pub fn vehicle(id: &str) -> VehicleId {
 impl Node {
     /// With a few events, files of the lake, and vehicles.
     pub fn new() -> Self {
+        Self::with_lake_in(None)
+    }
+
+    /// The same with its lake in a bucket.
+    pub fn in_bucket(settings: &S3Settings) -> Self {
+        Self::with_lake_in(Some(Bucket::open(settings).expect("a client")))
+    }
+
+    fn with_lake_in(bucket: Option<Bucket>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = runtime.expect("a runtime");
         let key = folder.path().join("backup.key");
         let made = new_key(None).expect("a key");
         fs::write(&key, &made.file).expect("written");
@@ -59,7 +72,7 @@ impl Node {
         let recipient = made.recipient;
         let journal = Some(journal);
         let mut node =
-            Self { folder, runtime, journal, owner, head: 0, version: 0, files: 0, key, recipient };
+            Self { folder, runtime, journal, owner, head: 0, version: 0, files: 0, bucket, key, recipient };
         node.register()
             .create(OrganizationId::default(), &new_vehicles(&["VAN1", "VAN2"]), 3_600_000, [7; 32], &who())
             .expect("created");
@@ -105,9 +118,16 @@ impl Node {
                 (state >> 33) as u8
             })
             .collect();
-        let full = self.data().join("lake").join(&path);
-        fs::create_dir_all(full.parent().expect("a folder")).expect("made");
-        fs::write(&full, &contents).expect("written");
+        match &self.bucket {
+            Some(bucket) => {
+                self.runtime.block_on(bucket.create(&path, contents.clone())).expect("written");
+            }
+            None => {
+                let full = self.data().join("lake").join(&path);
+                fs::create_dir_all(full.parent().expect("a folder")).expect("made");
+                fs::write(&full, &contents).expect("written");
+            }
+        }
         let entry = ManifestEntry {
             path,
             schema: 1,
@@ -125,11 +145,22 @@ impl Node {
         format!("fresh/date=2026-11-30/hour=01/00ff-{}-{number}.parquet", self.owner.epoch.0)
     }
 
+    /// A bucket, spoken to on this node's runtime.
+    pub fn spoken_to(&self, bucket: Bucket) -> LakeBucket {
+        LakeBucket::new(bucket, self.runtime.handle().clone())
+    }
+
+    pub fn lake_bucket(&self) -> Option<LakeBucket> {
+        self.bucket.clone().map(|bucket| self.spoken_to(bucket))
+    }
+
     pub fn parts(&self) -> Parts {
         let data = self.data();
+        let place =
+            self.lake_bucket().map_or_else(|| LakePlace::Folder(data.join("lake")), LakePlace::Bucket);
         Parts {
             journals: vec![JournalPart { name: "journal", source: Arc::clone(self.journal()) as _ }],
-            lake: Some(LakePart { name: "lake", journal: "journal", root: data.join("lake") }),
+            lake: Some(LakePart { name: "lake", journal: "journal", place }),
             files: vec![FilesPart { name: "identity", folder: data.join("identity") }],
             spool: data.join("backup-spool"),
         }
@@ -160,12 +191,15 @@ impl Node {
     pub fn verify(&self) -> Verification {
         let repository = self.repository();
         let all = repository.snapshots().expect("listed");
-        verify(&repository, &all, Some(&self.identities()), &mut Pace::silent()).expect("read")
+        let bucket = self.lake_bucket();
+        verify(&repository, &all, Some(&self.identities()), bucket.as_ref(), &mut Pace::silent())
+            .expect("read")
     }
 
     pub fn order(&self, name: &str) -> Order {
         let data = self.folder.path().join(name);
-        Order { snapshot: None, data, identities: self.identities(), register: None, epoch_seen: 0 }
+        let (identities, bucket) = (self.identities(), self.lake_bucket());
+        Order { snapshot: None, data, bucket, identities, register: None, epoch_seen: 0 }
     }
 
     pub fn restore(&self, order: &Order) -> Result<Restored, BackupError> {
