@@ -191,6 +191,7 @@ impl Adopting<'_> {
             known.extend(replaced.iter().map(|file| file.path.as_str()));
             listed.iter().filter(|at| !known.contains(place(at))).collect()
         };
+        self.bring_home(&listed, &found).await?;
         // `records` reads the manifest again when a compaction came in between.
         missing.sort_unstable_by_key(|record| record.position);
         missing.dedup_by_key(|record| record.position);
@@ -226,6 +227,20 @@ impl Adopting<'_> {
         self.commit().await?;
         self.make_up(missing).await?;
         self.count_lost();
+        Ok(())
+    }
+
+    /// Moves committed files back that a compaction put aside after the journal's copy was taken: who reads `history/` from
+    /// outside looks for them at their place.
+    async fn bring_home(&self, listed: &[String], found: &[ManifestRecord]) -> Result<(), LakeError> {
+        let there: HashSet<&str> = listed.iter().map(String::as_str).collect();
+        let committed: HashSet<&str> = found.iter().map(|record| record.entry.path.as_str()).collect();
+        for at in listed {
+            let path = place(at);
+            if committed.contains(path) && !there.contains(path) {
+                self.lake.files.relocate(at, path).await?;
+            }
+        }
         Ok(())
     }
 

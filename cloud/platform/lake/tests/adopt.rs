@@ -80,6 +80,19 @@ async fn what_is_there_already_is_not_adopted() {
     assert_eq!(verified(&world).await, []);
 }
 
+/// As after the journal was restored from before a compaction whose inputs are not deleted yet.
+#[tokio::test]
+async fn a_committed_file_that_was_put_aside_goes_back_to_its_place() {
+    let world = world().await;
+    let home = world.listed("history").await.remove(0);
+    let aside = Path::from(format!("replaced/{home}"));
+    world.files.rename(&Path::from(home.as_str()), &aside).await.expect("moved");
+    assert_eq!(adopt(&world).await, Adopted::default());
+    assert!(world.listed("history").await.contains(&home));
+    world.check_outside().await;
+    world.check().await;
+}
+
 #[tokio::test]
 async fn a_damaged_file_is_left_where_it_is() {
     let mut world = world().await;
