@@ -56,6 +56,18 @@ impl CloudPlace {
         self
     }
 
+    /// Sets a variable of the process as it is, such as `AWS_ACCESS_KEY_ID`.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// What is set for the process beside where it listens.
+    pub fn variables(&self) -> &[(String, String)] {
+        &self.settings
+    }
+
     /// Its data folder.
     pub fn data(&self) -> PathBuf {
         self.folder.join("cloud")

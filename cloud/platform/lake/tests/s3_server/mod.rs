@@ -12,20 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
 /// Serves on a free port, makes the bucket, says its address.
-const SERVE: &str = r#"
-import sys, threading
-from werkzeug.serving import make_server
-from moto.server import DomainDispatcherApplication, create_backend_app
-import logging
-logging.getLogger("werkzeug").setLevel(logging.ERROR)
-server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True)
-threading.Thread(target=server.serve_forever, daemon=True).start()
-import urllib.request
-address = f"127.0.0.1:{server.server_port}"
-urllib.request.urlopen(urllib.request.Request(f"http://{address}/fleet", method="PUT"))
-print(address, flush=True)
-sys.stdin.read()
-"#;
+const SERVE: &str = include_str!("serve.py");
 
 /// The server; it ends with this.
 pub struct Server {
