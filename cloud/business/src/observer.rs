@@ -16,6 +16,8 @@ use remuda_trips::lists::TripLine;
 use remuda_trips::state::TripPhase;
 use remuda_trips::{Trip, TripCommand, TripDirectory, TripService};
 
+use crate::limits;
+
 /// Looks at the vehicles of trips that run.
 pub(crate) struct Observer {
     pub view: Arc<dyn FleetView>,

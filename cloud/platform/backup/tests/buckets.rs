@@ -116,7 +116,7 @@ fn an_object_that_is_missing_or_another_is_named() {
     let faults: Vec<_> = found.faults.iter().map(|fault| (fault.kind, fault.object.clone())).collect();
     let at = |path: &str| format!("s3://fleet/a/lake/{path}");
     assert_eq!(faults, [(FaultKind::Missing, at(&gone)), (FaultKind::Truncated, at(&short))]);
-    assert_eq!(found.faults[0].snapshots, [taken.snapshot.clone()]);
+    assert_eq!(found.faults[0].snapshots, std::slice::from_ref(&taken.snapshot));
     // The journal's own are whole: the rest is restored, and what is missing is named.
     let restored = node.restore(&node.order("restored")).expect("restored");
     let missing = |path: &str, detail: &str| MissingFile { path: path.into(), detail: detail.into() };
