@@ -139,7 +139,7 @@ export const ComponentSchema: GenMessage<Component> = /*@__PURE__*/
   messageDesc(file_remuda_system_v1_system, 2);
 
 /**
- * What the process uses.
+ * What the process uses; what the system does not tell is 0.
  *
  * @generated from message remuda.system.v1.Process
  */
