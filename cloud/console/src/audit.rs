@@ -14,7 +14,7 @@ use remuda_audit::{AuditLog, What};
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::{Code, Status};
-use tower::{Layer, Service};
+use tower::Service;
 
 use crate::gate::Denials;
 use crate::held::{as_long_as, rests_on};
@@ -63,29 +63,20 @@ pub(crate) fn what<B>(principal: &Principal, request: &axum::http::Request<B>) -
     }
 }
 
-/// Makes services audited.
-#[derive(Clone)]
-pub(crate) struct AuditLayer {
+/// What audited services share.
+pub(crate) struct Auditing {
     pub log: Arc<AuditLog>,
     /// Which denials of reads are written down.
     pub denials: Arc<Denials>,
     pub metrics: ConsoleMetrics,
 }
 
-impl<S> Layer<S> for AuditLayer {
-    type Service = Audited<S>;
-
-    fn layer(&self, inner: S) -> Audited<S> {
-        Audited { inner, layer: self.clone() }
-    }
-}
-
 /// A service whose changing methods stand in the log, and that is asked only about vehicles that its caller sees. Sits inside
 /// the gRPC-Web layer, so that it sees plain gRPC.
 #[derive(Clone)]
 pub(crate) struct Audited<S> {
-    inner: S,
-    layer: AuditLayer,
+    pub inner: S,
+    pub auditing: Arc<Auditing>,
 }
 
 impl<S: NamedService> NamedService for Audited<S> {
@@ -112,7 +103,7 @@ where
         // The one that is ready goes; its clone waits for the next call.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
-        let layer = self.layer.clone();
+        let auditing = Arc::clone(&self.auditing);
         let certificate = rests_on(&request);
         let answer = async move {
             let (request, seen) = match within_sight(request).await {
@@ -123,20 +114,20 @@ where
             let Some(method) = method.filter(|method| method.audited) else {
                 let Err(refusal) = seen else { return inner.call(request).await };
                 if let (Some(method), Refusal::NoSuchVehicle(_)) = (method, &refusal) {
-                    layer.denied(method, request).await;
+                    auditing.denied(method, request).await;
                 }
                 return Ok(Status::from(refusal).into_http());
             };
             // A caller who goes away does not stop what has begun, nor its end from being written.
             let call =
-                tokio::spawn(async move { through(&mut inner, &layer.log, method, request, seen).await });
+                tokio::spawn(async move { through(&mut inner, &auditing.log, method, request, seen).await });
             Ok(call.await.unwrap_or_else(|_| Status::from(Refusal::Stopping).into_http()))
         };
         Box::pin(async move { Ok(as_long_as(certificate, answer.await?)) })
     }
 }
 
-impl AuditLayer {
+impl Auditing {
     /// Writes down that somebody wanted to read about a vehicle that is not theirs.
     async fn denied(&self, method: &'static Method, request: Request) {
         let (parts, body) = request.into_parts();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
@@ -46,7 +46,6 @@ impl Default for Access {
 }
 
 /// What the gate needs to know.
-#[derive(Clone)]
 pub(crate) struct Gate {
     pub token: Token,
     pub access: Access,
@@ -236,7 +235,8 @@ impl Gate {
     }
 }
 
-pub(crate) async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+/// Lets a request through to what is behind the gate.
+pub(crate) async fn pass(gate: &Gate, mut request: Request, next: Next) -> Response {
     let grpc = is_grpc(request.headers());
     let kind = request.headers().get(CONTENT_TYPE).cloned();
     let deadline = deadline_of(request.headers()).unwrap_or(limits::CALL_TIMEOUT_MAX);

@@ -19,6 +19,7 @@ mod feeds;
 mod filter;
 mod fleet_status;
 mod follow;
+mod front;
 mod gate;
 mod geofences;
 mod groups;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use remuda_api::alerts::v1::alert_service_server::AlertServiceServer;
 use remuda_api::assistance::v1::assistance_service_server::AssistanceServiceServer;
 use remuda_api::audit::v1::audit_service_server::AuditServiceServer;
@@ -43,13 +43,14 @@ use crate::alerts::Alerts;
 use crate::approvals::Approvals;
 use crate::around::Around;
 use crate::assistance::Assistance;
-use crate::audit::AuditLayer;
+use crate::audit::Auditing;
 use crate::audits::Audits;
 use crate::business::Business;
 use crate::commands::Commands;
 use crate::connection::{bounded, secured};
 use crate::feeds::FeedDesk;
-use crate::gate::{Access, Gate, limiter, pass};
+use crate::front::{self, Front};
+use crate::gate::{Access, Gate, limiter};
 use crate::geofences::Geofences;
 use crate::groups::Groups;
 use crate::history::History;
@@ -59,13 +60,13 @@ use crate::metrics::ConsoleMetrics;
 use crate::mirror::Mirror;
 use crate::pages::{About, MetricsText, Pages, Readiness, Roads, router};
 use crate::policies::Policies;
-use crate::rest::{self, Rest};
+use crate::rest::Rest;
 use crate::scope::Scope;
 use crate::seats::Seats;
 use crate::service::Vehicles;
 use crate::sight::Homes;
 use crate::system::{ProcessSource, Systems};
-use crate::tls::{ConsoleTls, own_pages_only};
+use crate::tls::ConsoleTls;
 use crate::token::Token;
 use crate::watch::stopped;
 
@@ -312,11 +313,11 @@ impl Console {
         let v1alpha = reflection(tonic_reflection::server::Builder::configure()).build_v1alpha();
         let denials = Arc::default();
         let around = Around {
-            audited: AuditLayer {
+            auditing: Arc::new(Auditing {
                 log: Arc::clone(&sources.audit),
                 denials: Arc::clone(&denials),
                 metrics: sources.metrics.clone(),
-            },
+            }),
         };
         let routes = Routes::from(router(pages))
             .add_service(around.layer(vehicles))
@@ -361,10 +362,10 @@ impl Console {
             homes,
             denials,
         };
-        let guarded = routes.into_axum_router().layer(from_fn_with_state(gate, pass));
-        // Around the gate: a REST request becomes a call, and passes the gate as one.
-        let rest = Rest::new(settings.organization, guarded.clone()).map_err(ConsoleError::Rest)?;
-        let all = guarded.layer(from_fn_with_state(rest, rest::pass)).layer(from_fn(own_pages_only));
+        let (routes, gate) = (routes.into_axum_router(), Arc::new(gate));
+        let guarded = routes.clone().layer(from_fn_with_state(Arc::clone(&gate), front::behind_gate));
+        let rest = Rest::new(settings.organization, guarded).map_err(ConsoleError::Rest)?;
+        let all = routes.layer(from_fn_with_state(Arc::new(Front { gate, rest }), front::pass));
 
         // tonic's server, and not axum's, which ignores deadlines.
         let (keepalive, patience) = limits::HTTP2_KEEPALIVE;

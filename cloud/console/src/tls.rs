@@ -9,8 +9,6 @@ use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::header::{HOST, HeaderName, ORIGIN};
-use axum::middleware::Next;
-use axum::response::Response;
 use parking_lot::{Mutex, RwLock};
 use remuda_access::{CertificateRefusal, ClientCertificate};
 use remuda_identity::pem::{self, PemError};
@@ -259,7 +257,7 @@ pub(crate) struct Peer {
 
 /// Takes a client's certificate from requests that a page of another site makes its browser send: a browser shows a certificate to
 /// whoever asks, as it does with cookies. A token it does not know, so that one counts.
-pub(crate) async fn own_pages_only(mut request: Request, next: Next) -> Response {
+pub(crate) fn own_pages_only(request: &mut Request) {
     let headers = request.headers();
     let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let host = request.uri().authority().map(|authority| authority.as_str()).or_else(|| text(&HOST));
@@ -271,7 +269,6 @@ pub(crate) async fn own_pages_only(mut request: Request, next: Next) -> Response
     if of_another && let Some(peer) = request.extensions_mut().get_mut::<Peer>() {
         peer.certificate = None;
     }
-    next.run(request).await
 }
 
 /// Whose page has made a browser send a request.

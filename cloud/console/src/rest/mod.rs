@@ -13,13 +13,13 @@ mod sharing;
 mod stream;
 mod views;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::ALLOW;
 use axum::http::{HeaderValue, Method, StatusCode};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use prost_reflect::DescriptorPool;
 use remuda_api::DESCRIPTORS;
@@ -66,12 +66,11 @@ impl Rest {
     }
 }
 
-/// Answers what is REST, and hands on what is not.
-pub(crate) async fn pass(State(rest): State<Rest>, request: Request, next: Next) -> Response {
+/// Answers what is REST, and gives back what is not.
+pub(crate) async fn answer(Rest(rest): &Rest, request: Request) -> ControlFlow<Response, Request> {
     if is_grpc(request.headers()) {
-        return next.run(request).await;
+        return ControlFlow::Continue(request);
     }
-    let rest = &rest.0;
     let verb = Verb::named(request.method().as_str());
     let path = request.uri().path().to_owned();
     let allowed = match rest.table.find(verb, &path) {
@@ -85,7 +84,7 @@ pub(crate) async fn pass(State(rest): State<Rest>, request: Request, next: Next)
                 show: Show::AS_IT_IS,
                 page: None,
             };
-            return call.answer(&rest.guarded, &rest.errors, request).await;
+            return ControlFlow::Break(call.answer(&rest.guarded, &rest.errors, request).await);
         }
         Found::OtherVerbs(verbs) => verbs.into_iter().collect(),
         Found::Nothing => match Path::parse(&path).map(|path| rest.views.find(verb, &path)) {
@@ -94,15 +93,19 @@ pub(crate) async fn pass(State(rest): State<Rest>, request: Request, next: Next)
                 let route = rest.route_of(view.rpc);
                 let call =
                     Call { grpc_path: view.rpc.to_owned(), route, fields, show: view.show, page: None };
-                return call.answer(&rest.guarded, &rest.errors, request).await;
+                return ControlFlow::Break(call.answer(&rest.guarded, &rest.errors, request).await);
             }
             Some(views::Found::OtherVerbs(verbs)) => verbs,
-            _ if rest.files.has(&path) => return rest.files.answer(&rest.errors, &request),
-            _ if path.starts_with("/api/") || Views::begins(&path) => return rest.errors.no_such_path(&path),
-            _ => return next.run(request).await,
+            _ if rest.files.has(&path) => {
+                return ControlFlow::Break(rest.files.answer(&rest.errors, &request));
+            }
+            _ if path.starts_with("/api/") || Views::begins(&path) => {
+                return ControlFlow::Break(rest.errors.no_such_path(&path));
+            }
+            _ => return ControlFlow::Continue(request),
         },
     };
-    other_verbs(&rest.errors, &allowed, request.method())
+    ControlFlow::Break(other_verbs(&rest.errors, &allowed, request.method()))
 }
 
 impl Inner {
