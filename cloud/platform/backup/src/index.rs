@@ -194,7 +194,7 @@ impl Index {
     /// Never, as far as is known: it holds nothing that JSON cannot say.
     pub fn encode(&self) -> Result<Vec<u8>, BackupError> {
         let body = serde_json::to_vec(self).map_err(|e| BackupError::damaged(&self.id, e.to_string()))?;
-        let mut bytes = format!("{MAGIC} {FORMAT} sha256={}\n", sha256(&[&body])).into_bytes();
+        let mut bytes = format!("{MAGIC} {FORMAT} sha256={}\n", sum_of(FORMAT, &body)).into_bytes();
         bytes.extend_from_slice(&body);
         Ok(bytes)
     }
@@ -217,13 +217,19 @@ impl Index {
         }
         let sum = words.next().and_then(|word| word.strip_prefix("sha256="));
         let body = &bytes[end + 1..];
-        if sum != Some(sha256(&[body]).as_str()) {
+        if sum != Some(sum_of(format, body).as_str()) {
             return Err(damaged("its index is not what was written: cut short, or changed"));
         }
         let index: Self = serde_json::from_slice(body).map_err(|e| damaged(&format!("its index: {e}")))?;
         // Its folder may have been renamed; what it says of itself is what is true.
         if index.id == id { Ok(index) } else { Err(damaged("its index is another snapshot's")) }
     }
+}
+
+/// The checksum in the head. From format 3 on the format is part of it: read as an older one, an index would lack what that did
+/// not have.
+fn sum_of(format: u32, body: &[u8]) -> String {
+    if format < 3 { sha256(&[body]) } else { sha256(&[&format.to_le_bytes(), body]) }
 }
 
 #[cfg(test)]
