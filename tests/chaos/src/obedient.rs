@@ -68,6 +68,9 @@ impl Scene<'_> {
         let env = [("REMUDA_AGENT__DOOR", door.as_str())];
         let process = Process::start_program(&agent, &["run", "--config", &config], &env, &self.logs());
         self.obedient = Some(Obedient { folder, proxy, process: Some(process), sent: 0 });
+        // The cloud knows it from its first words on.
+        let known = self.wait(PATIENCE, || Ok(self.ctl(&["vehicles", "get", NAME]).ok()))?;
+        known.ok_or_else(|| broken("a vehicle that enrolled never came"))?;
         self.obey()
     }
 
