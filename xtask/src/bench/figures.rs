@@ -234,8 +234,10 @@ pub fn enrolled_agent(scene: &Scene, cloud: &Cloud, vehicle: &str) -> Result<Opt
         eprintln!("skipped: the real drive ../shared/data/can/comma2k19 is not here");
         return Ok(None);
     }
-    let enrolment = scene.folder.join(format!("{vehicle}.enrolment"));
-    let agent = scene.folder.join(format!("{vehicle}-agent"));
+    // Other clouds of the same run may have one of this name.
+    let cloud_name = cloud.data.file_name().unwrap_or_default().to_string_lossy();
+    let enrolment = scene.folder.join(format!("{cloud_name}-{vehicle}.enrolment"));
+    let agent = scene.folder.join(format!("{cloud_name}-{vehicle}-agent"));
     let mut enroll = Command::new(Scene::binary("remuda"));
     enroll
         .args(["vehicles", "--data"])
