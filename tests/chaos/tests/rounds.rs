@@ -42,12 +42,8 @@ fn rounds_of_every_kind_hold() {
     }
     let Report { frames_lost, frames_duplicated, decisions_missing, decisions_doubled, .. } = report;
     assert_eq!((frames_lost, frames_duplicated, decisions_missing, decisions_doubled), (0, 0, 0, 0));
-    let by_rule = report.frames_expired + report.samples_expired;
-    assert!(by_rule > 0, "retention took nothing: {report:?}");
-    assert!(
-        report.frames_lost_with_node > 0,
-        "the lost node had nothing that its backup has not: {report:?}"
-    );
+    // That a retention took something, and that what a lost node had is told, each round checks itself: frames that are gone
+    // from the lake may still be in an outbox, and count as that.
     assert!(report.frames_stored > 20 * rounds, "too little happened to prove anything: {report:?}");
 }
 
