@@ -214,21 +214,18 @@ fn a_bucket_that_does_not_answer_is_told_and_can_be_given_up() {
     let bucket = Bucket::open(&S3Settings { timeout_ms: 60_000, ..settings(address.clone(), "a/lake") });
     node.bucket = Some(bucket.expect("a client"));
     let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    let tell = move |progress: &remuda_backup::Progress| {
-        if progress.phase == "lake" {
-            let flag = Arc::clone(&flag);
-            // While it waits.
-            std::thread::spawn(move || {
-                std::thread::sleep(Duration::from_millis(200));
-                flag.store(true, Ordering::Release);
-            });
-        }
-    };
+    let (listening, flag) = (silent.try_clone().expect("a clone"), Arc::clone(&stop));
+    let asked = std::thread::spawn(move || {
+        let call = listening.accept().expect("it asks");
+        // While it waits for an answer.
+        flag.store(true, Ordering::Release);
+        call
+    });
     let begun = Instant::now();
-    let stopped = node.take_as(&node.request(), &mut Pace::new(None, stop, Box::new(tell)));
+    let stopped = node.take_as(&node.request(), &mut Pace::new(None, stop, Box::new(|_| {})));
     assert!(matches!(stopped, Err(BackupError::Stopped)), "{stopped:?}");
     assert!(begun.elapsed() < Duration::from_secs(30));
+    drop(asked.join().expect("it asked"));
 
     drop(silent);
     let bucket = Bucket::open(&S3Settings { timeout_ms: 500, ..settings(address, "a/lake") });
